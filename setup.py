@@ -1,0 +1,50 @@
+"""What pyproject.toml cannot say: the Cython extensions and the compiled protobuf descriptors."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+PROTOS = Path("src/salver/codecs/protos")
+DESCRIPTORS = Path("src/salver/codecs/messages.binpb")
+
+
+def require_nghttp2() -> None:
+    """Say what is missing before the compiler does."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        sys.exit("salver needs a C compiler to build: on Debian or Ubuntu, apt-get install gcc")
+    probe = [compiler, "-E", "-x", "c", "-", "-o", "/dev/null"]
+    found = subprocess.run(probe, input=b"#include <nghttp2/nghttp2.h>\n", capture_output=True)
+    if found.returncode:
+        sys.exit(
+            "salver needs the headers of libnghttp2 to build: "
+            "on Debian or Ubuntu, apt-get install libnghttp2-dev"
+        )
+
+
+def compile_messages() -> None:
+    """Our .proto files become one descriptor set, which `salver.codecs.messages` loads."""
+    files = sorted(str(path) for path in PROTOS.rglob("*.proto"))
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={PROTOS}"]
+    subprocess.run([*command, f"--descriptor_set_out={DESCRIPTORS}", *files], check=True)
+
+
+class BuildWithMessages(build_py):
+    """Compiles the messages first, in every kind of build."""
+
+    def run(self) -> None:
+        compile_messages()
+        super().run()
+
+
+require_nghttp2()
+compile_messages()
+setup(
+    ext_modules=cythonize("src/salver/**/*.pyx", include_path=["src"], language_level=3),
+    cmdclass={"build_py": BuildWithMessages},
+)

@@ -1,0 +1,1 @@
+"""One module per framework, imported when a model needs it."""

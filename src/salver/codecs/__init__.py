@@ -1,0 +1,1 @@
+"""Bytes to arrays and back: JSON, protobuf, and the messages of both."""

@@ -1,0 +1,1 @@
+"""Flags and files of TensorFlow Serving, and our own options."""

@@ -1,0 +1,1 @@
+"""How a request is run: on the loop, or on worker threads."""

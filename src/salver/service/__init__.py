@@ -1,0 +1,1 @@
+"""The use cases, once for all protocols; arrays, never bytes."""

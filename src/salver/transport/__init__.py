@@ -1,0 +1,1 @@
+"""Sockets and protocols; the only place that knows bytes and status numbers."""
