@@ -1,0 +1,79 @@
+# The developer's commands; CI calls the same ones. `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+ARGS ?=
+SAMPLE := .cache/models/sample
+
+.PHONY: help system setup build format check test serve bench docs sanitize clean
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+system: ## install the system packages that are missing (Debian, Ubuntu)
+	@missing=""; \
+	[ -e /usr/include/nghttp2/nghttp2.h ] || missing="$$missing libnghttp2-dev"; \
+	command -v g++ >/dev/null || missing="$$missing g++"; \
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	[ -e "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] \
+		|| missing="$$missing python3-dev"; \
+	for tool in curl:curl h2load:nghttp2-client $(TOOLS); do \
+		command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing$$missing"; \
+		$(SUDO) apt-get update -qq && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
+	fi
+
+$(VENV)/.installed: pyproject.toml setup.py
+	@echo "making the environment in $(VENV)"
+	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade "pip>=25.1" "setuptools>=77"
+	@$(PIP) install "Cython>=3.1" "grpcio-tools>=1.70"
+	@$(PIP) install --group dev --group bench
+	@$(PIP) install --no-build-isolation --editable ".[tensorflow]"
+	@$(PIP) install --no-deps "tensorflow-serving-api>=2.16,<2.22"
+	@touch $@
+
+setup: system $(VENV)/.installed ## make .venv with salver and tensorflow_model_server in it
+	@$(MAKE) --no-print-directory build
+
+build: ## compile the extensions and the messages again, where they changed
+	@$(PY) setup.py --quiet build_ext --inplace
+
+format: ## put every file into the house format
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+check: ## format, lint, types, import rules, sizes
+	@$(PY) -m ruff format --check --quiet . || { $(PY) -m ruff format --check .; exit 1; }
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports
+	@$(PY) -m pytest -q tests/unit/test_shape.py
+
+test: setup check ## check, then every test; ARGS="-k name" for a part
+	@$(PY) -m pytest $(ARGS)
+
+serve: setup ## serve a sample model; shows a prediction and the curl line to try
+	@[ -d $(SAMPLE) ] || $(PY) examples/export_sample_model.py $(SAMPLE)
+	@exec $(PY) examples/serve_sample_model.py $(SAMPLE)
+
+bench: TOOLS := wrk:wrk
+bench: system setup ## compare with baselines in the same run; ARGS="--quick" for a short one
+	@$(PY) -m benchmarks $(ARGS)
+
+docs: ## generate the pages that are made from the code
+	@$(PY) -m salver.config.page > docs/configuration.md
+
+sanitize: TOOLS := valgrind:valgrind
+sanitize: system setup ## look for memory errors and leaks in the HTTP/2 binding
+	@PYTHONMALLOC=malloc $(PY) tests/wire/http2_memory_check.py
+
+clean: ## remove what was built
+	@rm -rf build dist .cache src/*.egg-info src/salver/codecs/messages.binpb
+	@find src -name '*.so' -delete -o -name '*.c' -delete -o -name '*.cpp' -delete

@@ -1,0 +1,93 @@
+"""A servable with everything decided that can be decided at load.
+
+Per signature: which tensors are fed and fetched, in which order, and the program
+that runs them, with a running estimate of what a run costs. The request path
+only looks things up.
+"""
+
+from collections.abc import Mapping
+
+from salver.core.servable import Loader, Program, Servable
+from salver.core.signature import Signature
+
+# Costs are kept per power of two of the input size, so that a large request is
+# never judged by what small ones took.
+_SIZE_CLASSES = 64
+_FIRST_RUNS = 4
+
+
+class Executable:
+    """A program and what it costs. Owned by the loop; `program` runs on any thread."""
+
+    __slots__ = ("_runs", "cost_s", "program")
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.cost_s = [float("inf")] * _SIZE_CLASSES
+        """Estimated seconds of one run, by bit length of the input's bytes; inf: not yet known."""
+        self._runs = [0] * _SIZE_CLASSES
+
+    def record(self, size_class: int, elapsed_s: float) -> None:
+        """Take one measurement into the estimate."""
+        runs = self._runs[size_class]
+        if runs < _FIRST_RUNS:
+            # The first runs optimise graphs and fill caches: the quickest is the truest.
+            self._runs[size_class] = runs + 1
+            self.cost_s[size_class] = min(self.cost_s[size_class], elapsed_s)
+        else:
+            cost = self.cost_s[size_class]
+            self.cost_s[size_class] = cost + (elapsed_s - cost) * 0.125
+
+
+class PreparedSignature:
+    """One signature, ready to run with all its outputs. Attributes are read on each request."""
+
+    __slots__ = ("executable", "feeds", "input_names", "output_names", "signature")
+
+    def __init__(
+        self, signature: Signature, executable: Executable, feeds: tuple[str, ...]
+    ) -> None:
+        self.signature = signature
+        self.executable = executable
+        self.feeds = feeds
+        self.input_names = tuple(signature.inputs)
+        self.output_names = tuple(signature.outputs)
+
+
+class PreparedServable:
+    """What the manager hands out: a servable and its prepared signatures."""
+
+    def __init__(self, servable: Servable) -> None:
+        self._servable = servable
+        self._executables: dict[tuple[tuple[str, ...], tuple[str, ...]], Executable] = {}
+        self.signature_def_map = servable.signature_def_map
+        self.signatures: Mapping[str, PreparedSignature] = {
+            name: self._prepare(signature) for name, signature in servable.signatures.items()
+        }
+
+    def _prepare(self, signature: Signature) -> PreparedSignature:
+        feeds = tuple(spec.name for spec in signature.inputs.values())
+        fetches = tuple(spec.name for spec in signature.outputs.values())
+        return PreparedSignature(signature, self.executable(feeds, fetches), feeds)
+
+    def executable(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Executable:
+        """The program from `feeds` to `fetches` (backend tensor names), resolved once."""
+        key = (feeds, fetches)
+        found = self._executables.get(key)
+        if found is None:
+            found = Executable(self._servable.program(feeds, fetches))
+            self._executables[key] = found
+        return found
+
+
+class PreparingLoader:
+    """A loader whose servable comes prepared; the work is done on the load thread."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def load(self) -> PreparedServable:
+        return PreparedServable(self._loader.load())
+
+    def unload(self) -> None:
+        self._loader.unload()

@@ -1,0 +1,218 @@
+"""Runs programs: inline on the loop where that is cheapest, else on worker threads.
+
+A run that is known to take less than the inline budget costs less than handing
+it to a thread and back, so it happens on the spot. Everything else waits in one
+queue for the workers, each of which runs whole requests: on CPUs, threads across
+requests beat threads within one.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from time import perf_counter
+
+import numpy as np
+
+from salver.errors import DeadlineExceeded, InternalError, ServingError, Unavailable
+from salver.execution.prepared import Executable
+
+logger = logging.getLogger(__name__)
+
+OnDone = Callable[[list[np.ndarray] | None, ServingError | None, float], None]
+"""Outputs or error, and the seconds that the program itself took."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerOptions:
+    """How much runs where."""
+
+    workers: int
+    """Threads that run programs side by side."""
+    inline_budget_s: float = 100e-6
+    """Longest expected run that happens on the loop itself."""
+    max_queued: int = 10_000
+    """Requests that may wait for a worker before more are refused."""
+
+
+class Run:
+    """One request on its way through a worker thread."""
+
+    __slots__ = (
+        "elapsed_s", "error", "executable", "inputs", "on_done", "on_settled", "outputs",
+        "size_class", "timer", "unwanted",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        executable: Executable,
+        inputs: Sequence[np.ndarray],
+        size_class: int,
+        on_done: OnDone,
+        on_settled: Callable[[], None],
+    ) -> None:
+        self.executable = executable
+        self.inputs = inputs
+        self.size_class = size_class
+        self.on_done: OnDone | None = on_done
+        self.on_settled = on_settled
+        self.outputs: list[np.ndarray] | None = None
+        self.error: ServingError | None = None
+        self.elapsed_s = 0.0
+        self.timer: asyncio.TimerHandle | None = None
+        self.unwanted = False
+        """Set by the loop when nobody waits any more; a worker then skips the run."""
+
+
+class Runner:
+    """Owned by the loop: every method but the workers' own is called there only."""
+
+    def __init__(self, options: RunnerOptions) -> None:
+        self._options = options
+        self._queue: SimpleQueue[Run | None] = SimpleQueue()
+        self._finished: deque[Run] = deque()
+        self._threads: list[threading.Thread] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake_is_due = False
+        self.in_flight = 0
+        """Runs handed to workers and not yet back."""
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        for number in range(self._options.workers):
+            thread = threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Let the workers end after what they are running now; what is queued is not run."""
+        for _ in self._threads:
+            self._queue.put(None)
+
+    def run(
+        self,
+        executable: Executable,
+        inputs: Sequence[np.ndarray],
+        deadline: float | None,
+        on_done: OnDone,
+        on_settled: Callable[[], None],
+    ) -> Run | None:
+        """Run now or soon.
+
+        `on_done` is called once, on the loop, perhaps before this returns: with the
+        result, or at `deadline` (loop time) with DeadlineExceeded. `on_settled` is
+        called once when the program no longer runs, which may be later than that.
+        Returns the run if it is still under way, for `abandon`.
+        """
+        size = 0
+        for array in inputs:
+            size += array.nbytes
+        size_class = size.bit_length()
+        if executable.cost_s[size_class] <= self._options.inline_budget_s:
+            self._run_inline(executable, inputs, size_class, on_done)
+            on_settled()
+            return None
+        return self._enqueue(executable, inputs, size_class, deadline, on_done, on_settled)
+
+    def _run_inline(
+        self,
+        executable: Executable,
+        inputs: Sequence[np.ndarray],
+        size_class: int,
+        on_done: OnDone,
+    ) -> None:
+        outputs = None
+        error: ServingError | None = None
+        started = perf_counter()
+        try:
+            outputs = executable.program.run(inputs)
+        except ServingError as failure:
+            error = failure
+        except Exception as failure:  # noqa: BLE001 - the request boundary of a foreign program
+            error = _unexpected(failure)
+        elapsed_s = perf_counter() - started
+        executable.record(size_class, elapsed_s)
+        on_done(outputs, error, elapsed_s)
+
+    def _enqueue(
+        self,
+        executable: Executable,
+        inputs: Sequence[np.ndarray],
+        size_class: int,
+        deadline: float | None,
+        on_done: OnDone,
+        on_settled: Callable[[], None],
+    ) -> Run | None:
+        assert self._loop is not None
+        if self.in_flight >= self._options.max_queued:
+            limit = self._options.max_queued
+            on_done(None, Unavailable(f"{limit} requests wait for a worker already"), 0.0)
+            on_settled()
+            return None
+        run = Run(executable, inputs, size_class, on_done, on_settled)
+        if deadline is not None:
+            run.timer = self._loop.call_at(deadline, self._expire, run)
+        self.in_flight += 1
+        self._queue.put(run)
+        return run
+
+    def abandon(self, run: Run) -> None:
+        """The caller is gone: `on_done` will not be called, and a queued run is skipped."""
+        run.unwanted = True
+        run.on_done = None
+        if run.timer is not None:
+            run.timer.cancel()
+
+    def _expire(self, run: Run) -> None:
+        on_done = run.on_done
+        self.abandon(run)
+        if on_done is not None:
+            on_done(None, DeadlineExceeded("Timed out waiting for notification"), 0.0)
+
+    def _work(self) -> None:
+        while (run := self._queue.get()) is not None:
+            if not run.unwanted:
+                started = perf_counter()
+                try:
+                    run.outputs = run.executable.program.run(run.inputs)
+                except ServingError as failure:
+                    run.error = failure
+                except Exception as failure:  # noqa: BLE001 - as in _run_inline
+                    run.error = _unexpected(failure)
+                run.elapsed_s = perf_counter() - started
+            self._finished.append(run)
+            # Many runs may finish before the loop turns: one wake-up is enough for them.
+            if not self._wake_is_due:
+                self._wake_is_due = True
+                self._wake()
+
+    def _wake(self) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError:
+            # The loop is closed: the process is ending and nobody waits.
+            return
+
+    def _deliver(self) -> None:
+        self._wake_is_due = False
+        while self._finished:
+            run = self._finished.popleft()
+            self.in_flight -= 1
+            if run.timer is not None:
+                run.timer.cancel()
+            if run.elapsed_s:
+                run.executable.record(run.size_class, run.elapsed_s)
+            if run.on_done is not None:
+                run.on_done(run.outputs, run.error, run.elapsed_s)
+            run.on_settled()
+
+
+def _unexpected(failure: Exception) -> ServingError:
+    logger.error("A model raised what no backend should", exc_info=failure)
+    error = InternalError(f"The model failed: {type(failure).__name__}: {failure}")
+    error.__cause__ = failure
+    return error

@@ -1,0 +1,197 @@
+"""Predict: named tensors in, named tensors out, through one signature of one version.
+
+Every protocol comes through here with arrays; the order of the checks and the words
+of the errors are those of TensorFlow Serving (predict_util.cc, server_core.cc).
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from salver.core.servable import ServableId
+from salver.core.signature import DEFAULT_SIGNATURE
+from salver.errors import (
+    FailedPrecondition,
+    InternalError,
+    InvalidArgument,
+    ServingError,
+    UnknownError,
+)
+from salver.execution.prepared import Executable, PreparedSignature
+from salver.execution.runner import Run, Runner
+from salver.service.opening import ServableHandle
+from salver.telemetry.serving_metrics import ServingMetrics
+
+_METHOD_NAMES = (
+    "tensorflow/serving/predict",
+    "tensorflow/serving/classify",
+    "tensorflow/serving/regress",
+)
+
+
+@dataclass(slots=True)
+class Prediction:
+    """The outputs of one request, and who made them."""
+
+    id: ServableId
+    signature_name: str
+    output_names: Sequence[str]
+    outputs: list[np.ndarray]
+
+
+OnPredicted = Callable[[Prediction | None, ServingError | None], None]
+
+
+class Predict:
+    """The use case, for requests whose servable is open. Loop only."""
+
+    def __init__(
+        self, runner: Runner, metrics: ServingMetrics, check_method_names: bool = False
+    ) -> None:
+        self._runner = runner
+        self._metrics = metrics
+        self._check_method_names = check_method_names
+
+    def signature(self, handle: ServableHandle, name: str) -> PreparedSignature:
+        """The signature that a gRPC request names; empty means the default one.
+
+        Raises:
+            FailedPrecondition: the model has no such signature.
+            InternalError: its method name is none of ours, and that is to be checked.
+        """
+        prepared = handle.servable.signatures.get(name or DEFAULT_SIGNATURE)
+        if prepared is None:
+            raise FailedPrecondition(
+                f'Serving signature key "{name or DEFAULT_SIGNATURE}" not found.'
+            )
+        if self._check_method_names:
+            self._check_method_name(prepared)
+        return prepared
+
+    def named_signature(self, handle: ServableHandle, name: str) -> PreparedSignature:
+        """The same for a REST request, where TensorFlow Serving answers in other words.
+
+        Raises:
+            InvalidArgument: the model has no such signature.
+        """
+        prepared = handle.servable.signatures.get(name or DEFAULT_SIGNATURE)
+        if prepared is None:
+            raise InvalidArgument(
+                f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def'
+            )
+        if self._check_method_names:
+            self._check_method_name(prepared)
+        return prepared
+
+    @staticmethod
+    def _check_method_name(prepared: PreparedSignature) -> None:
+        method_name = prepared.signature.method_name
+        if method_name not in _METHOD_NAMES:
+            raise InternalError(
+                "Expected prediction signature method_name to be one of "
+                f"{{{', '.join(_METHOD_NAMES)}}}. Was: {method_name}"
+            )
+
+    @staticmethod
+    def check_inputs(prepared: PreparedSignature, sent: Collection[str]) -> None:
+        """Compare the names of the inputs that were sent with those of the signature.
+
+        Raises:
+            InvalidArgument: an input without a default is missing, or one is unknown.
+        """
+        expected = prepared.input_names
+        if len(sent) == len(expected) and all(name in sent for name in expected):
+            return
+        defaults = prepared.signature.defaults
+        if len(sent) > len(expected) or (len(sent) < len(expected) and not defaults):
+            raise InvalidArgument(_wrong_count(expected, sent))
+        for name, feed in zip(expected, prepared.feeds, strict=True):
+            if name not in sent and name not in defaults:
+                raise InvalidArgument(
+                    f"Signature input alias: {name}(feed name: {feed}) not found in request and no "
+                    "default value provided. Inputs expected to be in the request "
+                    f"{{{','.join(sorted(sent))}}}, or default input alias set: "
+                    f"{','.join(sorted(defaults))}"
+                )
+        used = sorted(name for name in sent if name in expected)
+        if len(used) != len(sent):
+            raise InvalidArgument(
+                f"Inputs contains invalid name. Used request inputs: {','.join(used)}, "
+                f"request input: {','.join(sorted(sent))}"
+            )
+
+    def run(
+        self,
+        handle: ServableHandle,
+        prepared: PreparedSignature,
+        inputs: Sequence[np.ndarray],
+        output_filter: Sequence[str],
+        deadline: float | None,
+        on_predicted: OnPredicted,
+    ) -> Run | None:
+        """Compute the outputs of `inputs`, which are in the order of the signature.
+
+        Takes the handle over and releases it, also when it raises. `deadline` is loop
+        time. Returns the run when it goes on after this returned, for `Runner.abandon`.
+
+        Raises:
+            InvalidArgument: `output_filter` names no output, or one twice.
+        """
+        if output_filter:
+            try:
+                executable, output_names = _filtered(handle, prepared, output_filter)
+            except ServingError:
+                handle.release()
+                raise
+        else:
+            executable, output_names = prepared.executable, prepared.output_names
+        id_ = handle.id
+
+        def done(
+            outputs: list[np.ndarray] | None, error: ServingError | None, elapsed_s: float
+        ) -> None:
+            if outputs is None:
+                on_predicted(None, error)
+            elif len(outputs) != len(output_names):
+                on_predicted(None, UnknownError("Predict internal error"))
+            else:
+                self._metrics.ran(id_.name, "Predict", elapsed_s)
+                name = prepared.signature.name
+                on_predicted(Prediction(id_, name, output_names, outputs), None)
+
+        return self._runner.run(executable, inputs, deadline, done, handle.release)
+
+    def abandon(self, run: Run) -> None:
+        """Nobody waits for this run any more."""
+        self._runner.abandon(run)
+
+
+def _filtered(
+    handle: ServableHandle, prepared: PreparedSignature, output_filter: Sequence[str]
+) -> tuple[Executable, Sequence[str]]:
+    outputs = prepared.signature.outputs
+    seen: set[str] = set()
+    for name in output_filter:
+        if name not in outputs:
+            raise InvalidArgument(
+                f"output tensor alias not found in signature: {name} Outputs expected to be in "
+                f"the set {{{','.join(sorted(outputs))}}}."
+            )
+        if name in seen:
+            raise InvalidArgument(f"duplicate output tensor alias: {name}")
+        seen.add(name)
+    fetches = tuple(outputs[name].name for name in output_filter)
+    return handle.servable.executable(prepared.feeds, fetches), tuple(output_filter)
+
+
+def _wrong_count(expected: Sequence[str], sent: Collection[str]) -> str:
+    def listed(names: Collection[str]) -> str:
+        return f"{{{','.join(sorted(names))}}}"
+
+    return (
+        f"input size does not match signature: {len(sent)}!={len(expected)} "
+        f"len({listed(sent)}) != len({listed(expected)}). "
+        f"Sent extra: {listed(set(sent) - set(expected))}. "
+        f"Missing but required: {listed(set(expected) - set(sent))}."
+    )

@@ -1,0 +1,259 @@
+"""One client connection: its socket, its limits, and the protocol that its first bytes choose.
+
+All connections of the loop share one receive buffer: reading and parsing happen in one
+go, and whatever must outlive that is copied by the parser.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, cast
+
+from salver.transport.exchange import HttpApplication
+from salver.transport.grpc_services import Handler
+
+logger = logging.getLogger(__name__)
+
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+# As much as a socket of the kernel usually holds: large messages arrive in few reads.
+_RECEIVE_BYTES = 256 * 1024
+_WRITE_HIGH_WATER = 1024 * 1024
+_LINGER_S = 1.0
+
+
+def _half_of_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOptions:
+    """Limits of one listener's connections."""
+
+    max_request_bytes: int = 2**31 - 1
+    """Largest body of one request, as sent and, for gRPC, as decompressed."""
+    max_header_bytes: int = 64 * 1024
+    """Largest header block of one request, its target included."""
+    max_concurrent_streams: int = 1000
+    """Requests that one HTTP/2 connection may have under way."""
+    max_buffered_bytes: int = _half_of_memory()
+    """Bodies of requests that are still arriving, over all connections."""
+    max_connections: int = 10_000
+    """Connections open at a time; more are closed at once."""
+    header_timeout_s: float = 30.0
+    """Longest wait for the rest of a header, a body or a reader that makes no progress."""
+    idle_timeout_s: float = 0.0
+    """Longest time without any request; 0: no limit, as TensorFlow Serving has none."""
+
+
+class Phase(Enum):
+    """What a connection is waiting for."""
+
+    IDLE = "for a request"
+    ARRIVING = "for the rest of a request"
+    BUSY = "for the model"
+
+
+class Engine(Protocol):
+    """An HTTP version at work on one connection."""
+
+    def feed(self, data: memoryview) -> None:
+        """Take bytes from the client; they are valid during the call only."""
+
+    def input_ended(self) -> bool:
+        """The client sends no more. True: keep the connection for what is owed."""
+
+    def lost(self) -> None:
+        """The connection is gone: whatever runs for it is no longer wanted."""
+
+    def resume(self) -> None:
+        """The client reads again."""
+
+    def drain(self) -> None:
+        """Take no new requests and close once those under way are answered."""
+
+    def progress(self) -> tuple[Phase, int]:
+        """What is waited for, and a number that changes whenever something happens."""
+
+
+class Switchboard:
+    """What all connections of a loop share: the applications, the limits, the buffer."""
+
+    def __init__(
+        self,
+        options: ConnectionOptions,
+        application: HttpApplication,
+        grpc_handlers: Mapping[bytes, Handler],
+        engines: tuple[Callable[["Connection"], Engine], Callable[["Connection"], Engine]],
+    ) -> None:
+        self.options = options
+        self.application = application
+        self.grpc_handlers = grpc_handlers
+        self.http1_engine, self.http2_engine = engines
+        self.receive_buffer = memoryview(bytearray(_RECEIVE_BYTES))
+        self.connections: set[Connection] = set()
+        self.buffered_bytes = 0
+        self.is_draining = False
+
+    def connection(self) -> "Connection":
+        """A protocol for one new socket."""
+        return Connection(self)
+
+    def drain(self) -> None:
+        """Ask every connection to come to its end."""
+        self.is_draining = True
+        for connection in list(self.connections):
+            connection.drain()
+
+    def sweep(self, now: float) -> None:
+        """Close what has waited too long; called every second or so."""
+        for connection in list(self.connections):
+            connection.check_progress(now)
+
+
+class Connection(asyncio.BufferedProtocol):
+    """The socket's side: reads, writes, back-pressure, time limits. Loop only."""
+
+    def __init__(self, switchboard: Switchboard) -> None:
+        self.switchboard = switchboard
+        self.loop = asyncio.get_running_loop()
+        self.is_writable = True
+        self._transport: asyncio.Transport | None = None
+        self._engine: Engine | None = None
+        self._first_bytes = b""
+        self._bytes_received = 0
+        self._is_discarding = False
+        self._mark: tuple[object, ...] = ()
+        self._marked_at = self.loop.time()
+
+    # --- from the loop -------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER)
+        board = self.switchboard
+        board.connections.add(self)
+        if len(board.connections) > board.options.max_connections:
+            logger.warning("Refused a connection: %d are open", board.options.max_connections)
+            self._transport.abort()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.switchboard.receive_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._bytes_received += nbytes
+        if self._is_discarding:
+            return
+        data = self.switchboard.receive_buffer[:nbytes]
+        if self._engine is not None:
+            self._engine.feed(data)
+        else:
+            self._choose_engine(bytes(data))
+
+    def eof_received(self) -> bool:
+        return self._engine is not None and not self._is_discarding and self._engine.input_ended()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.switchboard.connections.discard(self)
+        if self._engine is not None:
+            self._engine.lost()
+
+    def pause_writing(self) -> None:
+        # A client that does not read gets no more work done either.
+        self.is_writable = False
+        assert self._transport is not None
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.is_writable = True
+        assert self._transport is not None
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+        if self._engine is not None:
+            self._engine.resume()
+
+    # --- for the engines -----------------------------------------------------------
+
+    def write(self, chunks: list[bytes | memoryview]) -> None:
+        """Send `chunks` in order; they are not copied where the socket takes them at once."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if len(chunks) == 1:
+            self._transport.write(chunks[0])
+        else:
+            self._transport.writelines(chunks)
+
+    def close(self) -> None:
+        """Close after what was written has been sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection off."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def refuse(self) -> None:
+        """Close after a refusal while the client may still be sending.
+
+        Closing at once would reset the connection, and the client might never read why.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self._is_discarding = True
+        if transport.can_write_eof():
+            transport.write_eof()
+        self.loop.call_later(_LINGER_S, transport.close)
+
+    def buffer_changed(self, difference: int) -> bool:
+        """Account for request bodies that are still arriving; False: there are too many."""
+        board = self.switchboard
+        board.buffered_bytes += difference
+        return difference <= 0 or board.buffered_bytes <= board.options.max_buffered_bytes
+
+    # --- time and endings ----------------------------------------------------------
+
+    def drain(self) -> None:
+        if self._engine is None:
+            self.close()
+        else:
+            self._engine.drain()
+
+    def check_progress(self, now: float) -> None:
+        """Abort if the client owes something and nothing has moved for too long."""
+        phase, count = (
+            (Phase.IDLE, 0) if self._engine is None else self._engine.progress()
+        )
+        mark = (phase, count, self._bytes_received, self._unsent_bytes())
+        if mark != self._mark:
+            self._mark, self._marked_at = mark, now
+            return
+        options = self.switchboard.options
+        limit_s = 0.0
+        if phase is Phase.ARRIVING or self._unsent_bytes() or self._engine is None:
+            limit_s = options.header_timeout_s
+        elif phase is Phase.IDLE:
+            limit_s = options.idle_timeout_s
+        if limit_s and now - self._marked_at >= limit_s and self._transport is not None:
+            self._transport.abort()
+
+    def _unsent_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def _choose_engine(self, data: bytes) -> None:
+        data = self._first_bytes + data
+        if len(data) < len(HTTP2_PREFACE) and HTTP2_PREFACE.startswith(data):
+            self._first_bytes = data
+            return
+        is_http2 = data.startswith(HTTP2_PREFACE)
+        board = self.switchboard
+        engine = board.http2_engine if is_http2 else board.http1_engine
+        self._first_bytes = b""
+        self._engine = engine(self)
+        self._engine.feed(memoryview(data))
+        if board.is_draining:
+            self._engine.drain()

@@ -1,0 +1,120 @@
+"""gRPC over HTTP/2: framing, deadlines, compression and status, without sockets.
+
+Source: the gRPC protocol over HTTP/2 (doc/PROTOCOL-HTTP2.md). Everything here is a
+function of its arguments; `http2.py` moves the bytes.
+"""
+
+import zlib
+from functools import lru_cache
+
+from salver.errors import Code, InternalError, ResourceExhausted, ServingError, Unimplemented
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+PREFIX_BYTES = 5
+"""Before each message: one byte that says whether it is compressed, four bytes of length."""
+
+RESPONSE_HEADERS: Headers = (
+    (b":status", b"200"),
+    (b"content-type", b"application/grpc"),
+    (b"grpc-accept-encoding", b"identity, deflate, gzip"),
+)
+OK_TRAILERS: Headers = ((b"grpc-status", b"0"),)
+
+_MAX_MESSAGE_CHARACTERS = 1024
+_TRUNCATED = b"...TRUNCATED"
+_NANOSECONDS = {
+    b"n": 1,
+    b"u": 10**3,
+    b"m": 10**6,
+    b"S": 10**9,
+    b"M": 60 * 10**9,
+    b"H": 3600 * 10**9,
+}
+_ENCODED = {byte: b"%%%02X" % byte for byte in range(256) if not 0x20 <= byte <= 0x7E}
+_ENCODED[ord("%")] = b"%25"
+_WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
+
+
+def is_grpc(content_type: bytes) -> bool:
+    """Whether a request's content type is gRPC's, in any of its forms."""
+    return content_type.startswith(b"application/grpc") and (
+        len(content_type) == 16 or content_type[16:17] in b"+;"
+    )
+
+
+@lru_cache(maxsize=4096)
+def timeout_s(header: bytes) -> float | None:
+    """The value of `grpc-timeout` in seconds; None where it is absent.
+
+    Raises:
+        InternalError: it is not one to eight digits and a unit.
+    """
+    if not header:
+        return None
+    digits, unit = header[:-1], header[-1:]
+    if not digits.isdigit() or len(digits) > 8 or unit not in _NANOSECONDS:
+        raise InternalError(f"Bad grpc-timeout: {header.decode('latin-1')}")
+    return int(digits) * _NANOSECONDS[unit] / 1e9
+
+
+def error_headers(error: ServingError) -> Headers:
+    """A whole answer that only says what went wrong (trailers only).
+
+    Messages are cut as TensorFlow Serving cuts them (grpc_status_util.cc), and
+    percent-encoded as gRPC wants them.
+    """
+    message = error.message.encode("utf-8", "surrogateescape")
+    if len(message) > _MAX_MESSAGE_CHARACTERS:
+        message = message[:_MAX_MESSAGE_CHARACTERS] + _TRUNCATED
+    headers = (
+        (b":status", b"200"),
+        (b"content-type", b"application/grpc"),
+        (b"grpc-status", b"%d" % error.code),
+    )
+    return (*headers, (b"grpc-message", percent_encoded(message))) if message else headers
+
+
+def percent_encoded(message: bytes) -> bytes:
+    """Bytes outside of printable ASCII, and the percent sign, as `%XX`."""
+    return b"".join(_ENCODED.get(byte, bytes((byte,))) for byte in message)
+
+
+def single_message(body: bytes, encoding: bytes, max_bytes: int) -> bytes | memoryview:
+    """The one message of a unary request, decompressed if it came compressed.
+
+    Raises:
+        InternalError: the body is not one whole message, or its data are damaged.
+        ResourceExhausted: decompressed, it is larger than `max_bytes`.
+        Unimplemented: it is compressed in a way that was not offered.
+    """
+    size = len(body) - PREFIX_BYTES
+    if size < 0:
+        raise InternalError("The request ended before its message was complete")
+    if int.from_bytes(body[1:PREFIX_BYTES], "big") != size:
+        raise InternalError("A unary request must hold exactly one message")
+    message = memoryview(body)[PREFIX_BYTES:]
+    if body[0] == 0:
+        return message
+    if body[0] != 1:
+        raise InternalError(f"Invalid gRPC message flags: {body[0]}")
+    return _decompressed(message, encoding, max_bytes)
+
+
+def _decompressed(message: memoryview, encoding: bytes, max_bytes: int) -> bytes:
+    window_bits = _WINDOW_BITS.get(encoding)
+    if window_bits is None:
+        name = encoding.decode("latin-1") or "identity"
+        raise Unimplemented(f"Compressed message with grpc-encoding {name}; try gzip or deflate")
+    decompressor = zlib.decompressobj(window_bits)
+    try:
+        data = decompressor.decompress(message, max_bytes)
+    except zlib.error as error:
+        raise InternalError(f"Cannot decompress the request message: {error}") from error
+    if decompressor.unconsumed_tail:
+        raise ResourceExhausted(f"The decompressed message is larger than {max_bytes} bytes")
+    if not decompressor.eof:
+        raise InternalError("Cannot decompress the request message: it is cut off")
+    return data
+
+

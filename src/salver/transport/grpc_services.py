@@ -1,0 +1,204 @@
+"""The gRPC services of TensorFlow Serving: what each method does with a message.
+
+A handler decodes the message, calls the use case and encodes the answer; it may
+raise ServingError until it has handed the request on.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+from salver.codecs.messages import message_class
+from salver.codecs.predict_codec import decode_predict_request, encode_predict_response
+from salver.errors import InternalError, InvalidArgument, ServingError
+from salver.execution.runner import Run
+from salver.service.metadata import Metadata
+from salver.service.opening import Opening
+from salver.service.predict import Predict, Prediction
+from salver.service.status import Status
+from salver.telemetry.serving_metrics import ServingMetrics
+from salver.transport.grpc import PREFIX_BYTES
+
+Message = bytes | memoryview
+
+
+class UnaryCall(Protocol):
+    """One call on its way: what a handler needs of it."""
+
+    deadline: float | None
+    """Loop time after which nobody waits any more."""
+    started: float
+    """`perf_counter` when the request was complete."""
+    cancel: Callable[[], None] | None
+    """What to call if the client goes away; set by the handler."""
+
+    def succeed(self, framed: bytes) -> None:
+        """Answer with a message that already has its gRPC prefix."""
+
+    def fail(self, error: ServingError) -> None:
+        """Answer with a status."""
+
+
+Handler = Callable[[UnaryCall, Message], None]
+
+
+class PredictionService:
+    """`tensorflow.serving.PredictionService`. Loop only."""
+
+    def __init__(
+        self,
+        opening: Opening,
+        predict: Predict,
+        metadata: Metadata,
+        metrics: ServingMetrics,
+        as_tensor_content: bool = False,
+    ) -> None:
+        self._opening = opening
+        self._predict = predict
+        self._metadata = metadata
+        self._metrics = metrics
+        self._as_tensor_content = as_tensor_content
+
+    def handlers(self) -> Mapping[bytes, Handler]:
+        service = b"/tensorflow.serving.PredictionService/"
+        return {
+            service + b"Predict": self.predict,
+            service + b"GetModelMetadata": self.get_model_metadata,
+        }
+
+    def predict(self, call: UnaryCall, message: Message) -> None:
+        try:
+            request = decode_predict_request(message)
+        except InvalidArgument as error:
+            # What is no message at all never reaches the handler in gRPC: no details.
+            raise InternalError("") from error
+        model = request.model_name
+        try:
+            if not request.has_model_spec:
+                raise InvalidArgument("Missing ModelSpec")
+            handle = self._opening.open(model, request.version, request.version_label)
+            try:
+                prepared = self._predict.signature(handle, request.signature_name)
+                self._predict.check_inputs(prepared, request.input_names)
+                inputs = []
+                sent = request.input_names
+                for name in prepared.input_names:
+                    if name in sent:
+                        inputs.append(_tensor(request, name))
+                    else:
+                        inputs.append(prepared.signature.defaults[name])
+            except BaseException:
+                handle.release()
+                raise
+            run = self._predict.run(
+                handle,
+                prepared,
+                inputs,
+                request.output_filter,
+                call.deadline,
+                partial(self._predicted, call, model),
+            )
+            if run is not None:
+                call.cancel = partial(self._abandon, run)
+        except ServingError as error:
+            self._metrics.request_failed(model, error.code)
+            raise
+
+    def _abandon(self, run: Run) -> None:
+        self._predict.abandon(run)
+
+    def _predicted(
+        self, call: UnaryCall, model: str, prediction: Prediction | None, error: ServingError | None
+    ) -> None:
+        if prediction is not None:
+            try:
+                framed = encode_predict_response(
+                    prediction.output_names,
+                    prediction.outputs,
+                    prediction.id.name,
+                    prediction.id.version,
+                    prediction.signature_name,
+                    self._as_tensor_content,
+                    grpc_prefix=True,
+                )
+            except ServingError as failure:
+                error = failure
+            else:
+                self._metrics.request_succeeded(model, "Predict", "GRPC", call.started)
+                call.succeed(framed)
+                return
+        assert error is not None
+        self._metrics.request_failed(model, error.code)
+        call.fail(error)
+
+    def get_model_metadata(self, call: UnaryCall, message: Message) -> None:
+        request = _parsed("tensorflow.serving.GetModelMetadataRequest", message)
+        if not request.HasField("model_spec"):
+            raise InvalidArgument("Missing ModelSpec")
+        self._metadata.check_fields(request.metadata_field)
+        id_, definition = self._metadata.of(*_chosen(request.model_spec))
+        response = message_class("tensorflow.serving.GetModelMetadataResponse")()
+        response.model_spec.name = id_.name
+        response.model_spec.version.value = id_.version
+        field = response.metadata["signature_def"]
+        field.type_url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+        field.value = definition
+        call.succeed(_framed(response))
+
+
+class ModelService:
+    """`tensorflow.serving.ModelService`. Loop only."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def handlers(self) -> Mapping[bytes, Handler]:
+        service = b"/tensorflow.serving.ModelService/"
+        return {service + b"GetModelStatus": self.get_model_status}
+
+    def get_model_status(self, call: UnaryCall, message: Message) -> None:
+        request = _parsed("tensorflow.serving.GetModelStatusRequest", message)
+        if not request.HasField("model_spec"):
+            raise InvalidArgument("Missing ModelSpec")
+        name, version, _ = _chosen(request.model_spec)
+        response = message_class("tensorflow.serving.GetModelStatusResponse")()
+        for status in self._status.of(name, version):
+            entry = response.model_version_status.add()
+            entry.version = status.version
+            entry.state = int(status.state)
+            # Present even if empty: the original always sets it.
+            entry.status.SetInParent()
+            if status.error is not None:
+                entry.status.error_code = int(status.error.code)
+                entry.status.error_message = status.error.message
+        call.succeed(_framed(response))
+
+
+def _tensor(request: Any, name: str) -> Any:
+    try:
+        return request.tensor(name)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"tensor parsing error: {name}") from error
+
+
+def _chosen(spec: Any) -> tuple[str, int | None, str | None]:
+    choice = spec.WhichOneof("version_choice")
+    version = spec.version.value if choice == "version" else None
+    label = spec.version_label if choice == "version_label" else None
+    return spec.name, version, label
+
+
+def _parsed(full_name: str, message: Message) -> Any:
+    request = message_class(full_name)()
+    try:
+        request.ParseFromString(bytes(message))
+    except Exception as error:  # noqa: BLE001 - protobuf's DecodeError comes in several kinds
+        raise InternalError("") from error
+    return request
+
+
+def _framed(response: Any) -> bytes:
+    message: bytes = response.SerializeToString()
+    return b"\0" + len(message).to_bytes(PREFIX_BYTES - 1, "big") + message
+
+

@@ -1,0 +1,299 @@
+"""HTTP/1.1 on one connection: keep-alive, pipelining in order, chunks, limits.
+
+llhttp (through httptools) parses; this module keeps the order of the answers and
+decides when the connection ends. What cannot be understood is answered as libevent,
+the HTTP server inside TensorFlow Serving, answers it.
+"""
+
+import re
+from collections import deque
+from email.utils import formatdate
+from functools import lru_cache
+from time import time
+
+import httptools
+
+from salver.transport.connection import Connection, Phase
+from salver.transport.exchange import Cancel, HttpRequest, HttpResponse
+from salver.transport.http_status import PHRASES, html_page
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_METHODS = frozenset((b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
+_REQUEST_LINE = re.compile(rb"[^\s]+ [^\s]+ HTTP/1\.[01]\r?\n")
+_PATH = rb"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})"
+_TARGET = re.compile(
+    rb"(?:https?://[^/?#]*)?(/" + _PATH + rb"*(?:\?(?:" + _PATH + rb"|\?)*)?(?:#(?:" + _PATH
+    + rb"|\?)*)?|\*)"
+)  # fmt: skip
+_MAX_PIPELINED = 256
+
+
+class _Owed:
+    """A request whose answer is still to be sent, in its place in the order."""
+
+    __slots__ = ("cancel", "engine", "is_head", "keeps_alive", "response", "version")
+
+    def __init__(self, engine: "Http1", is_head: bool, keeps_alive: bool, version: str) -> None:
+        self.engine = engine
+        self.is_head = is_head
+        self.keeps_alive = keeps_alive
+        self.version = version
+        self.response: HttpResponse | None = None
+        self.cancel: Cancel | None = None
+
+    def respond(self, response: HttpResponse) -> None:
+        self.response = response
+        self.cancel = None
+        self.engine.send_ready()
+
+
+class Http1:
+    """The engine for HTTP/1.0 and 1.1; also the target of the parser's callbacks."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._options = connection.switchboard.options
+        self._application = connection.switchboard.application
+        self._parser = self._new_parser()
+        self._owed: deque[_Owed] = deque()
+        self._out: list[bytes | memoryview] = []
+        self._is_feeding = False
+        self._is_closing = False
+        self._refused = 0
+        self._requests = 0
+        self._is_arriving = False
+        self._accounted = 0
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._header_bytes = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+
+    def _new_parser(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self)
+        # Bare line feeds have always been accepted by the server that clients know.
+        parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
+        return parser
+
+    # --- the connection's side -----------------------------------------------------
+
+    def feed(self, data: memoryview) -> None:
+        if self._is_closing:
+            return
+        self._is_feeding = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # No upgrade is offered: the request was answered as if it had not asked.
+            rest = data[upgrade.args[0] :]
+            self._parser = self._new_parser()
+            if rest and not self._refused:
+                self.feed(rest)
+        except httptools.HttpParserError as error:
+            self._refused = self._refused or self._status_of(error, data)
+        finally:
+            self._is_feeding = False
+        self._account()
+        if self._refused:
+            self._refuse(self._refused)
+        self.send_ready()
+
+    def input_ended(self) -> bool:
+        if not self._owed:
+            return False
+        self._owed[-1].keeps_alive = False
+        return True
+
+    def lost(self) -> None:
+        self._is_closing = True
+        self._body_bytes = 0
+        self._account()
+        for owed in self._owed:
+            if owed.cancel is not None:
+                owed.cancel()
+        self._owed.clear()
+
+    def resume(self) -> None:
+        self.send_ready()
+
+    def drain(self) -> None:
+        if self._owed:
+            self._owed[-1].keeps_alive = False
+        elif not self._is_arriving:
+            self._is_closing = True
+            self._connection.close()
+
+    def progress(self) -> tuple[Phase, int]:
+        if self._owed:
+            return Phase.BUSY, self._requests
+        return (Phase.ARRIVING if self._is_arriving else Phase.IDLE), self._requests
+
+    # --- the parser's side ---------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._is_arriving = True
+        self._target = b""
+        self._headers = []
+        self._header_bytes = 0
+        self._body = []
+        self._body_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        self._count_header_bytes(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+        self._count_header_bytes(len(name) + len(value) + 4)
+
+    def _count_header_bytes(self, count: int) -> None:
+        self._header_bytes += count
+        if self._header_bytes > self._options.max_header_bytes:
+            self._refused = self._refused or 431
+            self._headers.clear()
+            self._target = b""
+
+    def on_headers_complete(self) -> None:
+        for name, value in self._headers:
+            if name == b"expect" and not self._refused:
+                if value.lower() != b"100-continue":
+                    self._refused = 417
+                elif not self._owed:
+                    self._connection.write([*self._out, _CONTINUE])
+                    self._out = []
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > self._options.max_request_bytes:
+            self._refused = self._refused or 413
+        if self._refused:
+            self._body.clear()
+        else:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        self._is_arriving = False
+        if self._refused or self._is_closing:
+            return
+        self._requests += 1
+        method = self._parser.get_method()
+        target = _origin_form(self._target)
+        version = self._parser.get_http_version()
+        self._refused = _refusal(method, target, version)
+        if self._refused:
+            return
+        assert target is not None
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        keeps_alive = self._parser.should_keep_alive()
+        owed = _Owed(self, method == b"HEAD", keeps_alive, version)
+        self._owed.append(owed)
+        if not keeps_alive or self._connection.switchboard.is_draining:
+            owed.keeps_alive = False
+            self._is_closing = True
+        if len(self._owed) > _MAX_PIPELINED:
+            self._refused = 503
+        request = HttpRequest(method, target, self._headers, body)
+        cancel = self._application.handle(request, owed.respond)
+        if owed.response is None:
+            owed.cancel = cancel
+
+    # --- answers -------------------------------------------------------------------
+
+    def send_ready(self) -> None:
+        """Send every answer whose turn has come."""
+        owed = self._owed
+        while owed and owed[0].response is not None:
+            first = owed.popleft()
+            assert first.response is not None
+            closes = first.response.closes or not first.keeps_alive
+            _append_response(self._out, first, first.response, closes)
+            if closes:
+                self._is_closing = True
+                owed.clear()
+        if self._is_feeding or not self._connection.is_writable:
+            return
+        if self._out:
+            self._connection.write(self._out)
+            self._out = []
+        if self._is_closing and not owed:
+            if self._refused:
+                self._connection.refuse()
+            else:
+                self._connection.close()
+
+    def _refuse(self, status: int) -> None:
+        self._is_closing = True
+        self._body = []
+        self._body_bytes = 0
+        self._account()
+        owed = _Owed(self, is_head=False, keeps_alive=False, version="1.1")
+        owed.response = HttpResponse(status, b"text/html", html_page(status))
+        self._owed.append(owed)
+
+    def _account(self) -> None:
+        """Tell how much of an unfinished body is held here."""
+        held = self._body_bytes if self._is_arriving else 0
+        if held != self._accounted:
+            fits = self._connection.buffer_changed(held - self._accounted)
+            self._accounted = held
+            if not fits and not self._refused:
+                self._refused = 503
+
+    def _status_of(self, error: Exception, data: memoryview) -> int:
+        if self._is_arriving and self._headers and "chunk" in str(error).lower():
+            return 413
+        match = _REQUEST_LINE.match(data)
+        if match and match[0].split(b" ", 1)[0] not in _METHODS:
+            return 501
+        return 400
+
+
+@lru_cache(maxsize=1024)
+def _origin_form(target: bytes) -> bytes | None:
+    """Path and query of a request target; None if it is no URI by RFC 3986."""
+    match = _TARGET.fullmatch(target)
+    return None if match is None else match[1]
+
+
+def _refusal(method: bytes, target: bytes | None, version: str) -> int:
+    if method not in _METHODS:
+        return 501
+    if target is None or version not in ("1.0", "1.1"):
+        return 400
+    return 0
+
+
+@lru_cache(maxsize=256)
+def _head(status: int, content_type: bytes) -> bytes:
+    line = f"HTTP/1.1 {status} {PHRASES.get(status, 'Unknown')}\r\nContent-Type: "
+    return line.encode() + content_type + b"\r\nDate: "
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()
+
+
+def _append_response(
+    out: list[bytes | memoryview], owed: _Owed, response: HttpResponse, closes: bool
+) -> None:
+    lines = [
+        _head(response.status, response.content_type),
+        _date(int(time())),
+        b"\r\nContent-Length: %d\r\n" % len(response.body),
+    ]
+    if response.headers:
+        lines.extend(b"%b: %b\r\n" % header for header in response.headers)
+    if closes:
+        lines.append(b"Connection: close\r\n")
+    elif owed.version == "1.0":
+        lines.append(b"Connection: keep-alive\r\n")
+    lines.append(b"\r\n")
+    if len(response.body) < 65536 and not owed.is_head:
+        lines.append(response.body)
+        out.append(b"".join(lines))
+        return
+    out.append(b"".join(lines))
+    if not owed.is_head:
+        out.append(response.body)

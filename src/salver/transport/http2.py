@@ -1,0 +1,241 @@
+"""HTTP/2 on one connection: gRPC calls, and REST for clients that speak HTTP/2.
+
+nghttp2 (through `salver._http2`) does the protocol; this module tells calls apart,
+keeps their deadlines, and writes once for all that was answered in one turn.
+"""
+
+import logging
+from collections.abc import Callable
+from email.utils import formatdate
+from functools import lru_cache
+from time import perf_counter, time
+
+from salver._http2 import Session, SessionError
+from salver.errors import (
+    DeadlineExceeded,
+    InternalError,
+    ResourceExhausted,
+    ServingError,
+    Unimplemented,
+)
+from salver.transport.connection import Connection, Phase
+from salver.transport.exchange import HttpRequest, HttpResponse
+from salver.transport.grpc import (
+    OK_TRAILERS,
+    RESPONSE_HEADERS,
+    error_headers,
+    is_grpc,
+    single_message,
+    timeout_s,
+)
+from salver.transport.http_status import html_page
+
+logger = logging.getLogger(__name__)
+
+_NO_ERROR = 0x0
+_ENHANCE_YOUR_CALM = 0xB
+_UNKNOWN_METHOD = error_headers(Unimplemented(""))
+
+
+class GrpcCall:
+    """One unary call: the `UnaryCall` that handlers see."""
+
+    __slots__ = ("_engine", "_stream_id", "cancel", "deadline", "started")
+
+    def __init__(self, engine: "Http2", stream_id: int, deadline: float | None) -> None:
+        self._engine = engine
+        self._stream_id = stream_id
+        self.deadline = deadline
+        self.started = perf_counter()
+        self.cancel: Callable[[], None] | None = None
+
+    def succeed(self, framed: bytes) -> None:
+        self._engine.respond(self._stream_id, RESPONSE_HEADERS, framed, OK_TRAILERS)
+
+    def fail(self, error: ServingError) -> None:
+        self._engine.respond(self._stream_id, error_headers(error), None, None)
+
+
+class Http2:
+    """The engine for HTTP/2; also the handler of its session."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        board = connection.switchboard
+        options = board.options
+        self._application = board.application
+        self._grpc_handlers = board.grpc_handlers
+        self._max_request_bytes = options.max_request_bytes
+        self._session = Session(
+            self,
+            max_concurrent_streams=options.max_concurrent_streams,
+            max_header_bytes=options.max_header_bytes,
+            # The gRPC prefix is not part of the message.
+            max_body_bytes=options.max_request_bytes + 5,
+        )
+        self._loop = connection.loop
+        self._cancels: dict[int, Callable[[], None]] = {}
+        self._is_feeding = False
+        self._flush_is_due = False
+        self._is_draining = False
+        self._is_over = False
+        self._accounted = 0
+        self._requests = 0
+
+    # --- the connection's side -----------------------------------------------------
+
+    def feed(self, data: memoryview) -> None:
+        if self._is_over:
+            return
+        self._is_feeding = True
+        try:
+            self._session.feed(data)
+        except SessionError as error:
+            logger.debug("HTTP/2 connection ended: %s", error)
+            self._is_over = True
+        finally:
+            self._is_feeding = False
+        self._account()
+        self._flush()
+
+    def input_ended(self) -> bool:
+        return False
+
+    def lost(self) -> None:
+        self._is_over = True
+        self._connection.buffer_changed(-self._accounted)
+        self._accounted = 0
+        for cancel in list(self._cancels.values()):
+            cancel()
+        self._cancels.clear()
+
+    def resume(self) -> None:
+        self._flush()
+
+    def drain(self) -> None:
+        self._is_draining = True
+        self._session.goaway(_NO_ERROR)
+        self._flush()
+
+    def progress(self) -> tuple[Phase, int]:
+        if self._session.buffered_bytes:
+            return Phase.ARRIVING, self._requests
+        return (Phase.BUSY if self._session.open_streams else Phase.IDLE), self._requests
+
+    # --- the session's side --------------------------------------------------------
+
+    def on_request(
+        self, stream_id: int, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        self._requests += 1
+        named = dict(headers)
+        if is_grpc(named.get(b"content-type", b"")):
+            self._call(stream_id, named, body)
+        else:
+            request = HttpRequest(named[b":method"], named.get(b":path", b""), headers, body)
+            cancel = self._application.handle(
+                request, lambda response: self._respond_http(stream_id, request, response)
+            )
+            if cancel is not None:
+                self._cancels[stream_id] = cancel
+
+    def on_overflow(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
+        limit = self._max_request_bytes
+        if is_grpc(dict(headers).get(b"content-type", b"")):
+            error = ResourceExhausted(f"Received message larger than max ({limit} bytes)")
+            self.respond(stream_id, error_headers(error), None, None)
+        else:
+            page = HttpResponse(413, b"text/html", html_page(413))
+            self._respond_http(stream_id, HttpRequest(b"", b"", headers, b""), page)
+
+    def on_close(self, stream_id: int, error_code: int) -> None:
+        cancel = self._cancels.pop(stream_id, None)
+        if cancel is not None:
+            cancel()
+
+    def _call(self, stream_id: int, headers: dict[bytes, bytes], body: bytes) -> None:
+        handler = self._grpc_handlers.get(headers[b":path"])
+        if handler is None:
+            self.respond(stream_id, _UNKNOWN_METHOD, None, None)
+            return
+        deadline = None
+        try:
+            limit_s = timeout_s(headers.get(b"grpc-timeout", b""))
+            if limit_s is not None:
+                if limit_s <= 0:
+                    raise DeadlineExceeded("Deadline Exceeded")
+                deadline = self._loop.time() + limit_s
+            encoding = headers.get(b"grpc-encoding", b"")
+            message = single_message(body, encoding, self._max_request_bytes)
+            call = GrpcCall(self, stream_id, deadline)
+            handler(call, message)
+            if call.cancel is not None:
+                self._cancels[stream_id] = call.cancel
+        except ServingError as error:
+            self.respond(stream_id, error_headers(error), None, None)
+        except Exception:  # the request boundary
+            logger.exception("Unexpected error in %r", headers[b":path"])
+            failure = InternalError("Unexpected error in the server; its log has the details")
+            self.respond(stream_id, error_headers(failure), None, None)
+
+    # --- answers -------------------------------------------------------------------
+
+    def respond(
+        self,
+        stream_id: int,
+        headers: tuple[tuple[bytes, bytes], ...],
+        body: bytes | None,
+        trailers: tuple[tuple[bytes, bytes], ...] | None,
+    ) -> None:
+        """Queue a whole answer; it leaves with the others of this turn."""
+        if self._is_over:
+            return
+        if self._cancels:
+            self._cancels.pop(stream_id, None)
+        self._session.respond(stream_id, headers, body, trailers)
+        if not self._is_feeding and not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush)
+
+    def _respond_http(
+        self, stream_id: int, request: HttpRequest, response: HttpResponse
+    ) -> None:
+        headers = (
+            (b":status", b"%d" % response.status),
+            (b"content-type", response.content_type),
+            (b"date", _date(int(time()))),
+            (b"content-length", b"%d" % len(response.body)),
+            *((name.lower(), value) for name, value in response.headers),
+        )
+        body = None if request.method == b"HEAD" else response.body
+        self.respond(stream_id, headers, body, None)
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        connection = self._connection
+        while connection.is_writable:
+            chunks = self._session.data_to_send()
+            if not chunks:
+                break
+            connection.write(chunks)
+        session = self._session
+        if self._is_over or not (session.want_read or session.want_write):
+            self._is_over = True
+            connection.close()
+        elif self._is_draining and not session.open_streams and not session.want_write:
+            connection.close()
+
+    def _account(self) -> None:
+        held = self._session.buffered_bytes
+        if held != self._accounted:
+            fits = self._connection.buffer_changed(held - self._accounted)
+            self._accounted = held
+            if not fits:
+                logger.warning("Too many request bytes are waiting: a connection was closed")
+                self._session.goaway(_ENHANCE_YOUR_CALM)
+                self._is_over = True
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()

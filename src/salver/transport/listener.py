@@ -1,0 +1,103 @@
+"""Listening sockets: TCP ports and UNIX sockets, each for every protocol."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Sequence
+
+from salver.errors import InvalidArgument
+from salver.transport.connection import Switchboard
+
+_BACKLOG = 1024
+_SWEEP_S = 1.0
+
+
+class Listener:
+    """Some sockets that lead to one switchboard. Loop only."""
+
+    def __init__(self, switchboard: Switchboard) -> None:
+        self._switchboard = switchboard
+        self._servers: list[asyncio.Server] = []
+        self._socket_paths: list[str] = []
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    async def listen_tcp(self, host: str, port: int) -> int:
+        """Listen on a TCP port of `host` and return it; 0 takes a free one.
+
+        Raises:
+            InvalidArgument: the port cannot be had; the message says why.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(
+                self._switchboard.connection, host, port, backlog=_BACKLOG, reuse_address=True
+            )
+        except (OSError, OverflowError) as error:
+            raise InvalidArgument(f"Cannot listen on {host}:{port}: {error}") from error
+        self._add(server)
+        bound: Sequence[socket.socket] = server.sockets
+        return int(bound[0].getsockname()[1])
+
+    async def listen_unix(self, path: str) -> None:
+        """Listen on a UNIX socket, in the place of a stale one.
+
+        Raises:
+            InvalidArgument: the socket cannot be made, or a server still listens on it.
+        """
+        _remove_stale(path)
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_unix_server(
+                self._switchboard.connection, path, backlog=_BACKLOG
+            )
+        except OSError as error:
+            raise InvalidArgument(f"Cannot listen on {path}: {error}") from error
+        self._socket_paths.append(path)
+        self._add(server)
+
+    def _add(self, server: asyncio.Server) -> None:
+        self._servers.append(server)
+        if self._sweeping is None:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._switchboard.sweep(loop.time())
+        self._sweeping = loop.call_later(_SWEEP_S, self._sweep)
+
+    def close(self) -> None:
+        """Accept no more connections; those there are come to their end by themselves."""
+        for server in self._servers:
+            server.close()
+        for path in self._socket_paths:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        self._socket_paths.clear()
+        self._switchboard.drain()
+
+    def abort(self) -> None:
+        """Cut off what is still open."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for connection in list(self._switchboard.connections):
+            connection.abort()
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket file that nobody listens on any more."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise InvalidArgument(f"Cannot listen on {path}: it exists and is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError as error:
+            raise InvalidArgument(f"Cannot listen on {path}: {error}") from error
+        else:
+            raise InvalidArgument(f"Cannot listen on {path}: another server listens there")

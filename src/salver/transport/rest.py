@@ -1,0 +1,214 @@
+"""TensorFlow Serving's REST API: predict, status and metadata, and the metrics page.
+
+Source: http_rest_api_handler.cc and http_server.cc; which codes and texts come out is
+the codecs' and the services' business, here they become HTTP.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+
+from salver.codecs.json_metadata import encode_metadata
+from salver.codecs.json_request import PredictBody
+from salver.codecs.json_response import encode_error, encode_predict, encode_status
+from salver.errors import Code, InternalError, InvalidArgument, ServingError, Unimplemented
+from salver.service.metadata import Metadata
+from salver.service.opening import Opening
+from salver.service.predict import Predict, Prediction
+from salver.service.status import Status
+from salver.telemetry.serving_metrics import ServingMetrics
+from salver.transport.exchange import Cancel, HttpRequest, HttpResponse, Respond
+from salver.transport.http_status import HTTP_STATUS, html_page
+from salver.transport.routes import Route, Verb, route
+
+logger = logging.getLogger(__name__)
+
+_JSON = b"application/json"
+_HTML = b"text/html"
+_TEXT = b"text/plain"
+# libevent's own default, which is all that a preflight gets.
+_PREFLIGHT = b"text/html; charset=ISO-8859-1"
+_CORS_HEADERS = (
+    (b"Access-Control-Allow-Origin", b"*"),
+    (b"Access-Control-Allow-Methods", b"POST, GET"),
+    (b"Access-Control-Allow-Headers", b"Content-Type"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RestOptions:
+    """What the flags say about REST."""
+
+    timeout_s: float | None = 30.0
+    """Longest run of a model for a request; None: no limit."""
+    cors: bool = False
+    """Whether every answer under /v1/ carries CORS headers."""
+    metrics_path: str | None = None
+    """Path of the Prometheus page; None: there is none."""
+
+
+class RestApi:
+    """The application behind HTTP/1.1 and plain HTTP/2. Loop only."""
+
+    def __init__(
+        self,
+        options: RestOptions,
+        opening: Opening,
+        predict: Predict,
+        status: Status,
+        metadata: Metadata,
+        metrics: ServingMetrics,
+        loop_time: Callable[[], float],
+    ) -> None:
+        self._opening = opening
+        self._predict = predict
+        self._status = status
+        self._metadata = metadata
+        self._metrics = metrics
+        self._loop_time = loop_time
+        self._timeout_s = options.timeout_s
+        self._headers = _CORS_HEADERS if options.cors else ()
+        path = options.metrics_path
+        self._metrics_path = None if path is None else path.encode()
+
+    def handle(self, request: HttpRequest, respond: Respond) -> Cancel | None:
+        """Answer one request; see `HttpApplication`."""
+        target = request.target
+        path = target.split(b"?", 1)[0]
+        if path == self._metrics_path:
+            respond(self._metrics_page(target))
+            return None
+        if target[:4].lower() != b"/v1/":
+            respond(HttpResponse(404, _HTML, html_page(404), closes=True))
+            return None
+        if request.method == b"OPTIONS":
+            respond(self._preflight(request))
+            return None
+        found = route(request.method, target)
+        exchange = _Exchange(self, found, respond)
+        try:
+            return self._dispatch(exchange, request)
+        except ServingError as error:
+            exchange.fail(error)
+        except Exception:  # the request boundary
+            logger.exception("Unexpected error in %r %r", request.method, target)
+            exchange.fail(InternalError("Unexpected error in the server; its log has the details"))
+        return None
+
+    def _dispatch(self, exchange: "_Exchange", request: HttpRequest) -> Cancel | None:
+        found = exchange.route
+        if found.verb is Verb.PREDICT:
+            return self._run_predict(exchange, request.body)
+        if found.verb is Verb.STATUS:
+            statuses = self._status.of(found.model, found.version)
+            exchange.succeed(
+                encode_status(
+                    [
+                        (
+                            status.version,
+                            status.state.name,
+                            status.error.code if status.error else Code.OK,
+                            status.error.message if status.error else "",
+                        )
+                        for status in statuses
+                    ]
+                )
+            )
+        elif found.verb is Verb.METADATA:
+            id_, definition = self._metadata.of(found.model, found.version, found.label)
+            exchange.succeed(encode_metadata(id_.name, id_.version, definition))
+        elif found.verb is Verb.MISSING_MODEL:
+            raise InvalidArgument("Missing model name in request.")
+        elif found.verb is Verb.VERSION_OVERFLOW:
+            exchange.refuse_version()
+        elif found.verb is Verb.MALFORMED:
+            described = request.method + b" " + request.target
+            raise InvalidArgument(
+                f"Malformed request: {described.decode('utf-8', 'surrogateescape')}"
+            )
+        else:
+            raise Unimplemented(f"{found.verb.value} over REST is not there yet")
+        return None
+
+    def _run_predict(self, exchange: "_Exchange", body: bytes) -> Cancel | None:
+        parsed = PredictBody.parse(body)
+        found = exchange.route
+        handle = self._opening.open(found.model, found.version, found.label)
+        try:
+            prepared = self._predict.named_signature(handle, parsed.signature_name)
+            inputs = parsed.inputs(prepared.signature)
+            ordered = [inputs[name] for name in prepared.input_names]
+        except BaseException:
+            handle.release()
+            raise
+        deadline = None if self._timeout_s is None else self._loop_time() + self._timeout_s
+        answer = partial(exchange.predicted, parsed.row_format)
+        run = self._predict.run(handle, prepared, ordered, (), deadline, answer)
+        return None if run is None else partial(self._predict.abandon, run)
+
+    def _preflight(self, request: HttpRequest) -> HttpResponse:
+        origin = request.header(b"origin")
+        known = b"http://" in origin or b"https://" in origin
+        self._metrics.request_failed("", Code.OK if known else Code.FAILED_PRECONDITION)
+        return HttpResponse(200 if known else 400, _PREFLIGHT, b"", self._headers)
+
+    def _metrics_page(self, target: bytes) -> HttpResponse:
+        if target != self._metrics_path:
+            wrong = b"Unexpected path: %b. Should be %b" % (target, self._metrics_path)
+            return HttpResponse(400, _TEXT, wrong)
+        return HttpResponse(200, _TEXT, self._metrics.page().encode("utf-8", "surrogateescape"))
+
+    def answered(self, found: Route, started: float) -> None:
+        api = found.verb.value if found.verb is Verb.PREDICT else ""
+        self._metrics.request_succeeded(found.model, api, "REST", started)
+
+    def failed(self, found: Route, error: ServingError) -> HttpResponse:
+        self._metrics.request_failed(found.model, error.code)
+        return HttpResponse(
+            HTTP_STATUS[error.code], _JSON, encode_error(error.message), self._headers
+        )
+
+    def answer(self, body: bytes) -> HttpResponse:
+        return HttpResponse(200, _JSON, body, self._headers)
+
+
+class _Exchange:
+    """One request under /v1/ and its way back."""
+
+    __slots__ = ("_api", "_respond", "_started", "route")
+
+    def __init__(self, api: RestApi, found: Route, respond: Respond) -> None:
+        self._api = api
+        self._respond = respond
+        self._started = perf_counter()
+        self.route = found
+
+    def succeed(self, body: bytes) -> None:
+        self._api.answered(self.route, self._started)
+        self._respond(self._api.answer(body))
+
+    def fail(self, error: ServingError) -> None:
+        self._respond(self._api.failed(self.route, error))
+
+    def refuse_version(self) -> None:
+        """A version beyond 64 bits gets the status of an error but no body, as there."""
+        response = self._api.failed(self.route, InvalidArgument(""))
+        response.body = b""
+        self._respond(response)
+
+    def predicted(
+        self, row_format: bool, prediction: Prediction | None, error: ServingError | None
+    ) -> None:
+        if prediction is None:
+            assert error is not None
+            self.fail(error)
+            return
+        try:
+            outputs = dict(zip(prediction.output_names, prediction.outputs, strict=True))
+            body = encode_predict(outputs, row_format)
+        except ServingError as failure:
+            self.fail(failure)
+        else:
+            self.succeed(body)
