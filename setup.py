@@ -31,7 +31,9 @@ def compile_messages() -> None:
     """Our .proto files become one descriptor set, which `salver.codecs.messages` loads."""
     files = sorted(str(path) for path in PROTOS.rglob("*.proto"))
     command = [sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={PROTOS}"]
-    subprocess.run([*command, f"--descriptor_set_out={DESCRIPTORS}", *files], check=True)
+    # With google/protobuf/*.proto, so that the set stands alone in its private pool.
+    command += ["--include_imports", f"--descriptor_set_out={DESCRIPTORS}"]
+    subprocess.run([*command, *files], check=True)
 
 
 class BuildWithMessages(build_py):

@@ -5,6 +5,7 @@ part is not indented, the messages inside by one blank.
 """
 
 from google.protobuf import json_format
+from google.protobuf.message import Message
 
 from salver.codecs.messages import message_class
 
@@ -22,11 +23,12 @@ def encode_metadata(name: str, version: int, signature_def_map: bytes) -> bytes:
     ).encode("utf-8", "surrogateescape")
 
 
-def _json(message: object) -> str:
-    return json_format.MessageToJson(
+def _json(message: Message) -> str:
+    text: str = json_format.MessageToJson(
         message,
         preserving_proto_field_name=True,
         always_print_fields_with_no_presence=True,
         indent=1,
         ensure_ascii=False,
     )
+    return text

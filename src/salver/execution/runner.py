@@ -206,8 +206,10 @@ class Runner:
                 run.timer.cancel()
             if run.elapsed_s:
                 run.executable.record(run.size_class, run.elapsed_s)
-            if run.on_done is not None:
-                run.on_done(run.outputs, run.error, run.elapsed_s)
+            if (on_done := run.on_done) is not None:
+                # Let go first: a run and its caller refer to each other.
+                run.on_done = None
+                on_done(run.outputs, run.error, run.elapsed_s)
             run.on_settled()
 
 

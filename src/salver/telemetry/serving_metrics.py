@@ -67,7 +67,11 @@ class ServingMetrics:
 
     def page(self) -> str:
         """The Prometheus page: metrics in the order of their names."""
-        metrics: list[Counter | Histogram] = [self.request_count, self.request_latency, self.runtime_latency]
+        metrics: list[Counter | Histogram] = [
+            self.request_count,
+            self.request_latency,
+            self.runtime_latency,
+        ]
         lines: list[str] = []
         for metric in sorted(metrics, key=lambda metric: metric.name):
             lines.extend(metric.lines())

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, cast
 
-from salver.transport.exchange import HttpApplication
-from salver.transport.grpc_services import Handler
+from salver.transport.exchange import Handler, HttpApplication
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +40,10 @@ class ConnectionOptions:
     """Requests that one HTTP/2 connection may have under way."""
     max_buffered_bytes: int = _half_of_memory()
     """Bodies of requests that are still arriving, over all connections."""
-    max_connections: int = 10_000
-    """Connections open at a time; more are closed at once."""
-    header_timeout_s: float = 30.0
-    """Longest wait for the rest of a header, a body or a reader that makes no progress."""
+    max_connections: int = 0
+    """Connections open at a time; more are closed at once. 0: no limit."""
+    stall_timeout_s: float = 30.0
+    """Longest wait for a client that owes the rest of a request or does not read; 0: no limit."""
     idle_timeout_s: float = 0.0
     """Longest time without any request; 0: no limit, as TensorFlow Serving has none."""
 
@@ -62,9 +61,6 @@ class Engine(Protocol):
 
     def feed(self, data: memoryview) -> None:
         """Take bytes from the client; they are valid during the call only."""
-
-    def input_ended(self) -> bool:
-        """The client sends no more. True: keep the connection for what is owed."""
 
     def lost(self) -> None:
         """The connection is gone: whatever runs for it is no longer wanted."""
@@ -97,6 +93,8 @@ class Switchboard:
         self.connections: set[Connection] = set()
         self.buffered_bytes = 0
         self.is_draining = False
+        self.all_closed = asyncio.Event()
+        """Set once draining has left no connection."""
 
     def connection(self) -> "Connection":
         """A protocol for one new socket."""
@@ -107,6 +105,14 @@ class Switchboard:
         self.is_draining = True
         for connection in list(self.connections):
             connection.drain()
+        if not self.connections:
+            self.all_closed.set()
+
+    def closed(self, connection: "Connection") -> None:
+        """Forget a connection whose socket is gone."""
+        self.connections.discard(connection)
+        if self.is_draining and not self.connections:
+            self.all_closed.set()
 
     def sweep(self, now: float) -> None:
         """Close what has waited too long; called every second or so."""
@@ -115,7 +121,11 @@ class Switchboard:
 
 
 class Connection(asyncio.BufferedProtocol):
-    """The socket's side: reads, writes, back-pressure, time limits. Loop only."""
+    """The socket's side: reads, writes, back-pressure, time limits. Loop only.
+
+    A client that closes its side counts as gone: TCP does not tell whether it would
+    still read, and one that has given up should not keep the workers busy.
+    """
 
     def __init__(self, switchboard: Switchboard) -> None:
         self.switchboard = switchboard
@@ -136,8 +146,9 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER)
         board = self.switchboard
         board.connections.add(self)
-        if len(board.connections) > board.options.max_connections:
-            logger.warning("Refused a connection: %d are open", board.options.max_connections)
+        limit = board.options.max_connections
+        if limit and len(board.connections) > limit:
+            logger.warning("Refused a connection: %d are open", limit)
             self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -153,11 +164,8 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._choose_engine(bytes(data))
 
-    def eof_received(self) -> bool:
-        return self._engine is not None and not self._is_discarding and self._engine.input_ended()
-
     def connection_lost(self, exc: Exception | None) -> None:
-        self.switchboard.connections.discard(self)
+        self.switchboard.closed(self)
         if self._engine is not None:
             self._engine.lost()
 
@@ -225,9 +233,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def check_progress(self, now: float) -> None:
         """Abort if the client owes something and nothing has moved for too long."""
-        phase, count = (
-            (Phase.IDLE, 0) if self._engine is None else self._engine.progress()
-        )
+        phase, count = (Phase.IDLE, 0) if self._engine is None else self._engine.progress()
         mark = (phase, count, self._bytes_received, self._unsent_bytes())
         if mark != self._mark:
             self._mark, self._marked_at = mark, now
@@ -235,7 +241,7 @@ class Connection(asyncio.BufferedProtocol):
         options = self.switchboard.options
         limit_s = 0.0
         if phase is Phase.ARRIVING or self._unsent_bytes() or self._engine is None:
-            limit_s = options.header_timeout_s
+            limit_s = options.stall_timeout_s
         elif phase is Phase.IDLE:
             limit_s = options.idle_timeout_s
         if limit_s and now - self._marked_at >= limit_s and self._transport is not None:

@@ -1,12 +1,15 @@
-"""The contract between the HTTP protocols and what answers them.
+"""The contracts between the protocols and what answers them.
 
 HTTP/1.1 and HTTP/2 both turn bytes into an `HttpRequest` and an `HttpResponse` into
-bytes; the application between them does not know which one it serves.
+bytes; the application between them does not know which one it serves. gRPC has calls
+and handlers instead.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+from salver.errors import ServingError
 
 
 @dataclass(slots=True)
@@ -51,3 +54,26 @@ class HttpApplication(Protocol):
 
         Returns what to call if the client goes away before that, None if answered.
         """
+
+
+Message = bytes | memoryview
+
+
+class UnaryCall(Protocol):
+    """One call on its way: what a handler needs of it."""
+
+    deadline: float | None
+    """Loop time after which nobody waits any more."""
+    started: float
+    """`perf_counter` when the request was complete."""
+    cancel: Callable[[], None] | None
+    """What to call if the client goes away; set by the handler."""
+
+    def succeed(self, framed: bytes) -> None:
+        """Answer with a message that already has its gRPC prefix."""
+
+    def fail(self, error: ServingError) -> None:
+        """Answer with a status."""
+
+
+Handler = Callable[[UnaryCall, Message], None]

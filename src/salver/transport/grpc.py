@@ -7,7 +7,7 @@ function of its arguments; `http2.py` moves the bytes.
 import zlib
 from functools import lru_cache
 
-from salver.errors import Code, InternalError, ResourceExhausted, ServingError, Unimplemented
+from salver.errors import InternalError, ResourceExhausted, ServingError, Unimplemented
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -116,5 +116,3 @@ def _decompressed(message: memoryview, encoding: bytes, max_bytes: int) -> bytes
     if not decompressor.eof:
         raise InternalError("Cannot decompress the request message: it is cut off")
     return data
-
-

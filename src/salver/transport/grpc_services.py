@@ -4,9 +4,11 @@ A handler decodes the message, calls the use case and encodes the answer; it may
 raise ServingError until it has handed the request on.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
+
+from google.protobuf.message import DecodeError
 
 from salver.codecs.messages import message_class
 from salver.codecs.predict_codec import decode_predict_request, encode_predict_response
@@ -17,29 +19,8 @@ from salver.service.opening import Opening
 from salver.service.predict import Predict, Prediction
 from salver.service.status import Status
 from salver.telemetry.serving_metrics import ServingMetrics
+from salver.transport.exchange import Handler, Message, UnaryCall
 from salver.transport.grpc import PREFIX_BYTES
-
-Message = bytes | memoryview
-
-
-class UnaryCall(Protocol):
-    """One call on its way: what a handler needs of it."""
-
-    deadline: float | None
-    """Loop time after which nobody waits any more."""
-    started: float
-    """`perf_counter` when the request was complete."""
-    cancel: Callable[[], None] | None
-    """What to call if the client goes away; set by the handler."""
-
-    def succeed(self, framed: bytes) -> None:
-        """Answer with a message that already has its gRPC prefix."""
-
-    def fail(self, error: ServingError) -> None:
-        """Answer with a status."""
-
-
-Handler = Callable[[UnaryCall, Message], None]
 
 
 class PredictionService:
@@ -192,7 +173,7 @@ def _parsed(full_name: str, message: Message) -> Any:
     request = message_class(full_name)()
     try:
         request.ParseFromString(bytes(message))
-    except Exception as error:  # noqa: BLE001 - protobuf's DecodeError comes in several kinds
+    except DecodeError as error:
         raise InternalError("") from error
     return request
 
@@ -200,5 +181,3 @@ def _parsed(full_name: str, message: Message) -> Any:
 def _framed(response: Any) -> bytes:
     message: bytes = response.SerializeToString()
     return b"\0" + len(message).to_bytes(PREFIX_BYTES - 1, "big") + message
-
-

@@ -20,6 +20,7 @@ from salver.transport.http_status import PHRASES, html_page
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _METHODS = frozenset((b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
 _REQUEST_LINE = re.compile(rb"[^\s]+ [^\s]+ HTTP/1\.[01]\r?\n")
+_BARE_LINE = re.compile(rb"[^\r\n]+\n")
 _PATH = rb"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})"
 _TARGET = re.compile(
     rb"(?:https?://[^/?#]*)?(/" + _PATH + rb"*(?:\?(?:" + _PATH + rb"|\?)*)?(?:#(?:" + _PATH
@@ -54,7 +55,7 @@ class Http1:
         self._connection = connection
         self._options = connection.switchboard.options
         self._application = connection.switchboard.application
-        self._parser = self._new_parser()
+        self._parser: httptools.HttpRequestParser | None = None
         self._owed: deque[_Owed] = deque()
         self._out: list[bytes | memoryview] = []
         self._is_feeding = False
@@ -69,10 +70,14 @@ class Http1:
         self._body: list[bytes] = []
         self._body_bytes = 0
 
-    def _new_parser(self) -> httptools.HttpRequestParser:
+    def _new_parser(self, data: memoryview) -> httptools.HttpRequestParser:
         parser = httptools.HttpRequestParser(self)
-        # Bare line feeds have always been accepted by the server that clients know.
-        parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
+        if _BARE_LINE.match(data):
+            # The server that clients know has always taken bare line feeds. Only those who
+            # send them get a parser that does: behind a proxy such leniency is a risk.
+            parser.set_dangerous_leniencies(
+                lenient_optional_lf_after_cr=True, lenient_optional_cr_before_lf=True
+            )
         return parser
 
     # --- the connection's side -----------------------------------------------------
@@ -81,28 +86,26 @@ class Http1:
         if self._is_closing:
             return
         self._is_feeding = True
+        if self._parser is None:
+            self._parser = self._new_parser(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             # No upgrade is offered: the request was answered as if it had not asked.
             rest = data[upgrade.args[0] :]
-            self._parser = self._new_parser()
+            self._parser = None
             if rest and not self._refused:
                 self.feed(rest)
         except httptools.HttpParserError as error:
-            self._refused = self._refused or self._status_of(error, data)
+            # What follows the last request of a connection is none of our business.
+            if not self._is_closing:
+                self._refused = self._refused or self._status_of(error, data)
         finally:
             self._is_feeding = False
         self._account()
         if self._refused:
             self._refuse(self._refused)
         self.send_ready()
-
-    def input_ended(self) -> bool:
-        if not self._owed:
-            return False
-        self._owed[-1].keeps_alive = False
-        return True
 
     def lost(self) -> None:
         self._is_closing = True
@@ -176,6 +179,7 @@ class Http1:
         if self._refused or self._is_closing:
             return
         self._requests += 1
+        assert self._parser is not None
         method = self._parser.get_method()
         target = _origin_form(self._target)
         version = self._parser.get_http_version()

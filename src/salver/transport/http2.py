@@ -22,6 +22,7 @@ from salver.transport.connection import Connection, Phase
 from salver.transport.exchange import HttpRequest, HttpResponse
 from salver.transport.grpc import (
     OK_TRAILERS,
+    PREFIX_BYTES,
     RESPONSE_HEADERS,
     error_headers,
     is_grpc,
@@ -32,8 +33,12 @@ from salver.transport.http_status import html_page
 
 logger = logging.getLogger(__name__)
 
-_NO_ERROR = 0x0
 _ENHANCE_YOUR_CALM = 0xB
+# Larger than the default of 16 KiB: a large tensor then comes in a hundredth of the frames.
+_MAX_FRAME_BYTES = 2**20
+# Between the notice that no new streams are wanted and the end of taking them: what the
+# client had already sent when it read the notice is still served.
+_NOTICE_S = 0.2
 _UNKNOWN_METHOD = error_headers(Unimplemented(""))
 
 
@@ -71,7 +76,8 @@ class Http2:
             max_concurrent_streams=options.max_concurrent_streams,
             max_header_bytes=options.max_header_bytes,
             # The gRPC prefix is not part of the message.
-            max_body_bytes=options.max_request_bytes + 5,
+            max_body_bytes=options.max_request_bytes + PREFIX_BYTES,
+            max_frame_bytes=_MAX_FRAME_BYTES,
         )
         self._loop = connection.loop
         self._cancels: dict[int, Callable[[], None]] = {}
@@ -81,6 +87,7 @@ class Http2:
         self._is_over = False
         self._accounted = 0
         self._requests = 0
+        self._in_flight = 0
 
     # --- the connection's side -----------------------------------------------------
 
@@ -98,9 +105,6 @@ class Http2:
         self._account()
         self._flush()
 
-    def input_ended(self) -> bool:
-        return False
-
     def lost(self) -> None:
         self._is_over = True
         self._connection.buffer_changed(-self._accounted)
@@ -113,21 +117,27 @@ class Http2:
         self._flush()
 
     def drain(self) -> None:
-        self._is_draining = True
-        self._session.goaway(_NO_ERROR)
+        self._session.shutdown_notice()
         self._flush()
+        self._loop.call_later(_NOTICE_S, self._take_no_more)
+
+    def _take_no_more(self) -> None:
+        if not self._is_over:
+            self._is_draining = True
+            self._session.goaway()
+            self._flush()
 
     def progress(self) -> tuple[Phase, int]:
-        if self._session.buffered_bytes:
+        # A stream that is neither whole nor with us waits for the client: to send, or to read.
+        if self._session.open_streams > self._in_flight:
             return Phase.ARRIVING, self._requests
-        return (Phase.BUSY if self._session.open_streams else Phase.IDLE), self._requests
+        return (Phase.BUSY if self._in_flight else Phase.IDLE), self._requests
 
     # --- the session's side --------------------------------------------------------
 
-    def on_request(
-        self, stream_id: int, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> None:
+    def on_request(self, stream_id: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         self._requests += 1
+        self._in_flight += 1
         named = dict(headers)
         if is_grpc(named.get(b"content-type", b"")):
             self._call(stream_id, named, body)
@@ -141,6 +151,7 @@ class Http2:
 
     def on_overflow(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
         limit = self._max_request_bytes
+        self._in_flight += 1
         if is_grpc(dict(headers).get(b"content-type", b"")):
             error = ResourceExhausted(f"Received message larger than max ({limit} bytes)")
             self.respond(stream_id, error_headers(error), None, None)
@@ -151,6 +162,8 @@ class Http2:
     def on_close(self, stream_id: int, error_code: int) -> None:
         cancel = self._cancels.pop(stream_id, None)
         if cancel is not None:
+            # The request will not be answered any more.
+            self._in_flight -= 1
             cancel()
 
     def _call(self, stream_id: int, headers: dict[bytes, bytes], body: bytes) -> None:
@@ -190,6 +203,7 @@ class Http2:
         """Queue a whole answer; it leaves with the others of this turn."""
         if self._is_over:
             return
+        self._in_flight -= 1
         if self._cancels:
             self._cancels.pop(stream_id, None)
         self._session.respond(stream_id, headers, body, trailers)
@@ -197,9 +211,7 @@ class Http2:
             self._flush_is_due = True
             self._loop.call_soon(self._flush)
 
-    def _respond_http(
-        self, stream_id: int, request: HttpRequest, response: HttpResponse
-    ) -> None:
+    def _respond_http(self, stream_id: int, request: HttpRequest, response: HttpResponse) -> None:
         headers = (
             (b":status", b"%d" % response.status),
             (b"content-type", response.content_type),
@@ -232,7 +244,7 @@ class Http2:
             self._accounted = held
             if not fits:
                 logger.warning("Too many request bytes are waiting: a connection was closed")
-                self._session.goaway(_ENHANCE_YOUR_CALM)
+                self._session.terminate(_ENHANCE_YOUR_CALM)
                 self._is_over = True
 
 

@@ -77,6 +77,12 @@ class Listener:
         self._socket_paths.clear()
         self._switchboard.drain()
 
+    async def wait_closed(self, grace_s: float) -> None:
+        """Wait until every connection has ended, at most so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._switchboard.all_closed.wait()
+
     def abort(self) -> None:
         """Cut off what is still open."""
         if self._sweeping is not None:

@@ -19,6 +19,7 @@ from salver.service.opening import Opening
 from salver.service.predict import Predict, Prediction
 from salver.service.status import Status
 from salver.telemetry.serving_metrics import ServingMetrics
+from salver.transport.compression import gzipped, inflated
 from salver.transport.exchange import Cancel, HttpRequest, HttpResponse, Respond
 from salver.transport.http_status import HTTP_STATUS, html_page
 from salver.transport.routes import Route, Verb, route
@@ -35,6 +36,7 @@ _CORS_HEADERS = (
     (b"Access-Control-Allow-Methods", b"POST, GET"),
     (b"Access-Control-Allow-Headers", b"Content-Type"),
 )
+_GZIP_HEADERS = ((b"Content-Encoding", b"gzip"), (b"Vary", b"Accept-Encoding"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class RestOptions:
     """Longest run of a model for a request; None: no limit."""
     cors: bool = False
     """Whether every answer under /v1/ carries CORS headers."""
+    compression_min_bytes: int = 0
+    """Answers of this size are compressed for clients that take gzip; 0: none are."""
     metrics_path: str | None = None
     """Path of the Prometheus page; None: there is none."""
 
@@ -69,6 +73,7 @@ class RestApi:
         self._metrics = metrics
         self._loop_time = loop_time
         self._timeout_s = options.timeout_s
+        self._compression_min_bytes = options.compression_min_bytes
         self._headers = _CORS_HEADERS if options.cors else ()
         path = options.metrics_path
         self._metrics_path = None if path is None else path.encode()
@@ -87,7 +92,10 @@ class RestApi:
             respond(self._preflight(request))
             return None
         found = route(request.method, target)
-        exchange = _Exchange(self, found, respond)
+        takes_gzip = (
+            self._compression_min_bytes > 0 and b"gzip" in request.header(b"accept-encoding")
+        )
+        exchange = _Exchange(self, found, respond, takes_gzip)
         try:
             return self._dispatch(exchange, request)
         except ServingError as error:
@@ -100,7 +108,8 @@ class RestApi:
     def _dispatch(self, exchange: "_Exchange", request: HttpRequest) -> Cancel | None:
         found = exchange.route
         if found.verb is Verb.PREDICT:
-            return self._run_predict(exchange, request.body)
+            body = inflated(request.body, request.header(b"content-encoding"))
+            return self._run_predict(exchange, body)
         if found.verb is Verb.STATUS:
             statuses = self._status.of(found.model, found.version)
             exchange.succeed(
@@ -155,6 +164,7 @@ class RestApi:
         return HttpResponse(200 if known else 400, _PREFLIGHT, b"", self._headers)
 
     def _metrics_page(self, target: bytes) -> HttpResponse:
+        assert self._metrics_path is not None
         if target != self._metrics_path:
             wrong = b"Unexpected path: %b. Should be %b" % (target, self._metrics_path)
             return HttpResponse(400, _TEXT, wrong)
@@ -170,24 +180,28 @@ class RestApi:
             HTTP_STATUS[error.code], _JSON, encode_error(error.message), self._headers
         )
 
-    def answer(self, body: bytes) -> HttpResponse:
+    def answer(self, body: bytes, takes_gzip: bool) -> HttpResponse:
+        if takes_gzip and len(body) >= self._compression_min_bytes:
+            headers = (*self._headers, *_GZIP_HEADERS)
+            return HttpResponse(200, _JSON, gzipped(body), headers)
         return HttpResponse(200, _JSON, body, self._headers)
 
 
 class _Exchange:
     """One request under /v1/ and its way back."""
 
-    __slots__ = ("_api", "_respond", "_started", "route")
+    __slots__ = ("_api", "_respond", "_started", "_takes_gzip", "route")
 
-    def __init__(self, api: RestApi, found: Route, respond: Respond) -> None:
+    def __init__(self, api: RestApi, found: Route, respond: Respond, takes_gzip: bool) -> None:
         self._api = api
         self._respond = respond
+        self._takes_gzip = takes_gzip
         self._started = perf_counter()
         self.route = found
 
     def succeed(self, body: bytes) -> None:
         self._api.answered(self.route, self._started)
-        self._respond(self._api.answer(body))
+        self._respond(self._api.answer(body, self._takes_gzip))
 
     def fail(self, error: ServingError) -> None:
         self._respond(self._api.failed(self.route, error))

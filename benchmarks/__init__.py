@@ -1,0 +1,1 @@
+"""Measures a model server against baselines in the same run: `python -m benchmarks`."""

@@ -1,0 +1,95 @@
+"""What no server can beat: the bare model for every way to spend the cores, and memory itself."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.models import LARGE, Model
+from benchmarks.servers import ROOT, ServerFailed
+from benchmarks.workloads import REST, Question
+from salver.codecs.json_request import PredictBody
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """The bare model under one division of the cores."""
+
+    model: str
+    callers: int
+    threads_per_call: int
+    rate: float
+    cpu_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One step of the work, alone."""
+
+    name: str
+    us: float
+    note: str
+
+
+def measure_loops(model: Model, folder: Path, seconds: float) -> list[Loop]:
+    """Callers times threads within a call: one of each, and both ways to fill the cores."""
+    cores = os.cpu_count() or 1
+    ways = sorted({(1, 1), (1, cores), (cores, 1), (cores, cores)})
+    return [_loop(model, folder, seconds, *way) for way in ways]
+
+
+def measure_pieces(folder: Path, seconds: float) -> list[Piece]:
+    """Copying a large tensor, and reading it from JSON, ours against the usual way."""
+    question = Question(LARGE, REST, folder)
+    body = question.message
+    with np.load(folder / f"{LARGE.name}.npz") as arrays:
+        values = arrays["input"]
+    target = np.empty_like(values)
+    megabytes = len(body) / 1e6
+
+    def copy_in_and_out() -> None:
+        np.copyto(target, values)
+        np.copyto(values, target)
+
+    def decode_the_usual_way() -> None:
+        np.asarray(json.loads(body)["instances"], np.float32)
+
+    copy = _median_us(copy_in_and_out, seconds)
+    usual = _median_us(decode_the_usual_way, seconds)
+    ours = _median_us(lambda: _decode(body), seconds)
+    return [
+        Piece(f"copy {2 * values.nbytes / 1e6:.0f} MB, a tensor in and out", copy, "memcpy"),
+        Piece(f"json.loads and np.asarray, {megabytes:.0f} MB", usual, ""),
+        Piece(f"PredictBody, {megabytes:.0f} MB", ours, f"{usual / ours:.1f} x faster"),
+    ]
+
+
+def _decode(body: bytes) -> object:
+    return PredictBody(body)
+
+
+def _median_us(work: Callable[[], object], seconds: float) -> float:
+    """Median time of `work` over some seconds, at least three times."""
+    took: list[float] = []
+    while len(took) < 3 or sum(took) < seconds:
+        started = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - started)
+    return float(np.median(took)) * 1e6
+
+
+def _loop(model: Model, folder: Path, seconds: float, callers: int, threads: int) -> Loop:
+    command = [sys.executable, "-m", "benchmarks.baselines.bare_loop"]
+    command += [f"--model_base_path={folder / model.name}", f"--seconds={seconds}"]
+    command += [f"--callers={callers}", f"--threads_per_call={threads}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:
+        raise ServerFailed(f"the bare loop failed:\n{done.stderr}")
+    figures = json.loads(done.stdout.splitlines()[-1])
+    return Loop(model.name, callers, threads, figures["rate"], figures["cpu_us"])

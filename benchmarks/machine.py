@@ -1,0 +1,36 @@
+"""The machine and the versions that a result belongs to."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+DISTRIBUTIONS = ("salver", "tensorflow", "tensorflow-cpu", "grpcio", "flask", "numpy")
+
+
+def describe() -> dict[str, str]:
+    """Facts by name, for people: processor, cores, memory, system, versions."""
+    facts = {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "Linux" if platform.system() == "Linux" else platform.system(): platform.release(),
+        "Python": platform.python_version(),
+    }
+    for distribution in DISTRIBUTIONS:
+        try:
+            facts[distribution] = version(distribution)
+        except PackageNotFoundError:
+            continue
+    return facts
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

@@ -1,0 +1,190 @@
+"""Measures servers side by side: rounds, in each of which every server has its turn.
+
+On a machine that others use too, only what was measured within seconds of each other can
+be compared. The figures of a cell are medians over the rounds.
+"""
+
+import contextlib
+import json
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.load import Load, grpc_load, rest_load, timed_rest_load
+from benchmarks.servers import Program, RunningServer, ServerFailed, running
+from benchmarks.workloads import Question, Workload
+
+GRPC_PREFIX_BYTES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One measurement of one server."""
+
+    rate: float
+    cpu_us: float
+    """CPU time of the server for each answer, of all its threads."""
+    p50_ms: float
+    p99_ms: float
+    failed: int
+
+
+@dataclass(slots=True)
+class Cell:
+    """One server under one load, all rounds."""
+
+    workload: str
+    form: str
+    concurrency: int
+    server: str
+    resident_mb: float = 0.0
+    turns: list[Turn] = field(default_factory=list)
+
+    def median(self, figure: str) -> float:
+        return float(statistics.median(getattr(turn, figure) for turn in self.turns))
+
+    def as_json(self) -> dict[str, object]:
+        figures = ("rate", "cpu_us", "p50_ms", "p99_ms")
+        medians = {figure: self.median(figure) for figure in figures}
+        failed = sum(turn.failed for turn in self.turns)
+        return {**asdict(self), "median": medians, "failed": failed}
+
+
+class Contestant:
+    """One server and one question: asks it, and measures what that costs."""
+
+    def __init__(self, server: RunningServer, question: Question, folder: Path) -> None:
+        self.server = server
+        self.question = question
+        self._log = folder / "h2load.log"
+        self._response_bytes = 0
+        self._rate = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.server.program.name
+
+    def check(self, at_once: int) -> None:
+        """Ask `at_once` times together, by a client that sees errors; compare the answers.
+
+        Raises:
+            ServerFailed: an answer was wrong.
+        """
+        right = self._check_grpc(at_once) if self._is_grpc else self._check_rest()
+        if not right:
+            model, form = self.question.model.name, self.question.form.name
+            raise ServerFailed(f"{self.name} gave a wrong answer to {model} over {form}")
+
+    def calibrate(self, concurrency: int, seconds: float) -> None:
+        """Find out how much it can take, which also warms it up."""
+        self._rate = self._exact_load(max(4, 2 * concurrency), concurrency).rate
+        self._rate = self._exact_load(self._count(seconds / 3, concurrency), concurrency).rate
+
+    def turn(self, concurrency: int, seconds: float) -> Turn:
+        before = self.server.cpu_seconds()
+        if self._is_grpc or seconds < 1 or self._rate < 500:
+            # wrk leaves requests behind when its time is over, which count where they are heavy.
+            load = self._exact_load(self._count(seconds, concurrency), concurrency)
+        else:
+            whole_seconds = max(1, round(seconds))
+            load = timed_rest_load(self._url, self.question.body_path, whole_seconds, concurrency)
+        cpu_seconds = self.server.cpu_seconds() - before
+        cpu_us = cpu_seconds / max(1, load.answered) * 1e6
+        return Turn(load.rate, cpu_us, load.p50_ms, load.p99_ms, load.failed)
+
+    @property
+    def _is_grpc(self) -> bool:
+        return self.question.form.protocol == "grpc"
+
+    @property
+    def _url(self) -> str:
+        return f"http://127.0.0.1:{self.server.rest_port}{self.question.path}"
+
+    def _count(self, seconds: float, concurrency: int) -> int:
+        """Requests for about so many seconds: full rounds of the concurrency, at least two."""
+        return max(2, round(self._rate * seconds / concurrency)) * concurrency
+
+    def _exact_load(self, count: int, concurrency: int) -> Load:
+        body = self.question.body_path
+        if self._is_grpc:
+            size = self._response_bytes + GRPC_PREFIX_BYTES
+            port = self.server.grpc_port
+            return grpc_load(port, body, count, concurrency, size, self._log)
+        # Of REST, h2load sees the errors; the length may vary with the last digits of a float.
+        size = self._response_bytes // 2
+        return rest_load(self._url, body, count, concurrency, size, self._log)
+
+    def _check_grpc(self, at_once: int) -> bool:
+        with self.server.grpc_client() as client:
+            responses = client.predict_at_once(self.question.message, at_once)
+        self._response_bytes = len(responses[0])
+        sizes = {len(response) for response in responses}
+        return len(sizes) == 1 and all(map(self.question.is_right_message, responses[:4]))
+
+    def _check_rest(self) -> bool:
+        with self.server.rest_client() as client:
+            status, response = client.request("POST", self.question.path, self.question.message)
+        self._response_bytes = len(response)
+        if status != 200:
+            return False
+        predictions = np.array(json.loads(response)["predictions"], np.float32)
+        return self.question.is_right(predictions)
+
+
+def measure(
+    workload: Workload,
+    programs: Sequence[Program],
+    folder: Path,
+    report: Callable[[list[Cell]], None],
+) -> list[Cell]:
+    """All cells of a workload; `report` gets those of one load as soon as they are there."""
+    cells: list[Cell] = []
+    with _all_running(workload, programs, folder) as servers:
+        for form in workload.forms:
+            question = Question(workload.model, form, folder)
+            rivals = [
+                Contestant(server, question, folder)
+                for server in servers
+                if form.protocol in server.program.protocols
+            ]
+            for concurrency in workload.concurrencies:
+                row = _measure_load(workload, rivals, concurrency)
+                report(row)
+                cells += row
+    return cells
+
+
+def _measure_load(workload: Workload, rivals: list[Contestant], concurrency: int) -> list[Cell]:
+    cells = []
+    for rival in rivals:
+        rival.check(concurrency)
+        rival.calibrate(concurrency, workload.seconds)
+        form = rival.question.form.name
+        cells.append(Cell(workload.model.name, form, concurrency, rival.name))
+    turns = list(zip(rivals, cells, strict=True))
+    for number in range(workload.rounds):
+        # Every other round backwards: nobody always comes after the same neighbour.
+        for rival, cell in turns if number % 2 == 0 else reversed(turns):
+            cell.turns.append(rival.turn(concurrency, workload.seconds))
+    for rival, cell in turns:
+        cell.resident_mb = rival.server.resident_bytes() / 2**20
+        rival.check(concurrency)
+    return cells
+
+
+@contextlib.contextmanager
+def _all_running(
+    workload: Workload, programs: Sequence[Program], folder: Path
+) -> Iterator[list[RunningServer]]:
+    protocols = {form.protocol for form in workload.forms}
+    name = workload.model.name
+    flags = [f"--model_name={name}", f"--model_base_path={folder / name}"]
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(running(program, flags, folder / f"{program.name}.log"))
+            for program in programs
+            if program.protocols & protocols
+        ]

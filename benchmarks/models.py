@@ -1,0 +1,112 @@
+"""The models that are served, with an input and the right answer for each.
+
+    python -m benchmarks.models FOLDER
+
+writes `FOLDER/<name>/1` (a SavedModel) and `FOLDER/<name>.npz` (`input`, `expected`).
+A program of its own, because the process that measures must not carry TensorFlow.
+"""
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LARGE_TENSOR_FLOATS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model with one float input and one float output."""
+
+    name: str
+    title: str
+    input_name: str
+    output_name: str
+    input_shape: tuple[int, ...]
+    """Of one request, the batch included."""
+    tolerance: float
+    """Largest difference from the expected output that counts as a right answer."""
+
+
+TINY = Model("tiny", "y = x / 2 + 2, 3 floats", "x", "y", (3,), 1e-6)
+LARGE = Model("large", "y = x / 2, one million floats", "x", "y", (1, LARGE_TENSOR_FLOATS), 1e-6)
+MOBILENET = Model(
+    "mobilenet", "MobileNetV2, 224 x 224 x 3", "image", "probabilities", (1, 224, 224, 3), 1e-5
+)
+MODELS = (TINY, LARGE, MOBILENET)
+
+
+def generate_input(model: Model) -> np.ndarray:
+    """Floats in [0, 1) with six decimals, so that JSON carries them without loss or noise."""
+    random = np.random.default_rng(7)
+    return (random.integers(0, 10**6, model.input_shape) / 10**6).astype(np.float32)
+
+
+def export_function(compute: Callable[[Any], Any], model: Model, folder: Path) -> None:
+    """Export `compute` as it is, with a batch of any size."""
+    import tensorflow as tf
+
+    shape = (None, *[None for _ in model.input_shape[1:]])
+    specification = tf.TensorSpec(shape, tf.float32, name=model.input_name)
+    module = tf.Module()
+    module.predict = tf.function(
+        lambda x: {model.output_name: compute(x)}, input_signature=[specification]
+    )
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.predict})
+
+
+def export_mobilenet(model: Model, folder: Path) -> None:
+    """MobileNetV2 with random weights: the arithmetic is that of a trained one."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(7)
+    network = keras.applications.MobileNetV2(weights=None, input_shape=model.input_shape[1:])
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.add_endpoint(
+        name="serving_default",
+        fn=lambda image: {model.output_name: network(image, training=False)},
+        input_signature=[
+            tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name=model.input_name)
+        ],
+    )
+    archive.write_out(str(folder), verbose=False)
+
+
+def write(model: Model, base: Path) -> None:
+    """Export one model and let TensorFlow itself say what the right answer is."""
+    import tensorflow as tf
+
+    version = base / model.name / "1"
+    if model is MOBILENET:
+        export_mobilenet(model, version)
+    elif model is TINY:
+        export_function(lambda x: x * 0.5 + 2.0, model, version)
+    else:
+        export_function(lambda x: x * 0.5, model, version)
+    inputs = generate_input(model)
+    predict = tf.saved_model.load(str(version)).signatures["serving_default"]
+    expected = predict(**{model.input_name: tf.constant(inputs)})[model.output_name].numpy()
+    # Written last: its presence says that the model is complete.
+    np.savez(base / f"{model.name}.npz", input=inputs, expected=expected)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make the models that the benchmarks serve.")
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    folder.mkdir(parents=True, exist_ok=True)
+    for model in MODELS:
+        if not (folder / f"{model.name}.npz").exists():
+            print(f"making {model.name} in {folder}", flush=True)
+            write(model, folder)
+
+
+if __name__ == "__main__":
+    main()

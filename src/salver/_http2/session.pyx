@@ -1,0 +1,600 @@
+# distutils: libraries = nghttp2
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""One HTTP/2 server session over libnghttp2, without I/O: bytes in, calls out, bytes out.
+
+What it promises is written in `session.pyi`. Its one rule: no exception crosses
+nghttp2's stack. A callback that fails keeps its exception and tells nghttp2 to stop;
+`feed` or `data_to_send` raises it where the caller can see it.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.list cimport PyList_New, PyList_SET_ITEM
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uintptr_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from salver._http2 cimport cnghttp2 as c
+from salver._http2.field cimport MAX_FIELDS, Field, Py_XDECREF, hold, pack, release
+
+from collections import deque
+
+cdef extern from "Python.h":
+    PyObject* new_bytes "PyBytes_FromStringAndSize"(const char*, Py_ssize_t) except NULL
+    int _PyBytes_Resize(PyObject**, Py_ssize_t) except -1
+    char* bytes_data "PyBytes_AS_STRING"(PyObject*)
+
+cdef enum:
+    MAX_EMPTY_FRAMES = 1024  # of DATA, in one request
+    MAX_UNREAD_FRAMES = 10_000  # answers to frames, waiting for a peer that does not read
+    MAX_TRUSTED_LENGTH = 1 << 20  # of a body that is only announced, room made at once
+    MAX_KEPT_FIELD_BYTES = 1024
+    KEPT_FIELDS = 256  # a power of two
+    FRAME_HEADER_BYTES = 9
+    LONG_ANSWER_BYTES = 1 << 14
+    BUFFER_BYTES = 1 << 15
+    SLICE_BYTES = 1 << 13  # from here on a slice costs less than a copy
+
+cdef tuple HEADERS_TOO_LARGE = ((b":status", b"431"),)
+cdef c.nghttp2_extpri IN_TURNS = c.nghttp2_extpri(c.NGHTTP2_EXTPRI_DEFAULT_URGENCY, 1)
+
+
+class SessionError(Exception):
+    pass
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class Stream:
+    """A request being gathered, then its answer being sent."""
+
+    cdef object key
+    cdef list headers
+    cdef PyObject* body  # bytes with room to grow, which nobody else has seen
+    cdef Py_ssize_t size, capacity, frames
+    cdef int64_t content_length
+    cdef bint announced  # the handler knows of it
+    cdef bint abandoned  # by the handler
+    cdef bint discarding
+    cdef bint answered
+    cdef bint finished
+    cdef tuple fields, trailers  # nghttp2 copies none of them: they stay until the stream closes
+    cdef object source  # of `data`
+    cdef const char* data
+    cdef Py_ssize_t length, sent, backlog
+    cdef object queue  # of what `send` brings while `data` is not through
+
+    def __dealloc__(self):
+        Py_XDECREF(self.body)
+
+    cdef int load(self, source) except -1:
+        if type(source) is bytes:
+            self.data = PyBytes_AS_STRING(source)
+            self.length = PyBytes_GET_SIZE(source)
+        else:
+            source = memoryview(source).cast("B")
+            self.data = <const char*>PyMemoryView_GET_BUFFER(source).buf
+            self.length = PyMemoryView_GET_BUFFER(source).len
+        self.source = source
+        self.sent = 0
+        return 0
+
+    cdef int gather(self, const uint8_t* data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t needed = self.size + size
+        if self.body == NULL:
+            self.capacity = max(needed, min(self.content_length, MAX_TRUSTED_LENGTH))
+            self.body = new_bytes(NULL, self.capacity)
+        elif needed > self.capacity:
+            self.capacity = max(needed, 2 * self.capacity)
+            _PyBytes_Resize(&self.body, self.capacity)
+        memcpy(bytes_data(self.body) + self.size, data, size)
+        self.size = needed
+        return 0
+
+    cdef bytes gathered(self):
+        if self.body == NULL:
+            return b""
+        if self.size < self.capacity:
+            _PyBytes_Resize(&self.body, self.size)
+        body = <bytes>self.body
+        self.drop()
+        return body
+
+    cdef void drop(self) noexcept:
+        cdef PyObject* body = self.body
+        self.body = NULL
+        self.size = self.capacity = 0
+        Py_XDECREF(body)
+
+
+@cython.final
+cdef class Session:
+    cdef c.nghttp2_session* session
+    cdef object on_request, on_overflow, on_close
+    cdef object failure  # of a callback, on its way to the caller
+    cdef dict streams
+    cdef bint running, broken
+    cdef Py_ssize_t max_header_bytes, max_body_bytes, buffered
+    cdef size_t max_unread_frames
+    cdef int max_cancellations, patience
+    # The header block being read: nothing comes between the frames of one block.
+    cdef PyObject* block[MAX_FIELDS]
+    cdef int block_fields
+    cdef Py_ssize_t block_bytes
+    cdef int64_t content_length
+    cdef Field* kept
+    # The running call of `data_to_send`.
+    cdef list chunks
+    cdef uint8_t* buffer
+    cdef Py_ssize_t filled, taken, max_bytes
+
+    def __cinit__(
+        self, handler, *, uint32_t max_concurrent_streams=1000, Py_ssize_t max_header_bytes=65536,
+        Py_ssize_t max_body_bytes=2**31, uint32_t window_bytes=2**24,
+        int32_t connection_window_bytes=2**26, uint32_t max_frame_bytes=2**14,
+        int max_cancellations=1000,
+    ):
+        cdef c.nghttp2_settings_entry[5] settings
+        self.on_request = handler.on_request
+        self.on_overflow = handler.on_overflow
+        self.on_close = handler.on_close
+        self.streams = {}
+        self.max_header_bytes = max_header_bytes
+        self.max_body_bytes = max_body_bytes
+        self.max_unread_frames = MAX_UNREAD_FRAMES + 2 * max_concurrent_streams
+        self.max_cancellations = self.patience = max_cancellations
+        self.kept = <Field*>calloc(KEPT_FIELDS, sizeof(Field))
+        if self.kept == NULL:
+            raise MemoryError
+        create(self)
+        settings[0] = entry(c.NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, max_concurrent_streams)
+        settings[1] = entry(c.NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window_bytes)
+        settings[2] = entry(c.NGHTTP2_SETTINGS_MAX_FRAME_SIZE, max_frame_bytes)
+        settings[3] = entry(c.NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, max_header_bytes)
+        # Without the priority tree of RFC 7540 a PRIORITY frame leaves nothing behind.
+        settings[4] = entry(c.NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1)
+        check(c.nghttp2_submit_settings(self.session, c.NGHTTP2_FLAG_NONE, settings, 5))
+        check(c.nghttp2_session_set_local_window_size(
+            self.session, c.NGHTTP2_FLAG_NONE, 0, connection_window_bytes))
+
+    def __dealloc__(self):
+        c.nghttp2_session_del(self.session)
+        self.begin_block()
+        if self.kept != NULL:
+            for index in range(KEPT_FIELDS):
+                release(&self.kept[index])
+            free(self.kept)
+
+    def feed(self, data):
+        cdef Py_buffer view
+        cdef Py_ssize_t code
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            self.enter()
+            code = c.nghttp2_session_mem_recv(self.session, <uint8_t*>view.buf, view.len)
+            self.running = False
+        finally:
+            PyBuffer_Release(&view)
+        if c.nghttp2_session_get_outbound_queue_size(self.session) > self.max_unread_frames:
+            code = c.NGHTTP2_ERR_FLOODED
+        if code < 0:
+            self.fail(code)
+
+    def data_to_send(self, Py_ssize_t max_bytes=2**20):
+        cdef uint8_t[BUFFER_BYTES] buffer
+        cdef const uint8_t* data
+        cdef Py_ssize_t size = 0
+        cdef list chunks = []
+        self.enter()
+        self.chunks = chunks
+        self.buffer = buffer
+        self.filled = self.taken = 0
+        self.max_bytes = max_bytes
+        try:
+            while self.taken < max_bytes and not self.broken:
+                size = c.nghttp2_session_mem_send(self.session, &data)
+                if size <= 0:
+                    break
+                self.put(data, size)
+            self.flush()
+        finally:
+            self.running = False
+            self.chunks = None
+        if size < 0:
+            # nghttp2 stopped inside a frame: the peer would misread all that follows.
+            self.broken = True
+            self.fail(size)
+        return chunks
+
+    def respond(self, int32_t stream_id, headers, body=None, trailers=None):
+        cdef Stream stream = self.find(stream_id)
+        if stream is not None:
+            self.answer(stream, headers, body, trailers, True)
+
+    def start_response(self, int32_t stream_id, headers):
+        cdef Stream stream = self.find(stream_id)
+        if stream is not None:
+            self.answer(stream, headers, None, None, False)
+
+    def send(self, int32_t stream_id, data):
+        cdef Stream stream = self.find(stream_id)
+        cdef Py_ssize_t size = memoryview(data).nbytes
+        if stream is None:
+            return 0
+        if not stream.answered or stream.finished:
+            raise ValueError(f"no answer of stream {stream_id} is being sent")
+        if size:
+            if stream.sent < stream.length:
+                stream.queue = deque() if stream.queue is None else stream.queue
+                stream.queue.append(data)
+            else:
+                stream.load(data)
+            stream.backlog += size
+            c.nghttp2_session_resume_data(self.session, stream_id)
+        return stream.backlog
+
+    def finish(self, int32_t stream_id, trailers=None):
+        cdef Stream stream = self.find(stream_id)
+        cdef c.nghttp2_nv[MAX_FIELDS] values
+        if stream is not None:
+            if not stream.answered or stream.finished:
+                raise ValueError(f"no answer of stream {stream_id} is being sent")
+            stream.trailers = tuple(trailers or ())
+            pack(stream.trailers, values)
+            stream.finished = True
+            c.nghttp2_session_resume_data(self.session, stream_id)
+
+    def reset(self, int32_t stream_id, uint32_t error_code):
+        cdef Stream stream = self.find(stream_id)
+        if stream is not None:
+            stream.abandoned = True
+            self.cut(stream_id, error_code)
+
+    def shutdown_notice(self):
+        check(c.nghttp2_submit_shutdown_notice(self.session))
+
+    def goaway(self):
+        check(c.nghttp2_submit_goaway(
+            self.session, c.NGHTTP2_FLAG_NONE,
+            c.nghttp2_session_get_last_proc_stream_id(self.session), c.NGHTTP2_NO_ERROR, NULL, 0))
+
+    def terminate(self, uint32_t error_code):
+        check(c.nghttp2_session_terminate_session(self.session, error_code))
+
+    @property
+    def want_read(self):
+        return not self.broken and c.nghttp2_session_want_read(self.session) != 0
+
+    @property
+    def want_write(self):
+        return not self.broken and c.nghttp2_session_want_write(self.session) != 0
+
+    @property
+    def buffered_bytes(self):
+        return self.buffered
+
+    @property
+    def open_streams(self):
+        return len(self.streams)
+
+    cdef int enter(self) except -1:
+        if self.running:
+            raise RuntimeError("a callback calls neither feed nor data_to_send")
+        self.running = True
+        return 0
+
+    cdef int fail(self, Py_ssize_t code) except -1:
+        """Tell the peer and raise what the handler raised, or else nghttp2's own text."""
+        failure, self.failure = self.failure, None
+        if code == c.NGHTTP2_ERR_FLOODED or code == c.NGHTTP2_ERR_TOO_MANY_CONTINUATIONS:
+            reason = c.NGHTTP2_ENHANCE_YOUR_CALM
+        elif code == c.NGHTTP2_ERR_BAD_CLIENT_MAGIC:
+            reason = c.NGHTTP2_PROTOCOL_ERROR
+        else:
+            reason = c.NGHTTP2_INTERNAL_ERROR
+        c.nghttp2_session_terminate_session(self.session, reason)
+        if failure is not None:
+            raise failure
+        raise SessionError(c.nghttp2_strerror(<int>code).decode())
+
+    cdef int cut(self, int32_t stream_id, uint32_t error_code) except -1:
+        check(c.nghttp2_submit_rst_stream(
+            self.session, c.NGHTTP2_FLAG_NONE, stream_id, error_code))
+        return 0
+
+    cdef Stream find(self, int32_t stream_id):
+        """The stream, or None if it can no longer be answered."""
+        cdef void* stream = c.nghttp2_session_get_stream_user_data(self.session, stream_id)
+        return None if stream == NULL or (<Stream>stream).abandoned else <Stream>stream
+
+    cdef int answer(self, Stream stream, headers, body, trailers, bint finished) except -1:
+        cdef c.nghttp2_nv[MAX_FIELDS] values
+        cdef c.nghttp2_data_provider provider
+        if stream.answered:
+            raise ValueError(f"stream {stream.key} is already answered")
+        stream.trailers = tuple(trailers or ())
+        pack(stream.trailers, values)
+        stream.fields = tuple(headers)
+        cdef size_t count = pack(stream.fields, values)
+        stream.load(b"" if body is None else body)
+        if not finished or stream.length > LONG_ANSWER_BYTES:
+            # Long answers take turns; by default nghttp2 would send one after the other.
+            check(c.nghttp2_session_change_extpri_stream_priority(
+                self.session, stream.key, &IN_TURNS, 0))
+        stream.answered = True
+        stream.finished = finished
+        provider.source.ptr = <void*>stream
+        provider.read_callback = on_read
+        cdef bint bare = finished and not stream.length and not stream.trailers
+        check(c.nghttp2_submit_response(
+            self.session, stream.key, values, count, NULL if bare else &provider))
+        return 0
+
+    cdef void begin_block(self) noexcept:
+        while self.block_fields:
+            self.block_fields -= 1
+            Py_XDECREF(self.block[self.block_fields])
+        self.block_bytes = 0
+        self.content_length = -1
+
+    cdef int add_field(self, c.nghttp2_rcbuf* name, c.nghttp2_rcbuf* value) except -1:
+        # A field out of HPACK's tables comes in the same two buffers each time. Held, they
+        # keep their addresses, and the pair made of them serves every request of the session.
+        cdef uintptr_t index = (<uintptr_t>name >> 3) * 31 + (<uintptr_t>value >> 4)
+        cdef Field* field = &self.kept[(index ^ index >> 8) & (KEPT_FIELDS - 1)]
+        if field.name != name or field.value != value:
+            release(field)
+            hold(field, name, value)
+        self.block_bytes += field.size
+        if self.block_fields == MAX_FIELDS:
+            self.block_bytes += self.max_header_bytes
+        if self.block_bytes <= self.max_header_bytes:
+            Py_INCREF(<object>field.pair)
+            self.block[self.block_fields] = field.pair
+            self.block_fields += 1
+            if field.content_length >= 0:
+                self.content_length = field.content_length
+        elif self.block_bytes > 4 * self.max_header_bytes:
+            # Nobody sends this by mistake, and nghttp2 would read it to its end.
+            self.terminate(c.NGHTTP2_ENHANCE_YOUR_CALM)
+        if field.size > MAX_KEPT_FIELD_BYTES:
+            release(field)
+        return 0
+
+    cdef int open(self, int32_t stream_id, bint complete) except -1:
+        cdef Stream stream = Stream.__new__(Stream)
+        cdef list headers = PyList_New(self.block_fields)
+        for index in range(self.block_fields):
+            # The list takes over the reference that the block holds.
+            PyList_SET_ITEM(headers, index, <object>self.block[index])
+        self.block_fields = 0
+        stream.key = stream_id
+        stream.headers = headers
+        stream.content_length = self.content_length
+        self.streams[stream.key] = stream
+        check(c.nghttp2_session_set_stream_user_data(self.session, stream_id, <void*>stream))
+        if self.block_bytes > self.max_header_bytes:
+            stream.discarding = True
+            self.answer(stream, HEADERS_TOO_LARGE, None, None, True)
+        elif self.content_length > self.max_body_bytes:
+            self.overflow(stream)
+        elif complete:
+            self.complete(stream)
+        return 0
+
+    cdef int read_data(self, Stream stream, const uint8_t* data, Py_ssize_t size) except -1:
+        if not stream.discarding:
+            if size > self.max_body_bytes - stream.size:
+                return self.overflow(stream)
+            stream.gather(data, size)
+            self.buffered += size
+        return 0
+
+    cdef int end_data(self, Stream stream, bint complete) except -1:
+        stream.frames += 1
+        if complete:
+            self.complete(stream)
+        elif stream.frames > MAX_EMPTY_FRAMES + stream.size and not stream.discarding:
+            self.cut(stream.key, c.NGHTTP2_ENHANCE_YOUR_CALM)
+        return 0
+
+    cdef int overflow(self, Stream stream) except -1:
+        self.buffered -= stream.size
+        stream.drop()
+        stream.discarding = stream.announced = True
+        self.on_overflow(stream.key, stream.headers)
+        return 0
+
+    cdef int complete(self, Stream stream) except -1:
+        if not stream.discarding:
+            self.buffered -= stream.size
+            stream.announced = True
+            headers, stream.headers = stream.headers, None
+            self.on_request(stream.key, headers, stream.gathered())
+        return 0
+
+    cdef int close(self, Stream closed, uint32_t error_code, bint sent) except -1:
+        cdef Stream stream = closed  # the dictionary held the last reference
+        del self.streams[stream.key]
+        if not stream.announced:
+            self.buffered -= stream.size
+        if sent:
+            self.patience = min(self.patience + 1, self.max_cancellations)
+        elif not stream.abandoned:
+            # A peer that has most of its requests answered may cancel the others; one that
+            # only makes us start work and throw it away may not ("rapid reset").
+            self.patience -= 1
+            if self.patience < 0:
+                self.terminate(c.NGHTTP2_ENHANCE_YOUR_CALM)
+            if stream.announced:
+                self.on_close(stream.key, error_code)
+        return 0
+
+    cdef int put(self, const void* data, Py_ssize_t size) except -1:
+        if self.filled + size > BUFFER_BYTES:
+            self.flush()
+        if size > BUFFER_BYTES:
+            self.chunks.append(PyBytes_FromStringAndSize(<char*>data, size))
+        else:
+            memcpy(self.buffer + self.filled, data, size)
+            self.filled += size
+        self.taken += size
+        return 0
+
+    cdef int put_data(self, Stream stream, const uint8_t* header, Py_ssize_t size) except -1:
+        self.put(header, FRAME_HEADER_BYTES)
+        if size < SLICE_BYTES:
+            self.put(stream.data + stream.sent, size)
+        else:
+            self.flush()
+            self.chunks.append(memoryview(stream.source)[stream.sent:stream.sent + size])
+            self.taken += size
+        stream.sent += size
+        stream.backlog -= size
+        return 0
+
+    cdef int flush(self) except -1:
+        if self.filled:
+            self.chunks.append(PyBytes_FromStringAndSize(<char*>self.buffer, self.filled))
+            self.filled = 0
+        return 0
+
+
+cdef inline c.nghttp2_settings_entry entry(int name, uint32_t value) noexcept:
+    return c.nghttp2_settings_entry(name, value)
+
+
+cdef int check(int code) except -1:
+    if code < 0:
+        raise SessionError(c.nghttp2_strerror(code).decode())
+    return 0
+
+
+cdef int create(Session self) except -1:
+    cdef c.nghttp2_session_callbacks* callbacks = NULL
+    cdef c.nghttp2_option* option = NULL
+    check(c.nghttp2_session_callbacks_new(&callbacks))
+    try:
+        check(c.nghttp2_option_new(&option))
+        c.nghttp2_option_set_no_closed_streams(option, 1)
+        # Ours knows how many requests were answered between the resets; see Session.close.
+        c.nghttp2_option_set_stream_reset_rate_limit(option, 1 << 30, 1 << 30)
+        c.nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers)
+        c.nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header)
+        c.nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data)
+        c.nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv)
+        c.nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send)
+        c.nghttp2_session_callbacks_set_send_data_callback(callbacks, on_send_data)
+        c.nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close)
+        check(c.nghttp2_session_server_new2(&self.session, callbacks, <void*>self, option))
+    finally:
+        c.nghttp2_option_del(option)
+        c.nghttp2_session_callbacks_del(callbacks)
+    return 0
+
+
+# The callbacks. Their first argument is nghttp2's session, `user` is ours.
+
+cdef int keep(Session self, BaseException failure) noexcept:
+    self.failure = failure
+    return c.NGHTTP2_ERR_CALLBACK_FAILURE
+
+
+cdef int on_begin_headers(
+        c.nghttp2_session* _, const c.nghttp2_frame* frame, void* user) noexcept:
+    (<Session>user).begin_block()
+    return 0
+
+
+cdef int on_header(
+        c.nghttp2_session* _, const c.nghttp2_frame* frame, c.nghttp2_rcbuf* name,
+        c.nghttp2_rcbuf* value, uint8_t flags, void* user) noexcept:
+    try:
+        return (<Session>user).add_field(name, value)
+    except BaseException as error:
+        return keep(<Session>user, error)
+
+
+cdef int on_data(
+        c.nghttp2_session* session, uint8_t flags, int32_t stream_id, const uint8_t* data,
+        size_t size, void* user) noexcept:
+    cdef void* stream = c.nghttp2_session_get_stream_user_data(session, stream_id)
+    try:
+        return 0 if stream == NULL else (<Session>user).read_data(<Stream>stream, data, size)
+    except BaseException as error:
+        return keep(<Session>user, error)
+
+
+cdef int on_frame_recv(
+        c.nghttp2_session* session, const c.nghttp2_frame* frame, void* user) noexcept:
+    cdef bint complete = frame.hd.flags & c.NGHTTP2_FLAG_END_STREAM
+    cdef bint request = frame.hd.type == c.NGHTTP2_HEADERS
+    if not request and frame.hd.type != c.NGHTTP2_DATA:
+        return 0
+    cdef void* stream = c.nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+    try:
+        if request and frame.headers.cat == c.NGHTTP2_HCAT_REQUEST:
+            return (<Session>user).open(frame.hd.stream_id, complete)
+        return 0 if stream == NULL else (<Session>user).end_data(<Stream>stream, complete)
+    except BaseException as error:
+        return keep(<Session>user, error)
+
+
+cdef int on_frame_send(
+        c.nghttp2_session* session, const c.nghttp2_frame* frame, void* user) noexcept:
+    if frame.hd.flags & c.NGHTTP2_FLAG_END_STREAM and (
+            frame.hd.type == c.NGHTTP2_DATA or frame.hd.type == c.NGHTTP2_HEADERS):
+        if c.nghttp2_session_get_stream_remote_close(session, frame.hd.stream_id) == 0:
+            # Answered before the request was over: the rest of it need not come.
+            return c.nghttp2_submit_rst_stream(
+                session, c.NGHTTP2_FLAG_NONE, frame.hd.stream_id, c.NGHTTP2_NO_ERROR)
+    return 0
+
+
+cdef int on_stream_close(
+        c.nghttp2_session* session, int32_t stream_id, uint32_t error_code, void* user) noexcept:
+    cdef void* stream = c.nghttp2_session_get_stream_user_data(session, stream_id)
+    cdef bint sent = c.nghttp2_session_get_stream_local_close(session, stream_id) == 1
+    try:
+        return 0 if stream == NULL else (<Session>user).close(<Stream>stream, error_code, sent)
+    except BaseException as error:
+        return keep(<Session>user, error)
+
+
+cdef ssize_t on_read(
+        c.nghttp2_session* session, int32_t stream_id, uint8_t* buf, size_t size, uint32_t* flags,
+        c.nghttp2_data_source* source, void* user) noexcept:
+    cdef Stream stream = <Stream>source.ptr
+    cdef c.nghttp2_nv[MAX_FIELDS] values
+    try:
+        if stream.sent == stream.length and stream.queue:
+            stream.load(stream.queue.popleft())
+        left = stream.length - stream.sent
+        if left == 0 and not stream.finished:
+            return c.NGHTTP2_ERR_DEFERRED
+        flags[0] = c.NGHTTP2_DATA_FLAG_NO_COPY
+        if <size_t>left <= size and stream.finished and not stream.queue:
+            flags[0] |= c.NGHTTP2_DATA_FLAG_EOF
+            if stream.trailers:
+                flags[0] |= c.NGHTTP2_DATA_FLAG_NO_END_STREAM
+                check(c.nghttp2_submit_trailer(
+                    session, stream_id, values, pack(stream.trailers, values)))
+        return min(<size_t>left, size)
+    except BaseException as error:
+        return keep(<Session>user, error)
+
+
+cdef int on_send_data(
+        c.nghttp2_session* _, c.nghttp2_frame* frame, const uint8_t* header, size_t size,
+        c.nghttp2_data_source* source, void* user) noexcept:
+    cdef Session self = <Session>user
+    try:
+        self.put_data(<Stream>source.ptr, header, size)
+    except BaseException as error:
+        return keep(self, error)
+    return c.NGHTTP2_ERR_PAUSE if self.taken >= self.max_bytes else 0

@@ -1,0 +1,175 @@
+"""TensorFlow SavedModels, run by TensorFlow's C++ runtime inside this process.
+
+Messages and codes of a load that fails are those of TensorFlow Serving.
+"""
+
+import ctypes
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from salver._tensorflow.graph_session import GraphCallable, GraphSession
+from salver._tensorflow.library import TensorFlowError
+from salver._tensorflow.tensor import ElementTypes
+from salver.backends.protobuf_wire import encoded_content, encoded_double, encoded_integer
+from salver.backends.signature_def import signature_def_map, signature_entries, signature_of
+from salver.backends.tensorflow_library import open_tensorflow
+from salver.core.data_type import DataType, numpy_type_of
+from salver.core.servable import Program
+from salver.core.signature import Signature
+from salver.errors import NotFound, ServingError, Unimplemented, error_of
+
+_INTRA_OP_THREADS, _INTER_OP_THREADS = 2, 5
+_GPU_OPTIONS, _GPU_MEMORY_FRACTION = 6, 1
+"""Fields of `tensorflow.ConfigProto`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFlowOptions:
+    """How SavedModels are loaded and run.
+
+    TensorFlow makes its threads with the first model of a process: their numbers
+    are then fixed for all others.
+    """
+
+    tags: tuple[str, ...] = ("serve",)
+    """Which graph of the SavedModel: the one with exactly these tags."""
+    intra_op_threads: int = 1
+    """Threads that share the work of one operation; 0: one per core.
+
+    One, because threads across requests give more than threads within one.
+    """
+    inter_op_threads: int = 0
+    """Threads that run operations side by side; 0: all run in the thread of the caller."""
+    gpu_memory_fraction: float = 0.0
+    """How much of a GPU's memory TensorFlow takes at once; 0: as it needs."""
+    session_config: bytes = b""
+    """A serialized `tensorflow.ConfigProto`; the options above overrule it."""
+    op_libraries: tuple[str, ...] = ()
+    """Libraries of further operations, loaded before the first model."""
+
+    def config(self) -> bytes:
+        """The whole `tensorflow.ConfigProto`: of fields that come twice, the last counts."""
+        gpu_options = encoded_double(_GPU_MEMORY_FRACTION, self.gpu_memory_fraction)
+        return (
+            self.session_config
+            + encoded_integer(_INTRA_OP_THREADS, self.intra_op_threads)
+            + encoded_integer(_INTER_OP_THREADS, self.inter_op_threads)
+            + encoded_content(_GPU_OPTIONS, gpu_options)
+        )
+
+
+class TensorFlowLoader:
+    """Loads one version folder with a SavedModel."""
+
+    def __init__(self, path: str, options: TensorFlowOptions | None = None) -> None:
+        self._path = path
+        self._options = options or TensorFlowOptions()
+        self._session: GraphSession | None = None
+
+    def load(self) -> "SavedModelServable":
+        """Read the graph, restore the variables, run the initializers. From a load thread.
+
+        Raises:
+            ServingError: as TensorFlow Serving words it.
+        """
+        _require_saved_model(self._path)
+        open_tensorflow(self._options.op_libraries)
+        try:
+            session = GraphSession(
+                self._path,
+                self._options.tags,
+                self._options.config(),
+                _element_types(),
+                run_in_caller=not self._options.inter_op_threads,
+            )
+        except TensorFlowError as error:
+            raise error_of(error.code, error.message) from error
+        self._session = session
+        return SavedModelServable(session)
+
+    def unload(self) -> None:
+        """Close the graph session and give its memory back to the system."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        _trim_memory()
+
+
+class SavedModelServable:
+    """A SavedModel that is ready to run. From any thread."""
+
+    def __init__(self, session: GraphSession) -> None:
+        entries = signature_entries(memoryview(session.take_meta_graph()))
+        self._session = session
+        self.signatures: Mapping[str, Signature] = {
+            name: signature_of(entry) for name, entry in entries.items()
+        }
+        self.signature_def_map = signature_def_map(entries)
+
+    def program(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Program:
+        """Resolve names of graph tensors, `x:0`.
+
+        A name that the graph does not have is an error of every run, as in
+        TensorFlow: one wrong signature must not keep the others from being served.
+        """
+        try:
+            return _GraphProgram(self._session.callable(feeds, fetches))
+        except TensorFlowError as error:
+            return _FailingProgram(error_of(error.code, error.message))
+
+
+class _GraphProgram:
+    def __init__(self, graph_callable: GraphCallable) -> None:
+        self._run = graph_callable.run
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        try:
+            return self._run(inputs)
+        except TensorFlowError as error:
+            raise error_of(error.code, error.message) from error
+
+
+class _FailingProgram:
+    def __init__(self, error: ServingError) -> None:
+        self._error = error
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        raise type(self._error)(self._error.message)
+
+
+def estimated_bytes(path: str) -> int:
+    """What a version will take in memory, roughly: its size on disk. Cheap; 0 if not local."""
+    return sum(
+        (Path(folder) / name).stat().st_size for folder, _, names in os.walk(path) for name in names
+    )
+
+
+def _require_saved_model(path: str) -> None:
+    if "://" in path:
+        return  # not ours to look at: TensorFlow's own file systems will answer
+    folder = Path(path)
+    if (folder / "export.meta").exists():
+        raise Unimplemented("Session Bundle is deprecated and removed.")
+    if not any((folder / f"saved_model.{suffix}").exists() for suffix in ("pb", "pbtxt", "cpb")):
+        raise NotFound(
+            "Specified file path does not appear to contain a SavedModel bundle "
+            f"(should have a file called `saved_model.pb`)\nSpecified file path: {path}"
+        )
+
+
+@cache
+def _element_types() -> ElementTypes:
+    numpy_types = {data_type: numpy_type_of(data_type) for data_type in DataType}
+    return ElementTypes({n: t for n, t in numpy_types.items() if t is not None})
+
+
+def _trim_memory() -> None:
+    """Give freed memory back at once; the allocator would keep it for later."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,64 @@
+"""`salver`: one program, its commands, and the second name under which it serves."""
+
+import io
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from salver import __version__
+from salver.cli.serve import serve
+from salver.cli.serve import tensorflow_model_server as serve_like_tensorflow
+
+WRONG_USE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What follows `salver` on the command line."""
+
+    summary: str
+    run: Callable[[str, Sequence[str]], int]
+    """Called with the words to print in a usage line, and the arguments; the exit code."""
+
+
+COMMANDS = {"serve": Command("serve models over gRPC and REST", serve)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The program `salver`; the exit code."""
+    _print_any_text()
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if not words or words[0] in ("--help", "-h", "help"):
+        print(usage(), end="")
+        return 0 if words else WRONG_USE
+    if words[0] == "--version":
+        print(f"salver {__version__}")
+        return 0
+    command = COMMANDS.get(words[0])
+    if command is None:
+        print(f"salver: there is no command {words[0]!r}; see salver --help", file=sys.stderr)
+        return WRONG_USE
+    return command.run(f"salver {words[0]}", words[1:])
+
+
+def tensorflow_model_server(arguments: Sequence[str] | None = None) -> int:
+    """The program `tensorflow_model_server`; the exit code."""
+    _print_any_text()
+    words = sys.argv[1:] if arguments is None else arguments
+    return serve_like_tensorflow("tensorflow_model_server", words)
+
+
+def usage() -> str:
+    """The text of `salver --help`."""
+    width = max(map(len, COMMANDS))
+    lines = ["usage: salver COMMAND [FLAGS]", "       salver --version", "", "Commands:"]
+    lines += [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    lines += ["", "salver COMMAND --help lists the flags of a command."]
+    return "\n".join(lines) + "\n"
+
+
+def _print_any_text() -> None:
+    """Let arguments and paths that are no valid text be printed, escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -1,0 +1,431 @@
+# distutils: language = c++
+# distutils: extra_compile_args = -std=c++17 -O3
+# cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The JSON grammar of TensorFlow Serving: bytes to nodes, in one pass, without recursion.
+
+An object becomes a tuple of names and values in turn, duplicates kept; an array
+a list; a string bytes; and a regular nest of numbers one compact `Numbers`. The
+grammar is that of rapidjson 1.1.0, its iterative parser with NaN and infinities
+allowed, which stops after the first value. Each failure is the one that its
+state machine reports, at the same offset.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.list cimport PyList_New, PyList_SET_ITEM
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcmp, memcpy
+from libcpp.vector cimport vector
+
+from salver.codecs.json_cursor cimport (
+    ARRAY_COMMA, BROKEN, COLON, EMPTY, ESCAPE, EXPONENT, FRACTION, HEX, INTEGER, NAME, NONE,
+    OBJECT_COMMA, QUOTE, REAL, SURROGATE, TOO_BIG, VALUE, Cursor, Kind, Slot, fail, past_blanks,
+    past_word)
+from salver.codecs.json_number cimport scan_number
+from salver.codecs.json_string cimport decoded, scan_string, skip_string
+
+from salver.errors import InvalidArgument
+
+cdef enum:
+    # From here on, the unused end of a block of numbers is worth giving back.
+    LARGE_NUMBERS = 4096
+
+_TEXTS = {
+    EMPTY: "The document is empty.",
+    NAME: "Missing a name for object member.",
+    COLON: "Missing a colon after a name of object member.",
+    OBJECT_COMMA: "Missing a comma or '}' after an object member.",
+    ARRAY_COMMA: "Missing a comma or ']' after an array element.",
+    VALUE: "Invalid value.",
+    HEX: "Incorrect hex digit after \\u escape in string.",
+    SURROGATE: "The surrogate pair in string is invalid.",
+    ESCAPE: "Invalid escape character in string.",
+    QUOTE: "Missing a closing quotation mark in string.",
+    TOO_BIG: "Number too big to be stored in double.",
+    FRACTION: "Miss fraction part in number.",
+    EXPONENT: "Miss exponent in number.",
+}
+
+
+cdef class Numbers:
+    def __dealloc__(self):
+        free(self.slots)
+
+
+cdef struct Block:
+    Slot* slots
+    Py_ssize_t size
+    Py_ssize_t capacity
+    bint has_real
+    bint has_integer
+
+
+cdef inline bint push_number(Block* block, Kind kind, Slot slot) noexcept:
+    cdef Py_ssize_t index
+    cdef Slot* grown
+    if block.size == block.capacity:
+        block.capacity = block.capacity * 2 if block.capacity else 16
+        grown = <Slot*>realloc(block.slots, block.capacity * sizeof(Slot))
+        if grown is NULL:
+            return False
+        block.slots = grown
+    if kind == REAL:
+        if not block.has_real:
+            for index in range(block.size):
+                block.slots[index].real = <double>block.slots[index].integer
+            block.has_real = True
+    else:
+        block.has_integer = True
+        if block.has_real:
+            slot.real = <double>slot.integer
+    block.slots[block.size] = slot
+    block.size += 1
+    return True
+
+
+cdef bint scan_block(
+    Cursor* cursor, Block* block, Py_ssize_t* shape, int* found_rank
+) noexcept:
+    """Read a regular nest of numbers; False, the cursor somewhere inside, if it is not one."""
+    cdef Py_ssize_t[MAX_COMPACT_RANK + 1] counts
+    cdef int depth = 0
+    cdef int rank = -1
+    cdef Kind kind
+    cdef Slot slot
+    while True:
+        cursor.at = past_blanks(cursor.at)
+        if cursor.at[0] == b"[":
+            if depth == (MAX_COMPACT_RANK if rank < 0 else rank):
+                return False
+            cursor.at = past_blanks(cursor.at + 1)
+            counts[depth] = 0
+            depth += 1
+            if cursor.at[0] != b"]":
+                if rank < 0:
+                    shape[depth - 1] = -1
+                continue
+            if rank < 0:
+                rank = depth
+                shape[depth - 1] = -1
+            elif depth != rank:
+                return False
+        else:
+            if depth != rank:
+                if rank >= 0:
+                    return False
+                rank = depth
+            kind = scan_number(cursor, &slot)
+            if kind != INTEGER and kind != REAL:
+                return False
+            if not push_number(block, kind, slot):
+                return False
+            counts[depth - 1] += 1
+        while True:
+            cursor.at = past_blanks(cursor.at)
+            if cursor.at[0] == b",":
+                cursor.at = past_blanks(cursor.at + 1)
+                if cursor.at[0] == b"]":
+                    return False
+                break
+            if cursor.at[0] != b"]":
+                return False
+            cursor.at += 1
+            depth -= 1
+            if shape[depth] < 0:
+                shape[depth] = counts[depth]
+            elif shape[depth] != counts[depth]:
+                return False
+            if depth == 0:
+                found_rank[0] = rank
+                return True
+            counts[depth - 1] += 1
+
+
+cdef Numbers scan_numbers(Cursor* cursor):
+    """The array of numbers at the cursor; None, the cursor unmoved, if it is anything else."""
+    cdef const char* start = cursor.at
+    cdef Py_ssize_t[MAX_COMPACT_RANK] shape
+    cdef int rank = 0
+    cdef Block block
+    cdef Slot* slots
+    block.slots = NULL
+    block.size = block.capacity = 0
+    block.has_real = block.has_integer = False
+    if not scan_block(cursor, &block, shape, &rank):
+        # Each byte is tried once at the most: the cost stays linear whatever the nesting.
+        cursor.tried = cursor.at
+        cursor.at = start
+        cursor.failure = NONE
+        free(block.slots)
+        return None
+    if block.size >= LARGE_NUMBERS:
+        slots = <Slot*>realloc(block.slots, block.size * sizeof(Slot))
+        if slots is not NULL:
+            block.slots = slots
+    cdef Numbers numbers = Numbers.__new__(Numbers)
+    numbers.rank = rank
+    numbers.size = block.size
+    numbers.slots = block.slots
+    numbers.has_real = block.has_real
+    numbers.has_integer = block.has_integer
+    memcpy(numbers.shape, shape, rank * sizeof(Py_ssize_t))
+    return numbers
+
+
+cdef object scan_word(Cursor* cursor):
+    cdef const char* at = cursor.at
+    cdef char first = at[0]
+    cdef bint whole
+    if first == b"t":
+        whole = past_word(&at, b"true")
+    elif first == b"f":
+        whole = past_word(&at, b"false")
+    else:
+        whole = past_word(&at, b"null")
+    if not whole:
+        fail(cursor, VALUE, at)
+        return None
+    cursor.at = at
+    return None if first == b"n" else first == b"t"
+
+
+cdef object scan_leaf(Cursor* cursor, bint build):
+    """A string, word or number; anything on a failure."""
+    cdef char first = cursor.at[0]
+    cdef bint escaped
+    cdef Slot slot
+    cdef Kind kind
+    if first == b'"':
+        if build:
+            return scan_string(cursor)
+        skip_string(cursor, &escaped)
+        return None
+    if first == b"t" or first == b"f" or first == b"n":
+        return scan_word(cursor)
+    kind = scan_number(cursor, &slot)
+    if not build or kind == BROKEN:
+        return None
+    if kind == INTEGER:
+        return slot.integer
+    return slot.real if kind == REAL else <uint64_t>slot.integer
+
+
+cdef inline bint past_colon(Cursor* cursor) noexcept:
+    cursor.at = past_blanks(cursor.at)
+    if cursor.at[0] != b":":
+        fail(cursor, COLON, cursor.at)
+        return False
+    cursor.at = past_blanks(cursor.at + 1)
+    return True
+
+
+cdef inline bint past_name(Cursor* cursor, bint build, vector[PyObject*]* values) except -1:
+    """A member's name, kept in `values`, and the colon after it; False on a failure."""
+    cdef bint escaped
+    cdef bytes name
+    if cursor.at[0] != b'"':
+        fail(cursor, NAME, cursor.at)
+        return False
+    if build:
+        name = scan_string(cursor)
+        if name is None:
+            return False
+        Py_INCREF(name)
+        values.push_back(<PyObject*>name)
+    elif not skip_string(cursor, &escaped):
+        return False
+    return past_colon(cursor)
+
+
+cdef object closed(vector[PyObject*]* values, Py_ssize_t start, bint is_object):
+    """Make one list or tuple of the values from `start` on, which it takes over."""
+    cdef Py_ssize_t count = <Py_ssize_t>values.size() - start
+    cdef Py_ssize_t index
+    cdef object container
+    # The macros steal a reference, and Cython adds one for its own sake: even.
+    if is_object:
+        container = PyTuple_New(count)
+        for index in range(count):
+            PyTuple_SET_ITEM(container, index, <object>values[0][start + index])
+    else:
+        container = PyList_New(count)
+        for index in range(count):
+            PyList_SET_ITEM(container, index, <object>values[0][start + index])
+    values.resize(start)
+    return container
+
+
+cdef object scan_value(Cursor* cursor, bint build):
+    """The value at the cursor, blanks before it skipped; see `cursor.failure`.
+
+    Without `build` it is only checked, and nothing is made.
+    """
+    cdef vector[PyObject*] values
+    cdef vector[Py_ssize_t] frames  # first index in `values`, times two, plus the kind of frame
+    cdef object value = None
+    cdef Py_ssize_t frame
+    cdef char first
+    try:
+        while True:
+            first = cursor.at[0]
+            if first == b"[" or first == b"{":
+                value = None
+                if first == b"[" and cursor.compact and build and cursor.at >= cursor.tried:
+                    value = scan_numbers(cursor)
+                if value is None:
+                    cursor.at = past_blanks(cursor.at + 1)
+                    frames.push_back(<Py_ssize_t>values.size() * 2 + (first == b"{"))
+                    if first == b"[":
+                        if cursor.at[0] != b"]":
+                            continue
+                    elif cursor.at[0] != b"}":
+                        if not past_name(cursor, build, &values):
+                            return None
+                        continue
+                    cursor.at += 1
+                    value = closed(&values, values.size(), first == b"{") if build else None
+                    frames.pop_back()
+            elif first == b"," or first == b":" or first == b"]" or first == b"}" or first == 0:
+                fail(cursor, VALUE, cursor.at)
+                return None
+            else:
+                value = scan_leaf(cursor, build)
+                if cursor.failure:
+                    return None
+            while True:
+                if frames.empty():
+                    return value
+                if build:
+                    Py_INCREF(value)
+                    values.push_back(<PyObject*>value)
+                frame = frames.back()
+                cursor.at = past_blanks(cursor.at)
+                if cursor.at[0] == b",":
+                    cursor.at = past_blanks(cursor.at + 1)
+                    if frame & 1:
+                        if not past_name(cursor, build, &values):
+                            return None
+                    elif cursor.at[0] == b"]":
+                        fail(cursor, VALUE, cursor.at)
+                        return None
+                    break
+                if frame & 1:
+                    if cursor.at[0] != b"}":
+                        fail(cursor, OBJECT_COMMA, cursor.at)
+                        return None
+                elif cursor.at[0] != b"]":
+                    fail(cursor, ARRAY_COMMA, cursor.at)
+                    return None
+                cursor.at += 1
+                frames.pop_back()
+                value = closed(&values, frame >> 1, frame & 1) if build else None
+    finally:
+        while not values.empty():
+            Py_XDECREF(values.back())
+            values.pop_back()
+
+
+cdef class _Absent:
+    def __repr__(self):
+        return "ABSENT"
+
+
+ABSENT = _Absent()
+
+
+cdef void start(Cursor* cursor, bytes body, bint compact, bint exact) noexcept:
+    cursor.begin = cursor.at = cursor.tried = PyBytes_AS_STRING(body)
+    cursor.end = cursor.begin + PyBytes_GET_SIZE(body)
+    cursor.failure = NONE
+    cursor.offset = 0
+    cursor.compact = compact
+    cursor.exact = exact
+    # The byte order mark is dropped byte by byte, as the original's stream does.
+    cursor.at += cursor.at[0] == b"\xEF"
+    cursor.at += cursor.at[0] == b"\xBB"
+    cursor.at += cursor.at[0] == b"\xBF"
+    cursor.at = past_blanks(cursor.at)
+
+
+cdef object failed(Cursor* cursor):
+    return InvalidArgument(f"JSON Parse error: {_TEXTS[cursor.failure]} at offset: {cursor.offset}")
+
+
+cdef int check_start(Cursor* cursor) except -1:
+    cdef char first = cursor.at[0]
+    if cursor.begin == cursor.end:
+        raise InvalidArgument("JSON Parse error: The document is empty")
+    if first == 0 or first == b"]" or first == b"}" or first == b"," or first == b":":
+        fail(cursor, EMPTY, cursor.at)
+        raise failed(cursor)
+    return 0
+
+
+def parse(bytes body not None):
+    cdef Cursor cursor
+    start(&cursor, body, compact=False, exact=True)
+    check_start(&cursor)
+    value = scan_value(&cursor, build=True)
+    if cursor.failure:
+        raise failed(&cursor)
+    return value
+
+
+cdef Py_ssize_t place_of(Cursor* cursor, tuple names) except -2:
+    """Pass a top-level name; its place among `names`, -1 for none of them or a failure."""
+    cdef const char* first = cursor.at + 1
+    cdef bint escaped = False
+    cdef Py_ssize_t length, index
+    cdef bytes name
+    if cursor.at[0] != b'"':
+        fail(cursor, NAME, cursor.at)
+        return -1
+    if not skip_string(cursor, &escaped):
+        return -1
+    length = cursor.at - 1 - first
+    if escaped:
+        decoded_name = decoded(cursor, first, cursor.at - 1)
+        return names.index(decoded_name) if decoded_name in names else -1
+    for index in range(len(names)):
+        name = <bytes>names[index]
+        if PyBytes_GET_SIZE(name) == length and not memcmp(
+                PyBytes_AS_STRING(name), first, length):
+            return index
+    return -1
+
+
+def parse_members(bytes body not None, tuple names not None):
+    cdef Cursor cursor
+    cdef Py_ssize_t place
+    cdef bint build
+    cdef list members = [ABSENT] * len(names)
+    start(&cursor, body, compact=True, exact=False)
+    check_start(&cursor)
+    if cursor.at[0] != b"{":
+        scan_value(&cursor, build=False)
+        if cursor.failure:
+            raise failed(&cursor)
+        return None
+    cursor.at = past_blanks(cursor.at + 1)
+    if cursor.at[0] == b"}":
+        return members
+    while True:
+        place = place_of(&cursor, names)
+        if cursor.failure or not past_colon(&cursor):
+            raise failed(&cursor)
+        build = place >= 0 and members[place] is ABSENT
+        value = scan_value(&cursor, build)
+        if cursor.failure:
+            raise failed(&cursor)
+        if build:
+            members[place] = value
+        cursor.at = past_blanks(cursor.at)
+        if cursor.at[0] == b"}":
+            return members
+        if cursor.at[0] != b",":
+            fail(&cursor, OBJECT_COMMA, cursor.at)
+            raise failed(&cursor)
+        cursor.at = past_blanks(cursor.at + 1)

@@ -1,0 +1,15 @@
+cimport numpy as cnp
+from libc.stdint cimport uint8_t
+
+cdef struct Plan:
+    # How an array becomes a TensorProto: all sizes, so that it can be written at one go.
+    int data_type
+    int rank
+    bint as_content
+    Py_ssize_t elements
+    Py_ssize_t shape_size
+    Py_ssize_t values_size  # content of the field with the values
+    Py_ssize_t size  # the whole TensorProto
+
+cdef cnp.ndarray plan_tensor(cnp.ndarray array, bint as_content, Plan* plan)
+cdef uint8_t* write_tensor(cnp.ndarray array, const Plan* plan, uint8_t* out) noexcept

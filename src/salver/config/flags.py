@@ -1,0 +1,327 @@
+"""Every flag of the server, declared once: name, type, default, meaning and effect.
+
+The flags of TensorFlow Serving keep their names, types, defaults and meanings.
+What only Salver has comes after them. A flag that cannot do anything yet is
+accepted all the same, so that existing command lines go on working, and the server
+names it when it starts; only those that would protect the server are refused.
+"""
+
+import os
+from dataclasses import dataclass
+
+from salver.config.declaration import (
+    Computed,
+    Declaration,
+    Effect,
+    Origin,
+    declarations_of,
+    flag,
+    int32,
+    int64,
+)
+
+
+def schedulable_cpus() -> int:
+    """How many CPUs this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+_CPUS = Computed("number of CPUs", schedulable_cpus)
+_UNPROTECTED = "the server would run without the protection that was asked for"
+_FOUR_PER_CPU = Computed("4 times the number of CPUs", lambda: 4 * schedulable_cpus())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """The command line, read and typed."""
+
+    port: int = int32(
+        8500,
+        "TCP port for gRPC; HTTP is answered on it too. 0: no such port.",
+    )
+    grpc_socket_path: str = flag(
+        "",
+        "Also listen for gRPC on this UNIX socket, an absolute or relative path.",
+    )
+    rest_api_port: int = int32(
+        0,
+        "TCP port for HTTP: REST and metrics. 0: no such port.",
+    )
+    rest_api_num_threads: int = int32(
+        _FOUR_PER_CPU,
+        "Threads of the HTTP server.",
+        effect=Effect.MEANINGLESS,
+        reason="one event loop serves all connections",
+    )
+    rest_api_timeout_in_ms: int = int32(
+        30000,
+        "Longest run of a model for one REST request, in milliseconds. 0 or less: no limit.",
+    )
+    rest_api_enable_cors_support: bool = flag(
+        False,
+        "Add CORS headers to every REST answer.",
+    )
+    enable_batching: bool = flag(
+        False,
+        "Run requests to the same model together.",
+        effect=Effect.NOT_YET,
+    )
+    allow_version_labels_for_unavailable_models: bool = flag(
+        False,
+        "A label that is not in use yet may be given to a version that is not available.",
+    )
+    batching_parameters_file: str = flag(
+        "",
+        "Text-format BatchingParameters: how requests are batched; needs --enable_batching.",
+        effect=Effect.NOT_YET,
+    )
+    enable_per_model_batching_parameters: bool = flag(
+        False,
+        "Take the batching parameters from each version's folder, if it has some.",
+        effect=Effect.NOT_YET,
+    )
+    model_config_file: str = flag(
+        "",
+        "Text-format ModelServerConfig: the models to serve. "
+        "With it, --model_name and --model_base_path are ignored.",
+    )
+    model_config_file_poll_wait_seconds: int = int32(
+        0,
+        "Read --model_config_file again every so many seconds. 0 or less: only at the start.",
+        effect=Effect.NOT_YET,
+    )
+    model_name: str = flag(
+        "default",
+        "Name of the only model; ignored with --model_config_file.",
+    )
+    model_base_path: str = flag(
+        "",
+        "Folder or URI with the versions of the only model; ignored with --model_config_file.",
+    )
+    num_load_threads: int = int32(
+        0,
+        "Threads that load versions. 0: four for each CPU.",
+    )
+    num_unload_threads: int = int32(
+        0,
+        "Threads that unload versions. 0: one for each CPU.",
+    )
+    max_num_load_retries: int = int32(
+        5,
+        "How often a failed load is tried again. Negative: without end.",
+    )
+    load_retry_interval_micros: int = int64(
+        60_000_000,
+        "Pause before a failed load is tried again, in microseconds. Negative: no pause.",
+    )
+    file_system_poll_wait_seconds: int = int32(
+        1,
+        "Look for new versions every so many seconds. 0: only once. Negative: never.",
+    )
+    flush_filesystem_caches: bool = flag(
+        True,
+        "Drop the file system's caches after a load.",
+        effect=Effect.MEANINGLESS,
+        reason="files are read once and closed, and the system reclaims its caches by itself",
+    )
+    tensorflow_session_parallelism: int = int64(
+        0,
+        "Threads both within one operation and across operations. 0: chosen by the server.",
+    )
+    tensorflow_session_config_file: str = flag(
+        "",
+        "Text-format tensorflow.ConfigProto for every graph session; "
+        "the flags overwrite its thread counts and its share of GPU memory.",
+    )
+    tensorflow_intra_op_parallelism: int = int64(
+        0,
+        "Threads within one operation. 0: chosen by the server.",
+    )
+    tensorflow_inter_op_parallelism: int = int64(
+        0,
+        "Threads across the operations of one run. 0: chosen by the server.",
+    )
+    use_alts_credentials: bool = flag(
+        False,
+        "Secure gRPC with Google's ALTS.",
+        effect=Effect.REFUSED,
+        reason=_UNPROTECTED,
+    )
+    ssl_config_file: str = flag(
+        "",
+        "Text-format SSLConfig: TLS for gRPC.",
+        effect=Effect.REFUSED,
+        reason=_UNPROTECTED,
+    )
+    platform_config_file: str = flag(
+        "",
+        "Text-format PlatformConfigMap that replaces the built-in one.",
+        effect=Effect.NOT_YET,
+    )
+    per_process_gpu_memory_fraction: float = flag(
+        0.0,
+        "Share of the GPU memory that the process takes at the start, 0 to 1. 0: as it needs.",
+    )
+    saved_model_tags: str = flag(
+        "serve",
+        "Comma-separated tags of the MetaGraph to load from a SavedModel.",
+    )
+    grpc_channel_arguments: str = flag(
+        "",
+        "Comma-separated key=value arguments of the gRPC library's channels.",
+        effect=Effect.MEANINGLESS,
+        reason="the gRPC library is not used",
+    )
+    grpc_max_threads: int = int32(
+        _FOUR_PER_CPU,
+        "Threads of the gRPC server.",
+        effect=Effect.MEANINGLESS,
+        reason="one event loop serves all connections; see --worker_threads",
+    )
+    enable_model_warmup: bool = flag(
+        True,
+        "Replay a version's warm-up requests before it becomes available.",
+        effect=Effect.NOT_YET,
+    )
+    num_request_iterations_for_warmup: int = int32(
+        0,
+        "How often each warm-up request is replayed. 0 or less: once.",
+        effect=Effect.NOT_YET,
+    )
+    version: bool = flag(
+        False,
+        "Print the versions of the server and of TensorFlow, and exit.",
+    )
+    monitoring_config_file: str = flag(
+        "",
+        "Text-format MonitoringConfig: whether and where metrics are shown to Prometheus.",
+    )
+    remove_unused_fields_from_bundle_metagraph: bool = flag(
+        True,
+        "Keep nothing but the signatures of a loaded MetaGraph in memory.",
+        effect=Effect.MEANINGLESS,
+        reason="nothing else is ever kept",
+    )
+    prefer_tflite_model: bool = flag(
+        False,
+        "Serve model.tflite of a version's folder where there is one.",
+        effect=Effect.NOT_YET,
+    )
+    num_tflite_pools: int = int32(
+        _CPUS,
+        "Pools of TFLite interpreters.",
+        effect=Effect.NOT_YET,
+    )
+    num_tflite_interpreters_per_pool: int = int32(
+        1,
+        "Interpreters in each pool of TFLite interpreters.",
+        effect=Effect.NOT_YET,
+    )
+    enable_signature_method_name_check: bool = flag(
+        False,
+        "Refuse requests whose method is not the one that the signature was made for.",
+    )
+    xla_cpu_compilation_enabled: bool = flag(
+        False,
+        "Let TensorFlow compile graphs for the CPU with XLA.",
+        effect=Effect.NOT_YET,
+    )
+    xla_gpu_compilation_enabled: bool = flag(
+        False,
+        "Let TensorFlow compile graphs for the CPU and the GPU with XLA.",
+        effect=Effect.NOT_YET,
+    )
+    enable_profiler: bool = flag(
+        True,
+        "Offer TensorFlow's profiler service over gRPC.",
+        effect=Effect.NOT_YET,
+    )
+    thread_pool_factory_config_file: str = flag(
+        "",
+        "Text-format ThreadPoolFactoryConfig.",
+        effect=Effect.MEANINGLESS,
+        reason="TensorFlow Serving comes with no factory that it could name",
+    )
+    mixed_precision: str = flag(
+        "",
+        "Run parts of the graph in this type: bfloat16 or nothing.",
+        effect=Effect.NOT_YET,
+    )
+    skip_initialize_tpu: bool = flag(
+        False,
+        "Leave the TPU as it is at the start.",
+        effect=Effect.MEANINGLESS,
+        reason="it belongs to builds for TPUs",
+    )
+    enable_grpc_healthcheck_service: bool = flag(
+        False,
+        "Offer the service grpc.health.v1.Health.",
+        effect=Effect.NOT_YET,
+    )
+    enable_serialization_as_tensor_content: bool = flag(
+        False,
+        "Answer Predict calls with tensor_content in place of the typed fields.",
+    )
+
+    host: str = flag(
+        "0.0.0.0",
+        "Address that the TCP ports are bound on.",
+        origin=Origin.SALVER,
+    )
+    custom_op_libraries: str = flag(
+        "",
+        "Comma-separated shared libraries with TensorFlow operations, loaded at the start.",
+        origin=Origin.SALVER,
+    )
+    max_request_bytes: int = int64(
+        2**31 - 1,
+        "Largest request body or gRPC message that is read.",
+        origin=Origin.SALVER,
+    )
+    max_connections: int = int32(
+        0,
+        "Connections open at the same time; more are closed at once. 0: no limit.",
+        origin=Origin.SALVER,
+    )
+    stall_timeout_s: float = flag(
+        30.0,
+        "A connection whose client owes the rest of a request, or does not read its answer, and "
+        "makes no progress for so long, is cut. 0: never.",
+        origin=Origin.SALVER,
+    )
+    idle_timeout_s: float = flag(
+        0.0,
+        "A connection without a request for so long is closed. 0: never.",
+        origin=Origin.SALVER,
+    )
+    rest_api_compression_min_bytes: int = int32(
+        0,
+        "REST answers of at least so many bytes are compressed for clients that accept gzip. "
+        "0: never.",
+        origin=Origin.SALVER,
+    )
+    drain_grace_s: float = flag(
+        25.0,
+        "After SIGTERM or SIGINT, how long requests in flight may take to finish.",
+        origin=Origin.SALVER,
+    )
+    worker_threads: int = int32(
+        0,
+        "Threads that run models. 0: one for each CPU.",
+        origin=Origin.SALVER,
+    )
+    inline_budget_us: int = int32(
+        100,
+        "A model that is expected to run for at most so many microseconds runs on the event loop, "
+        "others on worker threads.",
+        origin=Origin.SALVER,
+    )
+    log_level: str = flag(
+        "info",
+        "What is logged on stderr: debug, info, warning or error, and what is worse.",
+        origin=Origin.SALVER,
+    )
+
+
+DECLARATIONS: tuple[Declaration, ...] = declarations_of(Flags)
+"""All flags, in the order in which they are listed."""

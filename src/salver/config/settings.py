@@ -1,0 +1,109 @@
+"""Flags and files together, checked: all that the server needs to know before it starts."""
+
+from dataclasses import dataclass
+
+from salver.config.flags import Flags
+from salver.config.model_config import ModelServerConfig, model_server_config
+from salver.config.monitoring import MonitoringSettings, monitoring_settings
+from salver.config.session_config import SessionSettings, session_settings
+from salver.config.text_file import read_text_file
+from salver.errors import InvalidArgument, Unimplemented
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the files say, and the flags with them."""
+
+    models: ModelServerConfig
+    """Not yet validated: what a reload must pass, the first config must pass too."""
+    session: SessionSettings
+    saved_model_tags: tuple[str, ...]
+    monitoring: MonitoringSettings
+
+
+def read_settings(flags: Flags) -> Settings:
+    """Check the flags and read every file they name, in the order of the original's start.
+
+    Raises:
+        ServingError: the first fault that is found; the server must not start.
+    """
+    check_options(flags)
+    models = model_server_config(flags)
+    if flags.platform_config_file:
+        # It stands for the batching flags too, so a mistake in those is none.
+        read_text_file(flags.platform_config_file, "tensorflow.serving.PlatformConfigMap")
+    else:
+        _check_batching(flags)
+    session = session_settings(flags)
+    _refuse_to_run_unprotected(flags)
+    return Settings(models, session, saved_model_tags(flags), monitoring_settings(flags))
+
+
+def check_options(flags: Flags) -> None:
+    """Refuse flags that contradict each other or lie beyond their range.
+
+    Raises:
+        InvalidArgument: with the text of the original where it has one.
+    """
+    if flags.port == 0 and not flags.grpc_socket_path:
+        raise InvalidArgument(
+            "At least one of server_options.grpc_port or "
+            "server_options.grpc_socket_path must be set."
+        )
+    if flags.use_alts_credentials and flags.ssl_config_file:
+        raise InvalidArgument(
+            "Either use_alts_credentials must be false or ssl_config_file must be empty."
+        )
+    if not flags.model_base_path and not flags.model_config_file:
+        raise InvalidArgument(
+            "Both server_options.model_base_path and server_options.model_config_file are empty!"
+        )
+    _check_own_options(flags)
+
+
+def saved_model_tags(flags: Flags) -> tuple[str, ...]:
+    """The tags of the MetaGraph to load; none given means `serve`."""
+    return tuple((flags.saved_model_tags or "serve").split(","))
+
+
+def _check_own_options(flags: Flags) -> None:
+    if flags.log_level not in LOG_LEVELS:
+        raise InvalidArgument(
+            f"--log_level must be one of {', '.join(LOG_LEVELS)}; got {flags.log_level}"
+        )
+    if flags.max_request_bytes < 1:
+        raise InvalidArgument(
+            f"--max_request_bytes must be positive; got {flags.max_request_bytes}"
+        )
+    for name, value in (
+        ("max_connections", flags.max_connections),
+        ("stall_timeout_s", flags.stall_timeout_s),
+        ("idle_timeout_s", flags.idle_timeout_s),
+        ("drain_grace_s", flags.drain_grace_s),
+        ("rest_api_compression_min_bytes", flags.rest_api_compression_min_bytes),
+        ("worker_threads", flags.worker_threads),
+        ("inline_budget_us", flags.inline_budget_us),
+    ):
+        if not value >= 0:  # Not a number is no limit either.
+            raise InvalidArgument(f"--{name} must not be negative; got {value}")
+
+
+def _refuse_to_run_unprotected(flags: Flags) -> None:
+    if flags.ssl_config_file:
+        read_text_file(flags.ssl_config_file, "tensorflow.serving.SSLConfig")
+        raise Unimplemented("--ssl_config_file: TLS is not implemented yet")
+    if flags.use_alts_credentials:
+        raise Unimplemented("--use_alts_credentials: ALTS is not implemented")
+
+
+def _check_batching(flags: Flags) -> None:
+    if not flags.batching_parameters_file:
+        return
+    if not flags.enable_batching:
+        raise InvalidArgument(
+            "server_options.batching_parameters_file is set without setting "
+            "server_options.enable_batching to true."
+        )
+    read_text_file(flags.batching_parameters_file, "tensorflow.serving.BatchingParameters")

@@ -1,0 +1,23 @@
+"""What every backend keeps: one entry per backend here, and `test_contract.py` does the rest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from salver.backends.tensorflow import TensorFlowLoader
+from salver.core.servable import Loader
+
+
+@dataclass(frozen=True)
+class BackendCase:
+    """A model that computes y = x / 2 + 2 on float32 vectors of any length."""
+
+    model: str
+    """Its name in `tests/saved_models.py`."""
+    loader: Callable[[str], Loader]
+    """Makes a loader of any path, there or not."""
+
+
+CASES = (
+    BackendCase(model="half_plus_two_1", loader=TensorFlowLoader),
+    BackendCase(model="half_plus_two_2", loader=TensorFlowLoader),
+)

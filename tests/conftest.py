@@ -1,0 +1,21 @@
+from pathlib import Path
+
+import pytest
+
+from tests import saved_models
+
+
+@pytest.fixture(scope="session")
+def saved_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every model of `tests/saved_models.py`, but the heavy one."""
+    folder = tmp_path_factory.mktemp("saved_models")
+    saved_models.export([name for name in saved_models.MAKERS if name != "heavy"], folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def heavy_saved_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of one version with 200 MB of variables."""
+    folder = tmp_path_factory.mktemp("heavy_saved_model")
+    saved_models.export(["heavy"], folder)
+    return saved_models.version_path(folder, "heavy")

@@ -1,0 +1,115 @@
+"""Starts the real server as a process of its own, waits until it serves, and ends it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+START_LIMIT_S = 120.0
+
+
+def free_port() -> int:
+    """A TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RunningServer:
+    """`salver serve` with some flags, on free ports of 127.0.0.1, for a `with` block."""
+
+    def __init__(self, *flags: str, environment: dict[str, str] | None = None) -> None:
+        self.grpc_port = free_port()
+        self.rest_port = free_port()
+        self.lines: list[str] = []
+        """What the server has written on stderr so far."""
+        self._flags = flags
+        self._environment = environment or {}
+        self._changed = threading.Condition()
+        self._has_ended = False
+        self.process: subprocess.Popen[str] | None = None
+
+    @property
+    def grpc_address(self) -> str:
+        return f"127.0.0.1:{self.grpc_port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.rest_port}"
+
+    def launch(self) -> None:
+        """Start the process without waiting for its ports."""
+        ports = [f"--port={self.grpc_port}", f"--rest_api_port={self.rest_port}"]
+        command = [sys.executable, "-m", "salver", "serve", "--host=127.0.0.1", *ports]
+        self.process = subprocess.Popen(
+            [*command, *self._flags],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**os.environ, **self._environment},
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process is not None
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify_all()
+
+    def wait_for_line(self, part: str, limit_s: float = START_LIMIT_S) -> str:
+        """Wait until a line with `part` has been logged, and return it."""
+
+        def found() -> str | None:
+            return next((line for line in self.lines if part in line), None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() or self._has_ended, limit_s)
+            line = found()
+        assert line is not None, f"no line with {part!r} in:\n" + "\n".join(self.lines)
+        return line
+
+    def __enter__(self) -> Self:
+        self.launch()
+        try:
+            self.wait_for_line("Exporting HTTP/REST API")
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            assert self.process.wait(30) == 0, "\n".join(self.lines)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the process, whatever it is doing."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+
+def write_config(path: Path, models: Sequence[str]) -> str:
+    """Write a model_config_list of the given `config { ... }` bodies; the flag for it."""
+    bodies = "\n".join(f"  config {{ {body} }}" for body in models)
+    path.write_text(f"model_config_list {{\n{bodies}\n}}\n")
+    return f"--model_config_file={path}"

@@ -1,0 +1,314 @@
+"""HTTP/1.1 as bytes on a real socket, with an application that the tests control."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from salver.transport.connection import ConnectionOptions, Engine, Switchboard
+from salver.transport.exchange import Cancel, HttpRequest, HttpResponse, Respond
+from salver.transport.http1 import Http1
+from salver.transport.listener import Listener
+
+LIMIT_S = 20
+
+
+class Application:
+    """Answers /now at once with the body it got, and /later when the test says so."""
+
+    def __init__(self) -> None:
+        self.requests: list[HttpRequest] = []
+        self.waiting: dict[bytes, Respond] = {}
+        self.cancelled: list[bytes] = []
+        self.arrived = asyncio.Condition()
+
+    def handle(self, request: HttpRequest, respond: Respond) -> Cancel | None:
+        self.requests.append(request)
+        if request.target.startswith(b"/now"):
+            respond(HttpResponse(200, b"text/plain", request.target + b":" + request.body))
+            return None
+        self.waiting[request.target] = respond
+        return lambda: self.cancelled.append(request.target)
+
+    def answer(self, target: bytes, body: bytes) -> None:
+        self.waiting.pop(target)(HttpResponse(200, b"text/plain", body))
+
+
+class Site:
+    """A listener on a free port and what it leads to."""
+
+    def __init__(self, options: ConnectionOptions) -> None:
+        self.application = Application()
+        engines: tuple[Callable[..., Engine], Callable[..., Engine]] = (Http1, Http1)
+        self.board = Switchboard(options, self.application, {}, engines)
+        self.listener = Listener(self.board)
+        self.port = 0
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self._writers.append(writer)
+        return reader, writer
+
+    async def close(self) -> None:
+        self.listener.close()
+        self.listener.abort()
+        await self.listener.wait_closed(LIMIT_S)
+        for writer in self._writers:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def exchange(self, data: bytes) -> bytes:
+        """Send everything, say that nothing follows, and read what was answered at once."""
+        reader, writer = await self.connect()
+        writer.write(data)
+        writer.write_eof()
+        answer = await asyncio.wait_for(reader.read(), LIMIT_S)
+        return answer
+
+
+OPTIONS = ConnectionOptions(max_request_bytes=1_000_000, max_header_bytes=4096)
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    site = Site(OPTIONS)
+    site.port = await site.listener.listen_tcp("127.0.0.1", 0)
+    yield site
+    await site.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def statuses(answer: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+)", answer)]
+
+
+def bodies(answer: bytes) -> list[bytes]:
+    found = []
+    while answer:
+        head, answer = answer.split(b"\r\n\r\n", 1)
+        match = re.search(rb"Content-Length: (\d+)", head)
+        assert match is not None
+        size = int(match[1])
+        found.append(answer[:size])
+        answer = answer[size:]
+    return found
+
+
+async def test_a_connection_is_kept_for_the_next_request(site: Site) -> None:
+    reader, writer = await site.connect()
+    for number in range(3):
+        writer.write(b"GET /now/%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), LIMIT_S)
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"Connection" not in head
+        assert await reader.readexactly(7) == b"/now/%d:" % number
+
+
+async def test_pipelined_requests_are_answered_in_their_order(site: Site) -> None:
+    reader, writer = await site.connect()
+    for target in (b"/later/1", b"/later/2", b"/now/3"):
+        writer.write(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+    await until(lambda: len(site.application.requests) == 3)
+    site.application.answer(b"/later/2", b"second")
+    site.application.answer(b"/later/1", b"first")
+    writer.write_eof()
+    assert bodies(await asyncio.wait_for(reader.read(), LIMIT_S)) == [
+        b"first", b"second", b"/now/3:",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_requests_may_come_in_pieces_of_any_size(site: Site, size: int) -> None:
+    request = b"POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world" * 3
+    reader, writer = await site.connect()
+    for start in range(0, len(request), size):
+        writer.write(request[start : start + size])
+        await writer.drain()
+    writer.write_eof()
+    assert bodies(await asyncio.wait_for(reader.read(), LIMIT_S)) == [b"/now:hello world"] * 3
+
+
+async def test_chunked_bodies_are_put_together(site: Site) -> None:
+    answer = await site.exchange(
+        b"POST /now HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"3\r\nabc\r\n8;x=y\r\ndefghijk\r\n0\r\nTrailer: x\r\n\r\n"
+    )
+    assert bodies(answer) == [b"/now:abcdefghijk"]
+
+
+async def test_a_client_that_expects_100_is_told_to_continue_before_it_sends(site: Site) -> None:
+    reader, writer = await site.connect()
+    writer.write(
+        b"POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    )
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), LIMIT_S)
+    assert head == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"ok")
+    writer.write_eof()
+    assert bodies(await asyncio.wait_for(reader.read(), LIMIT_S)) == [b"/now:ok"]
+
+
+async def test_the_answer_to_head_has_a_length_but_no_body(site: Site) -> None:
+    answer = await site.exchange(b"HEAD /now HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert b"Content-Length: 5\r\n" in answer
+    assert answer.endswith(b"\r\n\r\n")
+
+
+async def test_http_1_0_ends_the_connection_unless_asked_to_keep_it(site: Site) -> None:
+    answer = await site.exchange(b"GET /now HTTP/1.0\r\n\r\nGET /now HTTP/1.0\r\n\r\n")
+    assert statuses(answer) == [200]
+    assert b"Connection: close" in answer
+    kept = b"GET /now HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    answer = await site.exchange(kept * 2)
+    assert statuses(answer) == [200, 200]
+    assert b"Connection: keep-alive" in answer
+
+
+async def test_the_lines_may_end_in_bare_line_feeds(site: Site) -> None:
+    answer = await site.exchange(b"GET /now HTTP/1.1\nHost: a\nConnection: close\n\n")
+    assert bodies(answer) == [b"/now:"]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        pytest.param(b"HELLO\r\n\r\n", 400, id="no request line"),
+        pytest.param(b"GET /now\r\n\r\n", 400, id="HTTP/0.9"),
+        pytest.param(b"GET /now HTTP/2.0\r\nHost: a\r\n\r\n", 400, id="HTTP/2 without its preface"),
+        pytest.param(b"GET /n\xc3\xafw HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="raw UTF-8"),
+        pytest.param(b"GET /now% HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="a lone percent sign"),
+        pytest.param(b"BREW /now HTTP/1.1\r\nHost: a\r\n\r\n", 501, id="unknown method"),
+        pytest.param(b"TRACE /now HTTP/1.1\r\nHost: a\r\n\r\n", 501, id="TRACE"),
+        pytest.param(b"post /now HTTP/1.1\r\nHost: a\r\n\r\n", 501, id="method in lower case"),
+        pytest.param(b"GET /now HTTP/1.1\r\nHost: a\r\nExpect: wonders\r\n\r\n", 417, id="expect"),
+        pytest.param(
+            b"POST /now HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 413,
+            id="bad chunk size",
+        ),
+        pytest.param(
+            b"POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n"
+            b"\r\n0\r\n\r\n", 400, id="both framings at once",
+        ),
+        pytest.param(
+            b"GET /now HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 5000 + b"\r\n\r\n", 431,
+            id="too many header bytes",
+        ),
+        pytest.param(b"GET /" + b"y" * 5000, 431, id="a target without end"),
+        pytest.param(
+            b"POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 1000001\r\n\r\n" + b"y" * 1000001,
+            413, id="body too large",
+        ),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_served_is_refused_in_html_and_the_connection_closed(
+    site: Site, data: bytes, status: int
+) -> None:
+    answer = await site.exchange(data)
+    assert statuses(answer) == [status]
+    assert b"Connection: close\r\n" in answer
+    assert b"Content-Type: text/html\r\n" in answer
+    assert b"<H1>" in answer
+    assert not site.application.requests
+
+
+async def test_requests_before_a_bad_one_are_answered_first(site: Site) -> None:
+    answer = await site.exchange(b"GET /now HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n")
+    assert statuses(answer) == [200, 400]
+
+
+async def test_a_client_that_leaves_cancels_its_requests_alone(site: Site) -> None:
+    _, leaving = await site.connect()
+    reader, staying = await site.connect()
+    leaving.write(b"GET /later/1 HTTP/1.1\r\nHost: a\r\n\r\n")
+    staying.write(b"GET /later/2 HTTP/1.1\r\nHost: a\r\n\r\n")
+    await until(lambda: len(site.application.waiting) == 2)
+    leaving.transport.abort()
+    await until(lambda: bool(site.application.cancelled))
+    assert site.application.cancelled == [b"/later/1"]
+    site.application.answer(b"/later/1", b"too late")
+    site.application.answer(b"/later/2", b"still here")
+    staying.write_eof()
+    assert bodies(await asyncio.wait_for(reader.read(), LIMIT_S)) == [b"still here"]
+
+
+async def test_a_large_answer_reaches_a_slow_reader_whole(site: Site) -> None:
+    reader, writer = await site.connect()
+    writer.write(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n" + b"GET /now HTTP/1.1\r\n\r\n")
+    await until(lambda: bool(site.application.waiting))
+    large = bytes(range(256)) * 80_000
+    site.application.answer(b"/later", large)
+    writer.write_eof()
+    received = bytearray()
+    while piece := await asyncio.wait_for(reader.read(65536), LIMIT_S):
+        received += piece
+    assert bodies(bytes(received)) == [large, b"/now:"]
+
+
+async def test_draining_finishes_what_is_in_flight_and_closes_what_is_idle(site: Site) -> None:
+    idle_reader, idle = await site.connect()
+    idle.write(b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n")
+    await idle_reader.readuntil(b"/now:")
+    reader, busy = await site.connect()
+    busy.write(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n")
+    await until(lambda: bool(site.application.waiting))
+    site.listener.close()
+    assert await asyncio.wait_for(idle_reader.read(), LIMIT_S) == b""
+    site.application.answer(b"/later", b"done")
+    answer = await asyncio.wait_for(reader.read(), LIMIT_S)
+    assert bodies(answer) == [b"done"]
+    assert b"Connection: close" in answer
+    await site.listener.wait_closed(LIMIT_S)
+    assert not site.board.connections
+
+
+async def test_unfinished_bodies_are_bounded_over_all_connections() -> None:
+    site = Site(ConnectionOptions(max_buffered_bytes=100_000))
+    site.port = await site.listener.listen_tcp("127.0.0.1", 0)
+    head = b"POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n"
+    _, first = await site.connect()
+    first.write(head + b"x" * 80_000)
+    await until(lambda: site.board.buffered_bytes == 80_000)
+    reader, second = await site.connect()
+    second.write(head + b"x" * 80_000)
+    assert statuses(await asyncio.wait_for(reader.read(), LIMIT_S)) == [503]
+    assert site.board.buffered_bytes == 80_000
+    first.transport.abort()
+    await until(lambda: not site.board.buffered_bytes)
+    await site.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "is_cut"),
+    [
+        pytest.param(b"GET /now HTTP/1.1\r\nHos", True, id="half a header"),
+        pytest.param(b"POST /now HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc", True, id="half a body"),
+        pytest.param(b"", True, id="nothing at all"),
+        pytest.param(b"PRI * HT", True, id="half a preface"),
+        pytest.param(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n", False, id="waiting for the model"),
+        pytest.param(b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n", False, id="idle"),
+    ],
+)
+async def test_a_client_that_owes_something_for_too_long_is_cut_off(
+    site: Site, data: bytes, is_cut: bool
+) -> None:
+    _, writer = await site.connect()
+    writer.write(data)
+    await until(lambda: bool(site.board.connections))
+    await until(lambda: bool(site.application.requests) or is_cut)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    now = asyncio.get_running_loop().time()
+    site.board.sweep(now)
+    site.board.sweep(now + OPTIONS.stall_timeout_s + 1)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert bool(site.board.connections) is not is_cut
