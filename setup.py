@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import setup
 from setuptools.command.build_py import build_py
@@ -46,7 +47,10 @@ class BuildWithMessages(build_py):
 
 require_nghttp2()
 compile_messages()
+EXTENSIONS = cythonize("src/salver/**/*.pyx", include_path=["src"], language_level=3)
+for extension in EXTENSIONS:
+    extension.include_dirs.append(numpy.get_include())
 setup(
-    ext_modules=cythonize("src/salver/**/*.pyx", include_path=["src"], language_level=3),
+    ext_modules=EXTENSIONS,
     cmdclass={"build_py": BuildWithMessages},
 )

@@ -16,7 +16,7 @@ def describe() -> dict[str, str]:
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "Linux" if platform.system() == "Linux" else platform.system(): platform.release(),
+        platform.system(): ".".join(platform.release().split(".")[:2]),
         "Python": platform.python_version(),
     }
     for distribution in DISTRIBUTIONS:

@@ -7,14 +7,14 @@ be compared. The figures of a cell are medians over the rounds.
 import contextlib
 import json
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.load import Load, grpc_load, rest_load, timed_rest_load
-from benchmarks.servers import Program, RunningServer, ServerFailed, running
+from benchmarks.servers import Program, RunningServer, ServerFailed
 from benchmarks.workloads import Question, Workload
 
 GRPC_PREFIX_BYTES = 5
@@ -56,9 +56,12 @@ class Cell:
 class Contestant:
     """One server and one question: asks it, and measures what that costs."""
 
-    def __init__(self, server: RunningServer, question: Question, folder: Path) -> None:
+    def __init__(
+        self, server: RunningServer, question: Question, folder: Path, *, is_heavy: bool
+    ) -> None:
         self.server = server
         self.question = question
+        self.is_heavy = is_heavy
         self._log = folder / "h2load.log"
         self._response_bytes = 0
         self._rate = 0.0
@@ -80,12 +83,15 @@ class Contestant:
 
     def calibrate(self, concurrency: int, seconds: float) -> None:
         """Find out how much it can take, which also warms it up."""
-        self._rate = self._exact_load(max(4, 2 * concurrency), concurrency).rate
-        self._rate = self._exact_load(self._count(seconds / 3, concurrency), concurrency).rate
+        first = self._exact_load(max(2, concurrency), concurrency)
+        self._rate = first.rate
+        if first.seconds < seconds / 2:
+            count = self._count(seconds / 3, concurrency)
+            self._rate = self._exact_load(count, concurrency).rate
 
     def turn(self, concurrency: int, seconds: float) -> Turn:
         before = self.server.cpu_seconds()
-        if self._is_grpc or seconds < 1 or self._rate < 500:
+        if self._is_grpc or self.is_heavy:
             # wrk leaves requests behind when its time is over, which count where they are heavy.
             load = self._exact_load(self._count(seconds, concurrency), concurrency)
         else:
@@ -104,8 +110,8 @@ class Contestant:
         return f"http://127.0.0.1:{self.server.rest_port}{self.question.path}"
 
     def _count(self, seconds: float, concurrency: int) -> int:
-        """Requests for about so many seconds: full rounds of the concurrency, at least two."""
-        return max(2, round(self._rate * seconds / concurrency)) * concurrency
+        """Requests for about so many seconds: a multiple of the concurrency, at least two."""
+        return max(2, concurrency, round(self._rate * seconds / concurrency) * concurrency)
 
     def _exact_load(self, count: int, concurrency: int) -> Load:
         body = self.question.body_path
@@ -138,23 +144,20 @@ def measure(
     workload: Workload,
     programs: Sequence[Program],
     folder: Path,
-    report: Callable[[list[Cell]], None],
-) -> list[Cell]:
-    """All cells of a workload; `report` gets those of one load as soon as they are there."""
-    cells: list[Cell] = []
+) -> Iterator[list[Cell]]:
+    """The cells of a workload, those of one form as soon as they are complete."""
     with _all_running(workload, programs, folder) as servers:
         for form in workload.forms:
             question = Question(workload.model, form, folder)
             rivals = [
-                Contestant(server, question, folder)
+                Contestant(server, question, folder, is_heavy=workload.computes_long)
                 for server in servers
                 if form.protocol in server.program.protocols
             ]
+            cells: list[Cell] = []
             for concurrency in workload.concurrencies:
-                row = _measure_load(workload, rivals, concurrency)
-                report(row)
-                cells += row
-    return cells
+                cells += _measure_load(workload, rivals, concurrency)
+            yield cells
 
 
 def _measure_load(workload: Workload, rivals: list[Contestant], concurrency: int) -> list[Cell]:
@@ -183,8 +186,12 @@ def _all_running(
     name = workload.model.name
     flags = [f"--model_name={name}", f"--model_base_path={folder / name}"]
     with contextlib.ExitStack() as stack:
-        yield [
-            stack.enter_context(running(program, flags, folder / f"{program.name}.log"))
+        servers = [
+            stack.enter_context(RunningServer(program, flags, folder / f"{program.name}.log"))
             for program in programs
             if program.protocols & protocols
         ]
+        for server in servers:
+            for protocol in server.program.protocols:
+                server.wait_for_port(protocol)
+        yield servers

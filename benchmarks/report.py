@@ -24,6 +24,7 @@ LOAD_HEADER = [
     "",
     "p50",
     "p99",
+    "resident",
 ]
 
 
@@ -32,11 +33,17 @@ def milliseconds(value: float) -> str:
 
 
 def microseconds(value: float) -> str:
+    if value < 10:
+        return f"{value:.1f} µs"
     return f"{value:,.0f} µs" if value < 10_000 else f"{value / 1000:,.0f} ms"
 
 
 def times(value: float) -> str:
     return f"{value:.1f} x" if value < 10 else f"{value:,.0f} x"
+
+
+def ratio(numerator: float, denominator: float) -> str:
+    return times(numerator / denominator) if denominator else "no answer"
 
 
 def load_rows(cells: Sequence[dict[str, Any]], under_test: str) -> list[Row]:
@@ -49,8 +56,8 @@ def load_rows(cells: Sequence[dict[str, Any]], under_test: str) -> list[Row]:
             median = cell["median"]
             more = less = ""
             if own is not None and cell["server"] != under_test:
-                more = times(own["rate"] / median["rate"])
-                less = times(median["cpu_us"] / own["cpu_us"])
+                more = ratio(own["rate"], median["rate"])
+                less = ratio(median["cpu_us"], own["cpu_us"])
             failed = f" ({cell['failed']} failed)" if cell["failed"] else ""
             rows.append(
                 [
@@ -58,6 +65,7 @@ def load_rows(cells: Sequence[dict[str, Any]], under_test: str) -> list[Row]:
                     *(f"{median['rate']:,.0f}{failed}", more),
                     *(microseconds(median["cpu_us"]), less),
                     *(milliseconds(median["p50_ms"]), milliseconds(median["p99_ms"])),
+                    f"{cell['resident_mb']:,.0f} MiB",
                 ]
             )
     return rows
@@ -144,12 +152,12 @@ def page(results: Results, chart: str) -> str:
 
 
 def write(results: Results, drawing: str, folder: Path, name: str) -> Path:
-    """Write `<name>.json`, `<name>.svg` and the page `<name>.md`; the path of the page."""
+    """Write `<name>.json`, `<name>.svg` and the page that shows them; the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     if results["cells"]:
         (folder / f"{name}.svg").write_text(drawing)
-    path = folder / f"{name}.md"
+    path = folder / "README.md"
     path.write_text(page(results, f"{name}.svg"))
     return path
 

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,7 +123,9 @@ class RunningServer:
         return int(self._process.memory_info().rss + children)
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL if that is not heard."""
+        """SIGTERM, and SIGKILL if that is not heard. Does no harm if it ended already."""
+        if self._child.poll() is not None:
+            return
         tree = self._tree()
         self._child.terminate()
         try:
@@ -143,12 +144,3 @@ class RunningServer:
     def _name(self) -> str:
         tail = self._log.read_text(errors="replace").splitlines()[-15:]
         return "\n".join([*tail, f"{self.program.name} (log: {self._log})"])
-
-
-@contextlib.contextmanager
-def running(program: Program, flags: list[str], log: Path) -> Iterator[RunningServer]:
-    """A server whose ports are open; stopped at the end."""
-    with RunningServer(program, flags, log) as server:
-        for protocol in program.protocols:
-            server.wait_for_port(protocol)
-        yield server

@@ -52,17 +52,21 @@ Measured = tuple[float, float]
 
 
 def measure_starts(
-    under_test: Program, others: Sequence[Program], folder: Path, rounds: int
+    programs: Sequence[Program], folder: Path, rounds: int, *, warm_up: bool
 ) -> list[Start]:
-    """All starts, in turn, `rounds` times; the first round only fills the file cache."""
+    """All starts, in turn, `rounds` times; a round before them fills the file cache.
+
+    A whole server, not a baseline for one model, is started without a model as well.
+    """
     tasks: list[tuple[str, Callable[[], Measured]]] = []
-    for program in (under_test, *others):
+    for program in programs:
         tasks.append((f"{program.name}, small model", partial(_with_model, program, folder)))
-    tasks.append((f"{under_test.name}, no model", partial(_without_model, under_test, folder)))
+        if program.protocols == {"grpc", "rest"}:
+            tasks.append((f"{program.name}, no model", partial(_without_model, program, folder)))
     for name, code in STEPS:
         tasks.append((f"step: {name}", partial(_step, code)))
     starts = [Start(name) for name, _ in tasks]
-    for number in range(rounds + 1):
+    for number in range(1 - warm_up, rounds + 1):
         for start, (_, measure) in zip(starts, tasks, strict=True):
             seconds, resident_mb = measure()
             if number > 0:

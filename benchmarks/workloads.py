@@ -41,12 +41,18 @@ class Workload:
     seconds: float
     """How long one measurement shall take."""
     rounds: int
+    quick_concurrency: int
+    """The one load of a quick run."""
+    is_looped: bool = True
+    """Whether the bare model is measured as well."""
 
 
 WORKLOADS = {
-    "tiny": Workload(TINY, (GRPC, REST), (1, 8, 64), False, 1.5, 5),
-    "large": Workload(LARGE, (GRPC_CONTENT, GRPC_VALUES, REST), (1, 4), True, 2.0, 3),
-    "mobilenet": Workload(MOBILENET, (GRPC_CONTENT, REST), (1, 8, 64), True, 2.5, 3),
+    "tiny": Workload(TINY, (GRPC, REST), (1, 8, 64), False, 1.0, 5, 64),
+    "large": Workload(
+        LARGE, (GRPC_CONTENT, GRPC_VALUES, REST), (1, 4), True, 2.0, 3, 1, is_looped=False
+    ),
+    "mobilenet": Workload(MOBILENET, (GRPC_CONTENT, REST), (1, 8, 64), True, 2.5, 3, 8),
 }
 
 

@@ -24,16 +24,23 @@ def free_port() -> int:
 class RunningServer:
     """`salver serve` with some flags, on free ports of 127.0.0.1, for a `with` block."""
 
-    def __init__(self, *flags: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *flags: str,
+        environment: dict[str, str] | None = None,
+        ready_line: str = "Exporting HTTP/REST API",
+    ) -> None:
         self.grpc_port = free_port()
         self.rest_port = free_port()
         self.lines: list[str] = []
-        """What the server has written on stderr so far."""
+        """What the server has written on stdout and stderr so far."""
         self._flags = flags
+        self._ready_line = ready_line
         self._environment = environment or {}
         self._changed = threading.Condition()
         self._has_ended = False
         self.process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
 
     @property
     def grpc_address(self) -> str:
@@ -49,18 +56,19 @@ class RunningServer:
         command = [sys.executable, "-m", "salver", "serve", "--host=127.0.0.1", *ports]
         self.process = subprocess.Popen(
             [*command, *self._flags],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
             env={**os.environ, **self._environment},
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process is not None
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
             with self._changed:
                 self.lines.append(line.rstrip("\n"))
                 self._changed.notify_all()
@@ -80,10 +88,27 @@ class RunningServer:
         assert line is not None, f"no line with {part!r} in:\n" + "\n".join(self.lines)
         return line
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def send_signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def wait_for_exit(self, limit_s: float = 60.0) -> int:
+        """Wait until the process has ended and all its lines are read; the exit code."""
+        assert self.process is not None
+        assert self._reader is not None
+        code = self.process.wait(limit_s)
+        self._reader.join(limit_s)
+        return code
+
     def __enter__(self) -> Self:
         self.launch()
         try:
-            self.wait_for_line("Exporting HTTP/REST API")
+            self.wait_for_line(self._ready_line)
         except BaseException:
             self.kill()
             raise
@@ -92,9 +117,9 @@ class RunningServer:
     def __exit__(self, *_: object) -> None:
         assert self.process is not None
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.send_signal(signal.SIGTERM)
         try:
-            assert self.process.wait(30) == 0, "\n".join(self.lines)
+            assert self.wait_for_exit() == 0, "\n".join(self.lines)
         finally:
             self.kill()
 
@@ -104,8 +129,10 @@ class RunningServer:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        if self.process.stderr is not None:
-            self.process.stderr.close()
+        if self._reader is not None:
+            self._reader.join()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 def write_config(path: Path, models: Sequence[str]) -> str:

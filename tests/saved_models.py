@@ -175,6 +175,17 @@ def keras(tf: Any, path: str) -> None:
     model.export(path, verbose=False)
 
 
+def custom_op(tf: Any, path: str) -> None:
+    """An operation from a library that TensorFlow brings along but does not load by itself."""
+    from tensorflow.lite.experimental.microfrontend.python.ops import audio_microfrontend_op
+
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        audio = v1.placeholder(tf.int16, [None], name="audio")
+        features = audio_microfrontend_op.audio_microfrontend(audio)
+        _save_1(tf, session, path, {"serving_default": ({"audio": audio}, {"features": features})})
+
+
 def heavy(tf: Any, path: str) -> None:
     """200 MB of variables."""
 
@@ -193,7 +204,8 @@ def heavy(tf: Any, path: str) -> None:
 MAKERS: dict[str, Callable[[Any, str], None]] = {
     maker.__name__: maker
     for maker in (
-        half_plus_two_1, half_plus_two_2, echo, lookup, loops, several, counter, keras, heavy,
+        half_plus_two_1, half_plus_two_2, echo, lookup, loops, several, counter, keras,
+        custom_op, heavy,
     )
 }  # fmt: skip
 
@@ -244,6 +256,7 @@ INPUTS: dict[str, dict[str, Arrays]] = {
             "image": np.linspace(0, 1, 128, dtype=np.float32).reshape(2, 8, 8, 1),
         }
     },
+    "custom_op": {"serving_default": {"audio": np.arange(4000, dtype=np.int16)}},
     "counter": {},
     "heavy": {},
 }

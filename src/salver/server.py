@@ -24,6 +24,7 @@ from salver.core.state import State
 from salver.errors import InvalidArgument
 from salver.execution.prepared import PreparedServable, PreparingLoader
 from salver.execution.runner import Runner, RunnerOptions
+from salver.service.examples import Examples
 from salver.service.metadata import Metadata
 from salver.service.opening import Opening
 from salver.service.predict import Predict
@@ -34,6 +35,7 @@ from salver.telemetry.serving_metrics import ServingMetrics
 from salver.traffic.labels import LabelTable
 from salver.traffic.router import Router
 from salver.transport.connection import ConnectionOptions, Switchboard
+from salver.transport.grpc_examples import ExampleService
 from salver.transport.grpc_services import ModelService, PredictionService
 from salver.transport.http1 import Http1
 from salver.transport.http2 import Http2
@@ -217,6 +219,7 @@ class Server:
         flags = self._flags
         opening = Opening(Router(self._manager, self._labels))
         predict = Predict(self._runner, self._metrics, flags.enable_signature_method_name_check)
+        examples = Examples(self._runner, self._metrics, flags.enable_signature_method_name_check)
         status = Status(self._manager)
         metadata = Metadata(opening)
         timeout_ms = flags.rest_api_timeout_in_ms
@@ -242,7 +245,11 @@ class Server:
             self._metrics,
             flags.enable_serialization_as_tensor_content,
         )
-        handlers = {**prediction_service.handlers(), **ModelService(status).handlers()}
+        handlers = {
+            **prediction_service.handlers(),
+            **ExampleService(opening, examples, self._metrics).handlers(),
+            **ModelService(status).handlers(),
+        }
         options = ConnectionOptions(
             max_request_bytes=flags.max_request_bytes,
             max_connections=flags.max_connections,

@@ -15,6 +15,8 @@ from salver.backends.tensorflow import (
     TensorFlowOptions,
     estimated_bytes,
 )
+from salver.backends.tensorflow_library import find_library
+from salver.codecs.messages import message_class
 from salver.core.data_type import DataType, data_type_of
 from salver.errors import (
     DataLoss,
@@ -27,7 +29,12 @@ from salver.errors import (
 from tests.saved_models import ECHO_TYPES, INPUTS, answers_of, version_path
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
-QUESTIONS = [(model, signature) for model, inputs in INPUTS.items() for signature in inputs]
+QUESTIONS = [
+    (model, signature)
+    for model, inputs in INPUTS.items()
+    for signature in inputs
+    if model != "custom_op"
+]
 
 Load = Callable[..., SavedModelServable]
 
@@ -318,10 +325,11 @@ def test_denormal_numbers_count_as_zero_in_the_thread_of_the_caller(load: Load) 
 
 
 def test_metadata_has_every_signature_as_it_was_saved(load: Load) -> None:
-    metadata = pytest.importorskip("tensorflow_serving.apis.get_model_metadata_pb2")
+
     servable = load("several")
 
-    parsed = metadata.SignatureDefMap.FromString(servable.signature_def_map)
+    proto = message_class("tensorflow.serving.SignatureDefMap")
+    parsed = proto.FromString(servable.signature_def_map)
 
     assert set(parsed.signature_def) == {"serving_default", "__saved_model_init_op"}
     definition = parsed.signature_def["serving_default"]
@@ -383,6 +391,15 @@ def test_other_tags_are_not_found(load: Load) -> None:
 def test_a_session_config_that_is_none_is_refused(load: Load) -> None:
     with pytest.raises(InvalidArgument, match="ConfigProto"):
         load("half_plus_two_1", TensorFlowOptions(session_config=b"\xff"))
+
+
+def test_an_op_library_brings_its_operations(load: Load, saved_model_folder: Path) -> None:
+    (library,) = find_library().parent.glob("**/_audio_microfrontend_op.so")
+    inputs, expected = answers_of(saved_model_folder, "custom_op")["serving_default"]
+
+    servable = load("custom_op", TensorFlowOptions(op_libraries=(str(library),)))
+
+    assert ask(servable, inputs)["features"].tolist() == expected["features"].tolist()
 
 
 @pytest.mark.parametrize("content", [None, b"no library"], ids=["missing", "damaged"])

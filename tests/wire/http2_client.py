@@ -155,8 +155,7 @@ class Client:
         """Carry bytes both ways until neither side has any."""
         moved = True
         while moved:
-            self._send_bodies()
-            sent = self.connection.data_to_send()
+            sent = self.take()
             for start in range(0, len(sent), self.piece):
                 self.session.feed(sent[start : start + self.piece])
             received = b"".join(self.session.data_to_send(self.max_bytes))
@@ -164,7 +163,8 @@ class Client:
             for event in self.connection.receive_data(received):
                 self._note(event)
 
-    def _send_bodies(self) -> None:
+    def take(self) -> bytes:
+        """What the client can send now."""
         for stream_id, (body, end) in list(self._unsent.items()):
             room = self.connection.local_flow_control_window(stream_id)
             while body and room:
@@ -175,6 +175,7 @@ class Client:
             self._unsent[stream_id] = (body, end)
             if not body:
                 del self._unsent[stream_id]
+        return self.connection.data_to_send()
 
     def _note(self, event: Event) -> None:
         self.events.append(event)
@@ -196,6 +197,11 @@ class Client:
                 self._unsent.pop(stream_id, None)
             case ConnectionTerminated():
                 self.goaway = int(event.error_code or 0)
+
+
+def wants(session: Session) -> tuple[bool, bool]:
+    """Whether a session wants to read, and to write."""
+    return session.want_read, session.want_write
 
 
 def echo(session: Session, stream_id: int, _: Headers, body: bytes) -> None:

@@ -24,9 +24,11 @@ from tests.wire.http2_client import (
     Notes,
     echo,
     frame,
+    frames,
     goaway_code,
     reset_codes,
     serve,
+    wants,
 )
 
 CANCEL, REFUSED, CALM = 8, 7, 11
@@ -103,10 +105,11 @@ def test_a_stream_may_be_reset_while_its_answer_is_sent() -> None:
     stream_id = client.request(b"ask")
     client.exchange()
     client.session.respond(stream_id, STATUS, bytes(100), TRAILERS)
-    client.exchange()
+    assert len(frames(b"".join(client.session.data_to_send()))) == 2
     client.session.reset(stream_id, CANCEL)
-    client.exchange()
-    assert client.responses[stream_id].reset == CANCEL
+    assert reset_codes(b"".join(client.session.data_to_send())) == {stream_id: CANCEL}
+    client.session.feed(frame(WINDOW_UPDATE, 0, stream_id, b"\0\0\1\0"))
+    assert client.session.data_to_send() == []
     assert notes.closed == {}
 
 
@@ -117,16 +120,14 @@ def test_after_goaway_open_streams_are_served_and_new_ones_ignored() -> None:
     client.session.goaway()
     data = b"".join(client.session.data_to_send())
     assert goaway_code(data) == 0
-    assert client.session.want_read
+    assert wants(client.session)[0]
     late = client.request(b"late")
-    client._send_bodies()
-    client.session.feed(client.connection.data_to_send())
+    client.session.feed(client.take())
     assert late not in notes.requests
     client.session.respond(stream_id, STATUS, b"answer")
     data = b"".join(client.session.data_to_send())
     assert b"answer" in data
-    assert not client.session.want_read
-    assert not client.session.want_write
+    assert wants(client.session) == (False, False)
 
 
 def test_a_shutdown_notice_leaves_time_for_requests_on_their_way() -> None:
@@ -135,8 +136,7 @@ def test_a_shutdown_notice_leaves_time_for_requests_on_their_way() -> None:
     notice = b"".join(client.session.data_to_send())
     assert notice.endswith(b"\x7f\xff\xff\xff" + bytes(4))
     stream_id = client.request(b"on its way")
-    client._send_bodies()
-    client.session.feed(client.connection.data_to_send())
+    client.session.feed(client.take())
     assert notes.requests[stream_id][1] == b"on its way"
     client.session.respond(stream_id, STATUS)
     assert client.session.data_to_send()
@@ -151,22 +151,20 @@ def test_a_terminated_session_says_why_and_wants_nothing() -> None:
     client.session.feed(b"whatever comes")
     client.session.feed(b"")
     assert goaway_code(b"".join(client.session.data_to_send())) == CALM
-    assert not client.session.want_read
-    assert not client.session.want_write
+    assert wants(client.session) == (False, False)
     assert list(notes.requests) == [stream_id]
 
 
 def test_a_peer_that_says_goodbye_is_served_to_the_end() -> None:
     client, _ = serve(Notes())
     stream_id = client.request(b"ask")
-    client._send_bodies()
+    sent = client.take()
     client.connection.close_connection()
-    client.session.feed(client.connection.data_to_send())
+    client.session.feed(sent + client.take())
     client.session.respond(stream_id, STATUS, b"answer")
-    assert client.session.want_read
+    assert wants(client.session)[0]
     assert b"answer" in b"".join(client.session.data_to_send())
-    assert not client.session.want_read
-    assert not client.session.want_write
+    assert wants(client.session) == (False, False)
 
 
 class Broken(Notes):
@@ -186,16 +184,15 @@ class Broken(Notes):
 def test_what_a_callback_raises_comes_out_of_feed(method: str, error: BaseException) -> None:
     client, _ = serve(Broken(method, error), max_body_bytes=10)
     stream_id = client.request(bytes(11 if method == "on_overflow" else 10))
-    client._send_bodies()
+    sent = client.take()
     if method == "on_close":
         client.connection.reset_stream(stream_id)
     with pytest.raises(type(error)) as raised:
-        client.session.feed(client.connection.data_to_send())
+        client.session.feed(sent + client.take())
     assert raised.value is error
     client.session.feed(b"more")
     assert goaway_code(b"".join(client.session.data_to_send())) == 2
-    assert not client.session.want_read
-    assert not client.session.want_write
+    assert wants(client.session) == (False, False)
 
 
 def test_what_on_close_raises_while_sending_comes_out_of_data_to_send() -> None:
@@ -207,8 +204,7 @@ def test_what_on_close_raises_while_sending_comes_out_of_data_to_send() -> None:
     with pytest.raises(KeyError, match="mine"):
         client.session.data_to_send()
     assert client.session.data_to_send() == []
-    assert not client.session.want_read
-    assert not client.session.want_write
+    assert wants(client.session) == (False, False)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +235,7 @@ class Body(bytearray):
 
 def test_a_dropped_session_is_freed_with_all_it_holds() -> None:
     notes = Notes()
-    client, _ = serve(notes, window=10)
+    client = serve(notes, window=10)[0]
     body = Body(100_000)
     answered, started, asked, unfinished = (
         client.request(b"x" * 100, end=end) for end in (True, True, True, False)
@@ -287,9 +283,6 @@ def requests(count: int) -> list[bytes]:
 
 
 def test_memory_stays_flat() -> None:
-    def answer(session: Session, stream_id: int, headers: Headers, body: bytes) -> None:
-        session.respond(stream_id, STATUS, body, TRAILERS)
-
     class Server:
         def __init__(self) -> None:
             self.session = Session(self)
@@ -351,9 +344,9 @@ def test_a_client_that_only_cancels_is_sent_away() -> None:
     sent = b""
     for _ in range(50):
         stream_id = client.request(b"y")
-        client._send_bodies()
+        sent += client.take()
         client.connection.reset_stream(stream_id, CANCEL)
-        sent += client.connection.data_to_send()
+        sent += client.take()
     client.session.feed(sent)
     assert len(notes.requests) == 6
     assert goaway_code(b"".join(client.session.data_to_send())) == CALM
@@ -364,8 +357,7 @@ def test_a_client_that_makes_us_reset_is_sent_away() -> None:
     received = b""
     for _ in range(50):
         stream_id = client.request(b"y")
-        client._send_bodies()
-        client.session.feed(client.connection.data_to_send())
+        client.session.feed(client.take())
         client.session.feed(frame(WINDOW_UPDATE, 0, stream_id, b"\x7f\xff\xff\xff"))
         received += b"".join(client.session.data_to_send())
     assert len(notes.requests) == 6

@@ -28,13 +28,13 @@ def recorded() -> bytes:
     client.connection.receive_data(b"".join(notes.session.data_to_send()))
     for number in range(4):
         client.request(b"body" * 10 * number, [(b"x-number", b"%d" % number)])
-        client._send_bodies()
+        sent += client.take()
     cancelled = client.request(b"part", [(b"content-length", b"400")], end=False)
-    client._send_bodies()
+    sent += client.take()
     client.connection.reset_stream(cancelled)
     client.connection.ping(bytes(8))
     client.connection.increment_flow_control_window(1000)
-    return sent + client.connection.data_to_send()
+    return sent + client.take()
 
 
 SENT = recorded()

@@ -15,8 +15,10 @@ neither to read nor to write. Everything is called from one thread.
         transport.close()
 """
 
-from collections.abc import Buffer, Sequence
+from collections.abc import Sequence
 from typing import Protocol, final, type_check_only
+
+from typing_extensions import Buffer
 
 @type_check_only
 class Handler(Protocol):
@@ -126,9 +128,7 @@ class Session:
             ValueError: The answer has not been started, or is finished.
         """
 
-    def finish(
-        self, stream_id: int, trailers: Sequence[tuple[bytes, bytes]] | None = None
-    ) -> None:
+    def finish(self, stream_id: int, trailers: Sequence[tuple[bytes, bytes]] | None = None) -> None:
         """End an answer. Raises as `send` and `respond` do."""
 
     def reset(self, stream_id: int, error_code: int) -> None:

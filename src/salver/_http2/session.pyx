@@ -9,35 +9,21 @@ nghttp2's stack. A callback that fails keeps its exception and tells nghttp2 to 
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.list cimport PyList_New, PyList_SET_ITEM
-from cpython.memoryview cimport PyMemoryView_GET_BUFFER
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uintptr_t
-from libc.stdlib cimport calloc, free
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from salver._http2 cimport cnghttp2 as c
-from salver._http2.field cimport MAX_FIELDS, Field, Py_XDECREF, hold, pack, release
-
-from collections import deque
-
-cdef extern from "Python.h":
-    PyObject* new_bytes "PyBytes_FromStringAndSize"(const char*, Py_ssize_t) except NULL
-    int _PyBytes_Resize(PyObject**, Py_ssize_t) except -1
-    char* bytes_data "PyBytes_AS_STRING"(PyObject*)
+from salver._http2.header cimport MAX_FIELDS, HeaderBlock, pack
+from salver._http2.stream cimport Stream
 
 cdef enum:
     MAX_EMPTY_FRAMES = 1024  # of DATA, in one request
-    MAX_UNREAD_FRAMES = 10_000  # answers to frames, waiting for a peer that does not read
-    MAX_TRUSTED_LENGTH = 1 << 20  # of a body that is only announced, room made at once
-    MAX_KEPT_FIELD_BYTES = 1024
-    KEPT_FIELDS = 256  # a power of two
-    FRAME_HEADER_BYTES = 9
+    MAX_UNREAD_FRAMES = 10_000  # beside answers, waiting for a peer that does not read
     LONG_ANSWER_BYTES = 1 << 14
     BUFFER_BYTES = 1 << 15
     SLICE_BYTES = 1 << 13  # from here on a slice costs less than a copy
+    FRAME_HEADER_BYTES = 9
 
 cdef tuple HEADERS_TOO_LARGE = ((b":status", b"431"),)
 cdef c.nghttp2_extpri IN_TURNS = c.nghttp2_extpri(c.NGHTTP2_EXTPRI_DEFAULT_URGENCY, 1)
@@ -48,86 +34,16 @@ class SessionError(Exception):
 
 
 @cython.final
-@cython.no_gc
-@cython.freelist(64)
-cdef class Stream:
-    """A request being gathered, then its answer being sent."""
-
-    cdef object key
-    cdef list headers
-    cdef PyObject* body  # bytes with room to grow, which nobody else has seen
-    cdef Py_ssize_t size, capacity, frames
-    cdef int64_t content_length
-    cdef bint announced  # the handler knows of it
-    cdef bint abandoned  # by the handler
-    cdef bint discarding
-    cdef bint answered
-    cdef bint finished
-    cdef tuple fields, trailers  # nghttp2 copies none of them: they stay until the stream closes
-    cdef object source  # of `data`
-    cdef const char* data
-    cdef Py_ssize_t length, sent, backlog
-    cdef object queue  # of what `send` brings while `data` is not through
-
-    def __dealloc__(self):
-        Py_XDECREF(self.body)
-
-    cdef int load(self, source) except -1:
-        if type(source) is bytes:
-            self.data = PyBytes_AS_STRING(source)
-            self.length = PyBytes_GET_SIZE(source)
-        else:
-            source = memoryview(source).cast("B")
-            self.data = <const char*>PyMemoryView_GET_BUFFER(source).buf
-            self.length = PyMemoryView_GET_BUFFER(source).len
-        self.source = source
-        self.sent = 0
-        return 0
-
-    cdef int gather(self, const uint8_t* data, Py_ssize_t size) except -1:
-        cdef Py_ssize_t needed = self.size + size
-        if self.body == NULL:
-            self.capacity = max(needed, min(self.content_length, MAX_TRUSTED_LENGTH))
-            self.body = new_bytes(NULL, self.capacity)
-        elif needed > self.capacity:
-            self.capacity = max(needed, 2 * self.capacity)
-            _PyBytes_Resize(&self.body, self.capacity)
-        memcpy(bytes_data(self.body) + self.size, data, size)
-        self.size = needed
-        return 0
-
-    cdef bytes gathered(self):
-        if self.body == NULL:
-            return b""
-        if self.size < self.capacity:
-            _PyBytes_Resize(&self.body, self.size)
-        body = <bytes>self.body
-        self.drop()
-        return body
-
-    cdef void drop(self) noexcept:
-        cdef PyObject* body = self.body
-        self.body = NULL
-        self.size = self.capacity = 0
-        Py_XDECREF(body)
-
-
-@cython.final
 cdef class Session:
     cdef c.nghttp2_session* session
     cdef object on_request, on_overflow, on_close
     cdef object failure  # of a callback, on its way to the caller
+    cdef HeaderBlock block
     cdef dict streams
     cdef bint running, broken
-    cdef Py_ssize_t max_header_bytes, max_body_bytes, buffered
-    cdef size_t max_unread_frames
+    cdef Py_ssize_t max_body_bytes, buffered
     cdef int max_cancellations, patience
-    # The header block being read: nothing comes between the frames of one block.
-    cdef PyObject* block[MAX_FIELDS]
-    cdef int block_fields
-    cdef Py_ssize_t block_bytes
-    cdef int64_t content_length
-    cdef Field* kept
+    cdef size_t max_unread_frames
     # The running call of `data_to_send`.
     cdef list chunks
     cdef uint8_t* buffer
@@ -139,47 +55,42 @@ cdef class Session:
         int32_t connection_window_bytes=2**26, uint32_t max_frame_bytes=2**14,
         int max_cancellations=1000,
     ):
-        cdef c.nghttp2_settings_entry[5] settings
         self.on_request = handler.on_request
         self.on_overflow = handler.on_overflow
         self.on_close = handler.on_close
         self.streams = {}
-        self.max_header_bytes = max_header_bytes
+        self.block = HeaderBlock()
+        self.block.max_size = max_header_bytes
         self.max_body_bytes = max_body_bytes
-        self.max_unread_frames = MAX_UNREAD_FRAMES + 2 * max_concurrent_streams
         self.max_cancellations = self.patience = max_cancellations
-        self.kept = <Field*>calloc(KEPT_FIELDS, sizeof(Field))
-        if self.kept == NULL:
-            raise MemoryError
+        self.max_unread_frames = 2 * max_concurrent_streams + MAX_UNREAD_FRAMES
         create(self)
-        settings[0] = entry(c.NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, max_concurrent_streams)
-        settings[1] = entry(c.NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window_bytes)
-        settings[2] = entry(c.NGHTTP2_SETTINGS_MAX_FRAME_SIZE, max_frame_bytes)
-        settings[3] = entry(c.NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, max_header_bytes)
         # Without the priority tree of RFC 7540 a PRIORITY frame leaves nothing behind.
-        settings[4] = entry(c.NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1)
+        cdef c.nghttp2_settings_entry* settings = [
+            c.nghttp2_settings_entry(c.NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1),
+            c.nghttp2_settings_entry(
+                c.NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, max_concurrent_streams),
+            c.nghttp2_settings_entry(c.NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, max_header_bytes),
+            c.nghttp2_settings_entry(c.NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window_bytes),
+            c.nghttp2_settings_entry(c.NGHTTP2_SETTINGS_MAX_FRAME_SIZE, max_frame_bytes),
+        ]
         check(c.nghttp2_submit_settings(self.session, c.NGHTTP2_FLAG_NONE, settings, 5))
         check(c.nghttp2_session_set_local_window_size(
             self.session, c.NGHTTP2_FLAG_NONE, 0, connection_window_bytes))
 
     def __dealloc__(self):
         c.nghttp2_session_del(self.session)
-        self.begin_block()
-        if self.kept != NULL:
-            for index in range(KEPT_FIELDS):
-                release(&self.kept[index])
-            free(self.kept)
 
     def feed(self, data):
         cdef Py_buffer view
         cdef Py_ssize_t code
-        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        self.enter()
         try:
-            self.enter()
+            PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
             code = c.nghttp2_session_mem_recv(self.session, <uint8_t*>view.buf, view.len)
-            self.running = False
-        finally:
             PyBuffer_Release(&view)
+        finally:
+            self.running = False
         if c.nghttp2_session_get_outbound_queue_size(self.session) > self.max_unread_frames:
             code = c.NGHTTP2_ERR_FLOODED
         if code < 0:
@@ -214,38 +125,27 @@ cdef class Session:
     def respond(self, int32_t stream_id, headers, body=None, trailers=None):
         cdef Stream stream = self.find(stream_id)
         if stream is not None:
-            self.answer(stream, headers, body, trailers, True)
+            self.answer(stream, headers, b"" if body is None else body, trailers or (), True)
 
     def start_response(self, int32_t stream_id, headers):
         cdef Stream stream = self.find(stream_id)
         if stream is not None:
-            self.answer(stream, headers, None, None, False)
+            self.answer(stream, headers, b"", (), False)
 
     def send(self, int32_t stream_id, data):
-        cdef Stream stream = self.find(stream_id)
-        cdef Py_ssize_t size = memoryview(data).nbytes
+        cdef Stream stream = self.find_started(stream_id)
         if stream is None:
             return 0
-        if not stream.answered or stream.finished:
-            raise ValueError(f"no answer of stream {stream_id} is being sent")
-        if size:
-            if stream.sent < stream.length:
-                stream.queue = deque() if stream.queue is None else stream.queue
-                stream.queue.append(data)
-            else:
-                stream.load(data)
-            stream.backlog += size
-            c.nghttp2_session_resume_data(self.session, stream_id)
+        stream.append(data)
+        c.nghttp2_session_resume_data(self.session, stream_id)
         return stream.backlog
 
     def finish(self, int32_t stream_id, trailers=None):
-        cdef Stream stream = self.find(stream_id)
-        cdef c.nghttp2_nv[MAX_FIELDS] values
+        cdef Stream stream = self.find_started(stream_id)
+        cdef c.nghttp2_nv[MAX_FIELDS] entries
         if stream is not None:
-            if not stream.answered or stream.finished:
-                raise ValueError(f"no answer of stream {stream_id} is being sent")
             stream.trailers = tuple(trailers or ())
-            pack(stream.trailers, values)
+            pack(stream.trailers, entries)
             stream.finished = True
             c.nghttp2_session_resume_data(self.session, stream_id)
 
@@ -253,7 +153,7 @@ cdef class Session:
         cdef Stream stream = self.find(stream_id)
         if stream is not None:
             stream.abandoned = True
-            self.cut(stream_id, error_code)
+            cut(self.session, stream_id, error_code)
 
     def shutdown_notice(self):
         check(c.nghttp2_submit_shutdown_notice(self.session))
@@ -288,6 +188,10 @@ cdef class Session:
         self.running = True
         return 0
 
+    cdef int keep(self, BaseException failure) noexcept:
+        self.failure = failure
+        return c.NGHTTP2_ERR_CALLBACK_FAILURE
+
     cdef int fail(self, Py_ssize_t code) except -1:
         """Tell the peer and raise what the handler raised, or else nghttp2's own text."""
         failure, self.failure = self.failure, None
@@ -302,28 +206,29 @@ cdef class Session:
             raise failure
         raise SessionError(c.nghttp2_strerror(<int>code).decode())
 
-    cdef int cut(self, int32_t stream_id, uint32_t error_code) except -1:
-        check(c.nghttp2_submit_rst_stream(
-            self.session, c.NGHTTP2_FLAG_NONE, stream_id, error_code))
-        return 0
-
     cdef Stream find(self, int32_t stream_id):
         """The stream, or None if it can no longer be answered."""
         cdef void* stream = c.nghttp2_session_get_stream_user_data(self.session, stream_id)
         return None if stream == NULL or (<Stream>stream).abandoned else <Stream>stream
 
+    cdef Stream find_started(self, int32_t stream_id):
+        cdef Stream stream = self.find(stream_id)
+        if stream is not None and (stream.finished or not stream.answered):
+            raise ValueError(f"no answer of stream {stream_id} is being sent")
+        return stream
+
     cdef int answer(self, Stream stream, headers, body, trailers, bint finished) except -1:
-        cdef c.nghttp2_nv[MAX_FIELDS] values
+        cdef c.nghttp2_nv[MAX_FIELDS] entries
         cdef c.nghttp2_data_provider provider
         if stream.answered:
             raise ValueError(f"stream {stream.key} is already answered")
-        stream.trailers = tuple(trailers or ())
-        pack(stream.trailers, values)
+        stream.trailers = tuple(trailers)
+        pack(stream.trailers, entries)
         stream.fields = tuple(headers)
-        cdef size_t count = pack(stream.fields, values)
-        stream.load(b"" if body is None else body)
+        cdef size_t count = pack(stream.fields, entries)
+        stream.load(body)
         if not finished or stream.length > LONG_ANSWER_BYTES:
-            # Long answers take turns; by default nghttp2 would send one after the other.
+            # Long answers take turns; nghttp2 would send one after the other.
             check(c.nghttp2_session_change_extpri_stream_priority(
                 self.session, stream.key, &IN_TURNS, 0))
         stream.answered = True
@@ -332,75 +237,42 @@ cdef class Session:
         provider.read_callback = on_read
         cdef bint bare = finished and not stream.length and not stream.trailers
         check(c.nghttp2_submit_response(
-            self.session, stream.key, values, count, NULL if bare else &provider))
-        return 0
-
-    cdef void begin_block(self) noexcept:
-        while self.block_fields:
-            self.block_fields -= 1
-            Py_XDECREF(self.block[self.block_fields])
-        self.block_bytes = 0
-        self.content_length = -1
-
-    cdef int add_field(self, c.nghttp2_rcbuf* name, c.nghttp2_rcbuf* value) except -1:
-        # A field out of HPACK's tables comes in the same two buffers each time. Held, they
-        # keep their addresses, and the pair made of them serves every request of the session.
-        cdef uintptr_t index = (<uintptr_t>name >> 3) * 31 + (<uintptr_t>value >> 4)
-        cdef Field* field = &self.kept[(index ^ index >> 8) & (KEPT_FIELDS - 1)]
-        if field.name != name or field.value != value:
-            release(field)
-            hold(field, name, value)
-        self.block_bytes += field.size
-        if self.block_fields == MAX_FIELDS:
-            self.block_bytes += self.max_header_bytes
-        if self.block_bytes <= self.max_header_bytes:
-            Py_INCREF(<object>field.pair)
-            self.block[self.block_fields] = field.pair
-            self.block_fields += 1
-            if field.content_length >= 0:
-                self.content_length = field.content_length
-        elif self.block_bytes > 4 * self.max_header_bytes:
-            # Nobody sends this by mistake, and nghttp2 would read it to its end.
-            self.terminate(c.NGHTTP2_ENHANCE_YOUR_CALM)
-        if field.size > MAX_KEPT_FIELD_BYTES:
-            release(field)
+            self.session, stream.key, entries, count, NULL if bare else &provider))
         return 0
 
     cdef int open(self, int32_t stream_id, bint complete) except -1:
         cdef Stream stream = Stream.__new__(Stream)
-        cdef list headers = PyList_New(self.block_fields)
-        for index in range(self.block_fields):
-            # The list takes over the reference that the block holds.
-            PyList_SET_ITEM(headers, index, <object>self.block[index])
-        self.block_fields = 0
         stream.key = stream_id
-        stream.headers = headers
-        stream.content_length = self.content_length
+        stream.headers = self.block.take()
+        stream.content_length = self.block.content_length
         self.streams[stream.key] = stream
         check(c.nghttp2_session_set_stream_user_data(self.session, stream_id, <void*>stream))
-        if self.block_bytes > self.max_header_bytes:
+        if self.block.size > self.block.max_size:
             stream.discarding = True
-            self.answer(stream, HEADERS_TOO_LARGE, None, None, True)
-        elif self.content_length > self.max_body_bytes:
+            self.answer(stream, HEADERS_TOO_LARGE, b"", (), True)
+        elif stream.content_length > self.max_body_bytes:
             self.overflow(stream)
         elif complete:
             self.complete(stream)
         return 0
 
     cdef int read_data(self, Stream stream, const uint8_t* data, Py_ssize_t size) except -1:
-        if not stream.discarding:
-            if size > self.max_body_bytes - stream.size:
-                return self.overflow(stream)
-            stream.gather(data, size)
-            self.buffered += size
+        if stream.discarding:
+            return 0
+        if size > self.max_body_bytes - stream.size:
+            return self.overflow(stream)
+        stream.gather(data, size)
+        self.buffered += size
         return 0
 
-    cdef int end_data(self, Stream stream, bint complete) except -1:
+    cdef int end_frame(self, Stream stream, bint complete) except -1:
         stream.frames += 1
+        if stream.discarding:
+            return 0
         if complete:
-            self.complete(stream)
-        elif stream.frames > MAX_EMPTY_FRAMES + stream.size and not stream.discarding:
-            self.cut(stream.key, c.NGHTTP2_ENHANCE_YOUR_CALM)
+            return self.complete(stream)
+        if stream.frames > MAX_EMPTY_FRAMES + stream.size:
+            return cut(self.session, stream.key, c.NGHTTP2_ENHANCE_YOUR_CALM)
         return 0
 
     cdef int overflow(self, Stream stream) except -1:
@@ -411,28 +283,26 @@ cdef class Session:
         return 0
 
     cdef int complete(self, Stream stream) except -1:
-        if not stream.discarding:
-            self.buffered -= stream.size
-            stream.announced = True
-            headers, stream.headers = stream.headers, None
-            self.on_request(stream.key, headers, stream.gathered())
+        self.buffered -= stream.size
+        stream.announced = True
+        self.on_request(stream.key, stream.headers, stream.gathered())
         return 0
 
     cdef int close(self, Stream closed, uint32_t error_code, bint sent) except -1:
         cdef Stream stream = closed  # the dictionary held the last reference
         del self.streams[stream.key]
-        if not stream.announced:
-            self.buffered -= stream.size
+        self.buffered -= stream.size
         if sent:
             self.patience = min(self.patience + 1, self.max_cancellations)
-        elif not stream.abandoned:
-            # A peer that has most of its requests answered may cancel the others; one that
-            # only makes us start work and throw it away may not ("rapid reset").
-            self.patience -= 1
-            if self.patience < 0:
-                self.terminate(c.NGHTTP2_ENHANCE_YOUR_CALM)
-            if stream.announced:
-                self.on_close(stream.key, error_code)
+        if sent or stream.abandoned:
+            return 0
+        # A peer that has most of its requests answered may cancel the others; one that
+        # only makes us start work and throw it away may not ("rapid reset").
+        self.patience -= 1
+        if self.patience < 0:
+            self.terminate(c.NGHTTP2_ENHANCE_YOUR_CALM)
+        if stream.announced:
+            self.on_close(stream.key, error_code)
         return 0
 
     cdef int put(self, const void* data, Py_ssize_t size) except -1:
@@ -465,14 +335,14 @@ cdef class Session:
         return 0
 
 
-cdef inline c.nghttp2_settings_entry entry(int name, uint32_t value) noexcept:
-    return c.nghttp2_settings_entry(name, value)
-
-
 cdef int check(int code) except -1:
     if code < 0:
         raise SessionError(c.nghttp2_strerror(code).decode())
     return 0
+
+
+cdef int cut(c.nghttp2_session* session, int32_t stream_id, uint32_t error_code) except -1:
+    return check(c.nghttp2_submit_rst_stream(session, c.NGHTTP2_FLAG_NONE, stream_id, error_code))
 
 
 cdef int create(Session self) except -1:
@@ -482,7 +352,7 @@ cdef int create(Session self) except -1:
     try:
         check(c.nghttp2_option_new(&option))
         c.nghttp2_option_set_no_closed_streams(option, 1)
-        # Ours knows how many requests were answered between the resets; see Session.close.
+        # Its clock does not see how many requests were answered; Session.close does.
         c.nghttp2_option_set_stream_reset_rate_limit(option, 1 << 30, 1 << 30)
         c.nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers)
         c.nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header)
@@ -498,26 +368,26 @@ cdef int create(Session self) except -1:
     return 0
 
 
-# The callbacks. Their first argument is nghttp2's session, `user` is ours.
-
-cdef int keep(Session self, BaseException failure) noexcept:
-    self.failure = failure
-    return c.NGHTTP2_ERR_CALLBACK_FAILURE
-
+# nghttp2's callbacks. The first argument is its session, `user` is ours.
 
 cdef int on_begin_headers(
-        c.nghttp2_session* _, const c.nghttp2_frame* frame, void* user) noexcept:
-    (<Session>user).begin_block()
+        c.nghttp2_session* session, const c.nghttp2_frame* frame, void* user) noexcept:
+    (<Session>user).block.begin()
     return 0
 
 
 cdef int on_header(
-        c.nghttp2_session* _, const c.nghttp2_frame* frame, c.nghttp2_rcbuf* name,
+        c.nghttp2_session* session, const c.nghttp2_frame* frame, c.nghttp2_rcbuf* name,
         c.nghttp2_rcbuf* value, uint8_t flags, void* user) noexcept:
+    cdef HeaderBlock block = (<Session>user).block
     try:
-        return (<Session>user).add_field(name, value)
+        block.add(name, value)
+        if block.size > 4 * block.max_size:
+            # Nobody sends this by mistake, and nghttp2 would read it to its end.
+            check(c.nghttp2_session_terminate_session(session, c.NGHTTP2_ENHANCE_YOUR_CALM))
+        return 0
     except BaseException as error:
-        return keep(<Session>user, error)
+        return (<Session>user).keep(error)
 
 
 cdef int on_data(
@@ -527,28 +397,28 @@ cdef int on_data(
     try:
         return 0 if stream == NULL else (<Session>user).read_data(<Stream>stream, data, size)
     except BaseException as error:
-        return keep(<Session>user, error)
+        return (<Session>user).keep(error)
 
 
 cdef int on_frame_recv(
         c.nghttp2_session* session, const c.nghttp2_frame* frame, void* user) noexcept:
     cdef bint complete = frame.hd.flags & c.NGHTTP2_FLAG_END_STREAM
-    cdef bint request = frame.hd.type == c.NGHTTP2_HEADERS
-    if not request and frame.hd.type != c.NGHTTP2_DATA:
+    cdef bint headers = frame.hd.type == c.NGHTTP2_HEADERS
+    if not headers and frame.hd.type != c.NGHTTP2_DATA:
         return 0
     cdef void* stream = c.nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
     try:
-        if request and frame.headers.cat == c.NGHTTP2_HCAT_REQUEST:
+        if headers and frame.headers.cat == c.NGHTTP2_HCAT_REQUEST:
             return (<Session>user).open(frame.hd.stream_id, complete)
-        return 0 if stream == NULL else (<Session>user).end_data(<Stream>stream, complete)
+        return 0 if stream == NULL else (<Session>user).end_frame(<Stream>stream, complete)
     except BaseException as error:
-        return keep(<Session>user, error)
+        return (<Session>user).keep(error)
 
 
 cdef int on_frame_send(
         c.nghttp2_session* session, const c.nghttp2_frame* frame, void* user) noexcept:
-    if frame.hd.flags & c.NGHTTP2_FLAG_END_STREAM and (
-            frame.hd.type == c.NGHTTP2_DATA or frame.hd.type == c.NGHTTP2_HEADERS):
+    cdef bint content = frame.hd.type == c.NGHTTP2_DATA or frame.hd.type == c.NGHTTP2_HEADERS
+    if content and frame.hd.flags & c.NGHTTP2_FLAG_END_STREAM:
         if c.nghttp2_session_get_stream_remote_close(session, frame.hd.stream_id) == 0:
             # Answered before the request was over: the rest of it need not come.
             return c.nghttp2_submit_rst_stream(
@@ -563,38 +433,36 @@ cdef int on_stream_close(
     try:
         return 0 if stream == NULL else (<Session>user).close(<Stream>stream, error_code, sent)
     except BaseException as error:
-        return keep(<Session>user, error)
+        return (<Session>user).keep(error)
 
 
 cdef ssize_t on_read(
-        c.nghttp2_session* session, int32_t stream_id, uint8_t* buf, size_t size, uint32_t* flags,
-        c.nghttp2_data_source* source, void* user) noexcept:
+        c.nghttp2_session* session, int32_t stream_id, uint8_t* buf, size_t room,
+        uint32_t* flags, c.nghttp2_data_source* source, void* user) noexcept:
     cdef Stream stream = <Stream>source.ptr
-    cdef c.nghttp2_nv[MAX_FIELDS] values
+    cdef c.nghttp2_nv[MAX_FIELDS] entries
     try:
-        if stream.sent == stream.length and stream.queue:
-            stream.load(stream.queue.popleft())
-        left = stream.length - stream.sent
-        if left == 0 and not stream.finished:
-            return c.NGHTTP2_ERR_DEFERRED
+        size = min(stream.next_size(), <Py_ssize_t>room)
         flags[0] = c.NGHTTP2_DATA_FLAG_NO_COPY
-        if <size_t>left <= size and stream.finished and not stream.queue:
+        if stream.ends(size):
             flags[0] |= c.NGHTTP2_DATA_FLAG_EOF
             if stream.trailers:
                 flags[0] |= c.NGHTTP2_DATA_FLAG_NO_END_STREAM
                 check(c.nghttp2_submit_trailer(
-                    session, stream_id, values, pack(stream.trailers, values)))
-        return min(<size_t>left, size)
+                    session, stream_id, entries, pack(stream.trailers, entries)))
+        elif not size:
+            return c.NGHTTP2_ERR_DEFERRED
+        return size
     except BaseException as error:
-        return keep(<Session>user, error)
+        return (<Session>user).keep(error)
 
 
 cdef int on_send_data(
-        c.nghttp2_session* _, c.nghttp2_frame* frame, const uint8_t* header, size_t size,
+        c.nghttp2_session* session, c.nghttp2_frame* frame, const uint8_t* header, size_t size,
         c.nghttp2_data_source* source, void* user) noexcept:
     cdef Session self = <Session>user
     try:
         self.put_data(<Stream>source.ptr, header, size)
     except BaseException as error:
-        return keep(self, error)
+        return self.keep(error)
     return c.NGHTTP2_ERR_PAUSE if self.taken >= self.max_bytes else 0

@@ -84,7 +84,7 @@ cdef class GraphSession:
         return taken
 
     def __dealloc__(self):
-        self.close()
+        self._delete()
         if self._run_options is not NULL:
             api.TF_DeleteBuffer(self._run_options)
 

@@ -5,7 +5,6 @@ found here without parsing or copying the rest. What we do not know stays as it
 is. Source: https://protobuf.dev/programming-guides/encoding/
 """
 
-import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -96,11 +95,6 @@ def encoded_varint(value: int) -> bytes:
 def encoded_integer(number: int, value: int) -> bytes:
     """A whole field with an integer that is not negative."""
     return encoded_varint(number << 3 | _VARINT) + encoded_varint(value)
-
-
-def encoded_double(number: int, value: float) -> bytes:
-    """A whole field with a double."""
-    return encoded_varint(number << 3 | _FIXED64) + struct.pack("<d", value)
 
 
 def encoded_content(number: int, content: bytes | memoryview) -> bytes:

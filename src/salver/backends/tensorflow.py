@@ -15,7 +15,7 @@ import numpy as np
 from salver._tensorflow.graph_session import GraphCallable, GraphSession
 from salver._tensorflow.library import TensorFlowError
 from salver._tensorflow.tensor import ElementTypes
-from salver.backends.protobuf_wire import encoded_content, encoded_double, encoded_integer
+from salver.backends.protobuf_wire import encoded_integer
 from salver.backends.signature_def import signature_def_map, signature_entries, signature_of
 from salver.backends.tensorflow_library import open_tensorflow
 from salver.core.data_type import DataType, numpy_type_of
@@ -24,7 +24,6 @@ from salver.core.signature import Signature
 from salver.errors import NotFound, ServingError, Unimplemented, error_of
 
 _INTRA_OP_THREADS, _INTER_OP_THREADS = 2, 5
-_GPU_OPTIONS, _GPU_MEMORY_FRACTION = 6, 1
 """Fields of `tensorflow.ConfigProto`."""
 
 
@@ -39,28 +38,23 @@ class TensorFlowOptions:
     tags: tuple[str, ...] = ("serve",)
     """Which graph of the SavedModel: the one with exactly these tags."""
     intra_op_threads: int = 1
-    """Threads that share the work of one operation; 0: one per core.
+    """Threads that share the work of one operation; 0 or less: one per core.
 
     One, because threads across requests give more than threads within one.
     """
     inter_op_threads: int = 0
-    """Threads that run operations side by side; 0: all run in the thread of the caller."""
-    gpu_memory_fraction: float = 0.0
-    """How much of a GPU's memory TensorFlow takes at once; 0: as it needs."""
+    """Threads that run operations side by side; 0 or less: the thread of the caller runs all."""
     session_config: bytes = b""
-    """A serialized `tensorflow.ConfigProto`; the options above overrule it."""
+    """A serialized `tensorflow.ConfigProto`; its numbers of threads do not count."""
     op_libraries: tuple[str, ...] = ()
     """Libraries of further operations, loaded before the first model."""
 
     def config(self) -> bytes:
         """The whole `tensorflow.ConfigProto`: of fields that come twice, the last counts."""
-        gpu_options = encoded_double(_GPU_MEMORY_FRACTION, self.gpu_memory_fraction)
-        return (
-            self.session_config
-            + encoded_integer(_INTRA_OP_THREADS, self.intra_op_threads)
-            + encoded_integer(_INTER_OP_THREADS, self.inter_op_threads)
-            + encoded_content(_GPU_OPTIONS, gpu_options)
-        )
+        # Less than no threads would end the process.
+        intra_op_threads = encoded_integer(_INTRA_OP_THREADS, max(self.intra_op_threads, 0))
+        inter_op_threads = encoded_integer(_INTER_OP_THREADS, max(self.inter_op_threads, 0))
+        return self.session_config + intra_op_threads + inter_op_threads
 
 
 class TensorFlowLoader:
@@ -85,7 +79,7 @@ class TensorFlowLoader:
                 self._options.tags,
                 self._options.config(),
                 _element_types(),
-                run_in_caller=not self._options.inter_op_threads,
+                run_in_caller=self._options.inter_op_threads <= 0,
             )
         except TensorFlowError as error:
             raise error_of(error.code, error.message) from error

@@ -28,7 +28,6 @@ cdef extern from *:
     bint read_double "salver_read_double"(const char* first, const char* last, double* out) noexcept
 
 cdef double SMALLEST_NORMAL = 2.2250738585072014e-308
-cdef uint64_t HIGHS = 0x8080808080808080
 
 cdef double[309] POWERS
 cdef int _power
@@ -161,16 +160,16 @@ cdef Kind scan_unusual(Cursor* cursor, Slot* out) noexcept:
 
 
 cdef inline bint eight_digits(uint64_t text) noexcept:
-    return not (((text + 0x4646464646464646) | (text - 0x3030303030303030)) & HIGHS)
+    return not (((text + 0x4646464646464646ULL) | (text - 0x3030303030303030ULL)) & 0x8080808080808080ULL)
 
 
 cdef inline uint32_t eight_digits_value(uint64_t text) noexcept:
     # Neighbours are joined in pairs: 8 digits, 4 pairs, 2 fours, 1 number.
-    text -= 0x3030303030303030
+    text -= 0x3030303030303030ULL
     text = (text * 10) + (text >> 8)
     return <uint32_t>((
-        (text & 0x000000FF000000FF) * (100 + (<uint64_t>1000000 << 32))
-        + ((text >> 16) & 0x000000FF000000FF) * (1 + (<uint64_t>10000 << 32))) >> 32)
+        (text & 0x000000FF000000FFULL) * 0x000F424000000064ULL
+        + ((text >> 16) & 0x000000FF000000FFULL) * 0x0000271000000001ULL) >> 32)
 
 
 cdef Kind scan_number(Cursor* cursor, Slot* out) noexcept:

@@ -14,8 +14,6 @@ from libc.string cimport memchr, memcpy
 
 from salver.codecs.json_cursor cimport ESCAPE, HEX, QUOTE, SURROGATE, Cursor, fail
 
-cdef uint64_t ONES = 0x0101010101010101
-cdef uint64_t HIGHS = 0x8080808080808080
 
 
 cdef inline const char* past_plain(const char* at, const char* end) noexcept:
@@ -23,11 +21,11 @@ cdef inline const char* past_plain(const char* at, const char* end) noexcept:
     cdef uint64_t text, quotes, slashes
     while end - at >= 8:
         memcpy(&text, at, 8)
-        quotes = text ^ (ONES * 0x22)
-        slashes = text ^ (ONES * 0x5C)
+        quotes = text ^ 0x2222222222222222ULL
+        slashes = text ^ 0x5C5C5C5C5C5C5C5CULL
         # Eight bytes at once: is one of them zero, or below 0x20?
-        if (((quotes - ONES) & ~quotes) | ((slashes - ONES) & ~slashes)
-                | ((text - ONES * 0x20) & ~text)) & HIGHS:
+        if (((quotes - 0x0101010101010101ULL) & ~quotes) | ((slashes - 0x0101010101010101ULL) & ~slashes)
+                | ((text - 0x2020202020202020ULL) & ~text)) & 0x8080808080808080ULL:
             break
         at += 8
     while at[0] != b'"' and at[0] != b"\\" and <uint8_t>at[0] >= 0x20:

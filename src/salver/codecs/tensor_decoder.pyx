@@ -110,17 +110,23 @@ cdef cnp.ndarray array_of(const Tensor* tensor, object owner):
 
 
 cdef int64_t _count_elements(const Form* form) except -1:
-    cdef int64_t elements = 1
+    cdef int64_t product = 1  # of all but zeros, which NumPy also wants to be a possible size
+    cdef bint empty = False
     cdef int i
     for i in range(form.rank):
         if form.shape[i] < 0:
             raise InvalidArgument(f"dimension {i} is negative: {form.shape[i]}")
-        if form.shape[i] and elements > INT64_MAX // form.shape[i]:
-            raise InvalidArgument("the number of elements overflows 64 bits")
-        elements *= form.shape[i]
-    if elements > MAX_TENSOR_BYTES // form.layout.width:
-        raise InvalidArgument(f"{elements} elements of {form.layout.width} bytes, limit 2 GiB")
-    return elements
+        if form.shape[i] == 0:
+            empty = True
+        elif product > INT64_MAX // form.layout.width // form.shape[i]:
+            raise InvalidArgument("the shape is too large: limit 2 GiB")
+        else:
+            product *= form.shape[i]
+    if empty:
+        return 0
+    if product > MAX_TENSOR_BYTES // form.layout.width:
+        raise InvalidArgument(f"{product} elements of {form.layout.width} bytes: limit 2 GiB")
+    return product
 
 
 cdef inline cnp.ndarray _new_array(const Form* form):
@@ -222,7 +228,6 @@ cdef cnp.ndarray _from_varint_field(const Tensor* tensor, const Form* form):
     cdef Span piece = tensor.values
     cdef uint8_t* out
     cdef int64_t filled = 0
-    cdef int64_t count
     if not tensor.scattered and tensor.values_field != layout.field:
         return _zeros(form)
     array = _new_array(form)
@@ -230,10 +235,8 @@ cdef cnp.ndarray _from_varint_field(const Tensor* tensor, const Form* form):
     if tensor.scattered and not next_piece(&body, layout.field, &piece):
         piece.at = piece.end = body.at
     while True:
-        count = _fill_varints(layout, piece, out + filled * layout.width, form.elements - filled)
-        if count < 0:
-            raise InvalidArgument("a varint has more than ten bytes")
-        filled += count
+        filled += _fill_varints(
+            layout, piece, out + filled * layout.width, form.elements - filled)
         if filled == form.elements or not tensor.scattered:
             break
         if not next_piece(&body, layout.field, &piece):
@@ -265,7 +268,7 @@ cdef int64_t _fill_varints(
 
 cdef int64_t _read_varints(
         Span piece, Unsigned* out, int64_t room, bint truths) noexcept nogil:
-    """Read at most `room` varints, each cut down to the element; -1 if one is too long."""
+    """Read at most `room` varints of a scanned piece, each cut down to the element."""
     cdef Unsigned* first = out
     cdef Unsigned* last = out + room
     cdef const uint8_t* at = piece.at
@@ -292,14 +295,12 @@ cdef int64_t _read_varints(
                 continue
         value = 0
         shift = 0
-        while True:
-            if at == piece.end or shift > 63:
-                return -1
+        while at[0] >= 0x80:
             value |= <uint64_t>(at[0] & 0x7F) << shift
             at += 1
-            if (at - 1)[0] < 0x80:
-                break
             shift += 7
+        value |= <uint64_t>at[0] << shift
+        at += 1
         out[0] = (value != 0) if truths else <Unsigned>value
         out += 1
     return out - first

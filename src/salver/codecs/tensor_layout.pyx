@@ -16,11 +16,6 @@ cdef int[BUILTIN_TYPES] DATA_TYPE_OF_BUILTIN
 cdef dict DATA_TYPE_OF_OTHER = {}  # by NumPy type: those of ml_dtypes, and structured ones
 cdef list NUMPY_TYPES = []  # keeps alive what LAYOUTS points to
 
-FLOAT8_TYPES = [
-    DataType.FLOAT8_E5M2, DataType.FLOAT8_E4M3FN, DataType.FLOAT8_E4M3FNUZ,
-    DataType.FLOAT8_E4M3B11FNUZ, DataType.FLOAT8_E5M2FNUZ,
-]
-
 
 def _fill_tables(rows):
     """From rows of data types, coding, field number, signed."""
@@ -54,7 +49,8 @@ _fill_tables([
     ([DataType.HALF, DataType.BFLOAT16], VARINTS, 13, False),
     ([DataType.UINT32], VARINTS, 16, False),
     ([DataType.UINT64], VARINTS, 17, False),
-    (FLOAT8_TYPES, FLOAT8, FLOAT8_VAL, False),
+    ([DataType.FLOAT8_E5M2, DataType.FLOAT8_E4M3FN, DataType.FLOAT8_E4M3FNUZ,
+      DataType.FLOAT8_E4M3B11FNUZ, DataType.FLOAT8_E5M2FNUZ], FLOAT8, FLOAT8_VAL, False),
 ])
 
 

@@ -117,7 +117,7 @@ cdef inline bint _read_piece(Span* span, uint32_t tag, Span* piece) noexcept nog
             return False
         if width > 1:
             return (piece.end - piece.at) % width == 0
-        return width == 0 or piece.at == piece.end or (piece.end - 1)[0] < 0x80
+        return width == 0 or _are_varints(piece[0])
     piece.at = span.at
     if width == 1:
         if not read_varint(span, &value):
@@ -126,6 +126,20 @@ cdef inline bint _read_piece(Span* span, uint32_t tag, Span* piece) noexcept nog
         return False
     piece.end = span.at
     return True
+
+
+cdef inline bint _are_varints(Span span) noexcept nogil:
+    """Whether every varint ends within ten bytes, and the last within the span."""
+    cdef const uint8_t* last
+    while span.end - span.at >= 10:
+        # From the back: the last end among ten bytes passes over all the others.
+        last = span.at + 9
+        while last[0] >= 0x80:
+            if last == span.at:
+                return False
+            last -= 1
+        span.at = last + 1
+    return span.at == span.end or (span.end - 1)[0] < 0x80
 
 
 cdef bint next_piece(Span* span, uint32_t field, Span* piece) noexcept nogil:

@@ -14,6 +14,8 @@ from salver.core.signature import Signature
 # never judged by what small ones took.
 _SIZE_CLASSES = 64
 _FIRST_RUNS = 4
+# A client chooses the outputs and their order: without a bound it could fill the memory.
+_MAX_EXECUTABLES = 1000
 
 
 class Executable:
@@ -27,8 +29,13 @@ class Executable:
         """Estimated seconds of one run, by bit length of the input's bytes; inf: not yet known."""
         self._runs = [0] * _SIZE_CLASSES
 
-    def record(self, size_class: int, elapsed_s: float) -> None:
-        """Take one measurement into the estimate."""
+    def record(self, size_class: int, elapsed_s: float, failed: bool = False) -> None:
+        """Take one measurement into the estimate.
+
+        A failed run may have ended before its work began: it makes no estimate smaller.
+        """
+        if failed and elapsed_s <= self.cost_s[size_class]:
+            return
         runs = self._runs[size_class]
         if runs < _FIRST_RUNS:
             # The first runs optimise graphs and fill caches: the quickest is the truest.
@@ -71,12 +78,17 @@ class PreparedServable:
         return PreparedSignature(signature, self.executable(feeds, fetches), feeds)
 
     def executable(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Executable:
-        """The program from `feeds` to `fetches` (backend tensor names), resolved once."""
+        """The program from `feeds` to `fetches` (backend tensor names), resolved once.
+
+        Raises:
+            ServingError: the servable has no such tensor.
+        """
         key = (feeds, fetches)
         found = self._executables.get(key)
         if found is None:
             found = Executable(self._servable.program(feeds, fetches))
-            self._executables[key] = found
+            if len(self._executables) < _MAX_EXECUTABLES:
+                self._executables[key] = found
         return found
 
 

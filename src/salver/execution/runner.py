@@ -77,6 +77,7 @@ class Runner:
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake_is_due = False
+        self._is_stopping = False
         self.in_flight = 0
         """Runs handed to workers and not yet back."""
 
@@ -88,7 +89,8 @@ class Runner:
             self._threads.append(thread)
 
     def stop(self) -> None:
-        """Let the workers end after what they are running now; what is queued is not run."""
+        """Let the workers end after what they are running now; what is queued is refused."""
+        self._is_stopping = True
         for _ in self._threads:
             self._queue.put(None)
 
@@ -107,13 +109,12 @@ class Runner:
         called once when the program no longer runs, which may be later than that.
         Returns the run if it is still under way, for `abandon`.
         """
-        size = 0
-        for array in inputs:
-            size += array.nbytes
-        size_class = size.bit_length()
+        size_class = _size_of(inputs).bit_length()
         if executable.cost_s[size_class] <= self._options.inline_budget_s:
-            self._run_inline(executable, inputs, size_class, on_done)
-            on_settled()
+            try:
+                self._run_inline(executable, inputs, size_class, on_done)
+            finally:
+                on_settled()
             return None
         return self._enqueue(executable, inputs, size_class, deadline, on_done, on_settled)
 
@@ -134,7 +135,7 @@ class Runner:
         except Exception as failure:  # noqa: BLE001 - the request boundary of a foreign program
             error = _unexpected(failure)
         elapsed_s = perf_counter() - started
-        executable.record(size_class, elapsed_s)
+        executable.record(size_class, elapsed_s, failed=error is not None)
         on_done(outputs, error, elapsed_s)
 
     def _enqueue(
@@ -147,10 +148,13 @@ class Runner:
         on_settled: Callable[[], None],
     ) -> Run | None:
         assert self._loop is not None
-        if self.in_flight >= self._options.max_queued:
-            limit = self._options.max_queued
-            on_done(None, Unavailable(f"{limit} requests wait for a worker already"), 0.0)
-            on_settled()
+        limit = self._options.max_queued
+        if self._is_stopping or self.in_flight >= limit:
+            full = Unavailable(f"{limit} requests wait for a worker already")
+            try:
+                on_done(None, _stopping() if self._is_stopping else full, 0.0)
+            finally:
+                on_settled()
             return None
         run = Run(executable, inputs, size_class, on_done, on_settled)
         if deadline is not None:
@@ -163,6 +167,8 @@ class Runner:
         """The caller is gone: `on_done` will not be called, and a queued run is skipped."""
         run.unwanted = True
         run.on_done = None
+        # In this order: a worker takes the inputs first and looks whether it may then.
+        run.inputs = ()
         if run.timer is not None:
             run.timer.cancel()
 
@@ -174,20 +180,30 @@ class Runner:
 
     def _work(self) -> None:
         while (run := self._queue.get()) is not None:
-            if not run.unwanted:
-                started = perf_counter()
-                try:
-                    run.outputs = run.executable.program.run(run.inputs)
-                except ServingError as failure:
-                    run.error = failure
-                except Exception as failure:  # noqa: BLE001 - as in _run_inline
-                    run.error = _unexpected(failure)
-                run.elapsed_s = perf_counter() - started
+            self._compute(run)
             self._finished.append(run)
+            # While the thread waits it must not keep inputs, outputs and servable alive.
+            del run
             # Many runs may finish before the loop turns: one wake-up is enough for them.
             if not self._wake_is_due:
                 self._wake_is_due = True
                 self._wake()
+
+    def _compute(self, run: Run) -> None:
+        inputs = run.inputs
+        if run.unwanted:
+            return
+        if self._is_stopping:
+            run.error = _stopping()
+            return
+        started = perf_counter()
+        try:
+            run.outputs = run.executable.program.run(inputs)
+        except ServingError as failure:
+            run.error = failure
+        except Exception as failure:  # noqa: BLE001 - as in _run_inline
+            run.error = _unexpected(failure)
+        run.elapsed_s = perf_counter() - started
 
     def _wake(self) -> None:
         assert self._loop is not None
@@ -205,12 +221,31 @@ class Runner:
             if run.timer is not None:
                 run.timer.cancel()
             if run.elapsed_s:
-                run.executable.record(run.size_class, run.elapsed_s)
-            if (on_done := run.on_done) is not None:
-                # Let go first: a run and its caller refer to each other.
-                run.on_done = None
-                on_done(run.outputs, run.error, run.elapsed_s)
-            run.on_settled()
+                failed = run.error is not None
+                run.executable.record(run.size_class, run.elapsed_s, failed)
+            try:
+                if (on_done := run.on_done) is not None:
+                    # Let go first: a run and its caller refer to each other.
+                    run.on_done = None
+                    on_done(run.outputs, run.error, run.elapsed_s)
+            except Exception:  # the others that have finished must not suffer
+                logger.exception("A finished request could not be answered")
+            finally:
+                run.on_settled()
+
+
+def _size_of(inputs: Sequence[np.ndarray]) -> int:
+    """Bytes of the inputs, of strings those that they point to."""
+    size = 0
+    for array in inputs:
+        size += array.nbytes
+        if array.dtype.hasobject:
+            size += sum(map(len, array.flat))
+    return size
+
+
+def _stopping() -> ServingError:
+    return Unavailable("The server is shutting down")
 
 
 def _unexpected(failure: Exception) -> ServingError:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -124,35 +125,36 @@ class FileSystemSource(Generic[S]):
             for (watched, model, _), finding in zip(looks, findings, strict=True):
                 # Whatever changed during the scan is looked at again by the next one.
                 if self._watched.get(model.name) is watched and watched.model is model:
-                    self._take(watched, finding)
+                    try:
+                        self._take(watched, finding)
+                    except Exception:
+                        _logger.exception("Versions of servable %s cannot be aspired", model.name)
 
     async def _poll(self) -> None:
-        """Scan for ever; a scan that fails is not the last one."""
+        """Scan for ever."""
         period_s = self._poll_wait_s or None
         while True:
             self._changed.clear()
-            try:
-                await self.scan_now()
-            except Exception:
-                _logger.exception("A scan of the model storage failed")
-            try:
+            await self.scan_now()
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), period_s)
-            except TimeoutError:
-                continue
 
     def _take(self, watched: _Watched, finding: Finding) -> None:
+        if finding.paths is not None:
+            self._aspire_found(watched, dict(finding.paths), finding.renewed)
         watched.memory = finding.memory
-        if finding.paths is None:
-            return
-        name, paths = watched.model.name, dict(finding.paths)
-        renewed = finding.renewed.difference(self._target.available_versions(name))
-        if renewed:
+
+    def _aspire_found(
+        self, watched: _Watched, paths: dict[int, str], renewed: frozenset[int]
+    ) -> None:
+        name = watched.model.name
+        failed = renewed.difference(self._target.available_versions(name))
+        if failed:
             # Only what was absent once is tried again.
-            self._aspire(name, {v: path for v, path in paths.items() if v not in renewed})
-        elif paths == watched.aspired:
-            return
+            self._aspire(name, {v: path for v, path in paths.items() if v not in failed})
+        if failed or paths != watched.aspired:
+            self._aspire(name, paths)
         watched.aspired = paths
-        self._aspire(name, paths)
 
     def _aspire(self, name: str, paths: dict[int, str]) -> None:
         versions = [

@@ -9,6 +9,7 @@ from salver.errors import Code
 from salver.telemetry.metrics import Counter, Histogram, HistogramCell, exponential_limits
 
 _LATENCY_LIMITS_US = exponential_limits(10, 1.8, 33)
+_EXAMPLE_COUNT_LIMITS = exponential_limits(1, 2, 15)
 _PREFIX = ":tensorflow:serving:"
 
 # Names of models come from requests: without a bound a scanner could fill the memory.
@@ -26,9 +27,19 @@ class ServingMetrics:
         self.runtime_latency = Histogram(
             f"{_PREFIX}runtime_latency", ("model_name", "API", "runtime"), _LATENCY_LIMITS_US
         )
+        self.request_example_counts = Histogram(
+            f"{_PREFIX}request_example_counts", ("model",), _EXAMPLE_COUNT_LIMITS
+        )
+        self.request_example_count_total = Counter(
+            f"{_PREFIX}request_example_count_total", ("model",)
+        )
+        # Requests are not logged yet; the name stands on the page all the same.
+        self.request_log_count = Counter(
+            f"{_PREFIX}request_log_count", ("model_name", "status_code")
+        )
         self._model_names: set[str] = set()
         # Two cells and a counter per request: looked up by one key each, bound once.
-        self._request_cells: dict[tuple[str, str, str], HistogramCell] = {}
+        self._request_cells: dict[tuple[str, str, str], tuple[HistogramCell, str]] = {}
         self._runtime_cells: dict[tuple[str, str], HistogramCell] = {}
 
     def request_succeeded(self, model: str, api: str, entrypoint: str, started: float) -> None:
@@ -37,11 +48,12 @@ class ServingMetrics:
         `started` is the `perf_counter` of its arrival.
         """
         key = (model, api, entrypoint)
-        cell = self._request_cells.get(key)
-        if cell is None:
-            model = self._bounded(model)
-            cell = self.request_latency.cell((model, api, entrypoint))
-            self._request_cells[key] = cell
+        found = self._request_cells.get(key)
+        if found is None:
+            bounded = self._bounded(model)
+            found = self.request_latency.cell((bounded, api, entrypoint)), bounded
+            self._request_cells[key] = found
+        cell, model = found
         cell.observe((perf_counter() - started) * 1e6)
         self.request_count.increase((model, "OK"))
 
@@ -56,6 +68,11 @@ class ServingMetrics:
             cell = self.runtime_latency.cell((model, api, "TF1"))
             self._runtime_cells[key] = cell
         cell.observe(elapsed_s * 1e6)
+
+    def inferred(self, model: str, examples: int) -> None:
+        """A MultiInference request about so many examples was answered."""
+        self.request_example_counts.cell((model,)).observe(examples)
+        self.request_example_count_total.increase((model,), examples)
 
     def _bounded(self, model: str) -> str:
         if model in self._model_names:

@@ -4,11 +4,10 @@ A handler decodes the message, calls the use case and encodes the answer; it may
 raise ServingError until it has handed the request on.
 """
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
-
-from google.protobuf.message import DecodeError
 
 from salver.codecs.messages import message_class
 from salver.codecs.predict_codec import decode_predict_request, encode_predict_response
@@ -20,7 +19,9 @@ from salver.service.predict import Predict, Prediction
 from salver.service.status import Status
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.transport.exchange import Handler, Message, UnaryCall
-from salver.transport.grpc import PREFIX_BYTES
+from salver.transport.grpc_messages import chosen, framed, parsed
+
+logger = logging.getLogger(__name__)
 
 
 class PredictionService:
@@ -104,6 +105,9 @@ class PredictionService:
                 )
             except ServingError as failure:
                 error = failure
+            except Exception:  # the request boundary
+                logger.exception("Unexpected error in the answer of %s", prediction.id)
+                error = InternalError("Unexpected error in the server; its log has the details")
             else:
                 self._metrics.request_succeeded(model, "Predict", "GRPC", call.started)
                 call.succeed(framed)
@@ -113,18 +117,18 @@ class PredictionService:
         call.fail(error)
 
     def get_model_metadata(self, call: UnaryCall, message: Message) -> None:
-        request = _parsed("tensorflow.serving.GetModelMetadataRequest", message)
+        request = parsed("tensorflow.serving.GetModelMetadataRequest", message)
         if not request.HasField("model_spec"):
             raise InvalidArgument("Missing ModelSpec")
         self._metadata.check_fields(request.metadata_field)
-        id_, definition = self._metadata.of(*_chosen(request.model_spec))
+        id_, definition = self._metadata.of(*chosen(request.model_spec))
         response = message_class("tensorflow.serving.GetModelMetadataResponse")()
         response.model_spec.name = id_.name
         response.model_spec.version.value = id_.version
         field = response.metadata["signature_def"]
         field.type_url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
         field.value = definition
-        call.succeed(_framed(response))
+        call.succeed(framed(response))
 
 
 class ModelService:
@@ -138,10 +142,10 @@ class ModelService:
         return {service + b"GetModelStatus": self.get_model_status}
 
     def get_model_status(self, call: UnaryCall, message: Message) -> None:
-        request = _parsed("tensorflow.serving.GetModelStatusRequest", message)
+        request = parsed("tensorflow.serving.GetModelStatusRequest", message)
         if not request.HasField("model_spec"):
             raise InvalidArgument("Missing ModelSpec")
-        name, version, _ = _chosen(request.model_spec)
+        name, version, _ = chosen(request.model_spec)
         response = message_class("tensorflow.serving.GetModelStatusResponse")()
         for status in self._status.of(name, version):
             entry = response.model_version_status.add()
@@ -152,7 +156,7 @@ class ModelService:
             if status.error is not None:
                 entry.status.error_code = int(status.error.code)
                 entry.status.error_message = status.error.message
-        call.succeed(_framed(response))
+        call.succeed(framed(response))
 
 
 def _tensor(request: Any, name: str) -> Any:
@@ -160,24 +164,3 @@ def _tensor(request: Any, name: str) -> Any:
         return request.tensor(name)
     except InvalidArgument as error:
         raise InvalidArgument(f"tensor parsing error: {name}") from error
-
-
-def _chosen(spec: Any) -> tuple[str, int | None, str | None]:
-    choice = spec.WhichOneof("version_choice")
-    version = spec.version.value if choice == "version" else None
-    label = spec.version_label if choice == "version_label" else None
-    return spec.name, version, label
-
-
-def _parsed(full_name: str, message: Message) -> Any:
-    request = message_class(full_name)()
-    try:
-        request.ParseFromString(bytes(message))
-    except DecodeError as error:
-        raise InternalError("") from error
-    return request
-
-
-def _framed(response: Any) -> bytes:
-    message: bytes = response.SerializeToString()
-    return b"\0" + len(message).to_bytes(PREFIX_BYTES - 1, "big") + message

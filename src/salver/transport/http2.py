@@ -167,7 +167,9 @@ class Http2:
             cancel()
 
     def _call(self, stream_id: int, headers: dict[bytes, bytes], body: bytes) -> None:
-        handler = self._grpc_handlers.get(headers[b":path"])
+        # CONNECT has no path.
+        path = headers.get(b":path", b"")
+        handler = self._grpc_handlers.get(path)
         if handler is None:
             self.respond(stream_id, _UNKNOWN_METHOD, None, None)
             return
@@ -187,7 +189,7 @@ class Http2:
         except ServingError as error:
             self.respond(stream_id, error_headers(error), None, None)
         except Exception:  # the request boundary
-            logger.exception("Unexpected error in %r", headers[b":path"])
+            logger.exception("Unexpected error in %r", path)
             failure = InternalError("Unexpected error in the server; its log has the details")
             self.respond(stream_id, error_headers(failure), None, None)
 

@@ -92,8 +92,8 @@ class RestApi:
             respond(self._preflight(request))
             return None
         found = route(request.method, target)
-        takes_gzip = (
-            self._compression_min_bytes > 0 and b"gzip" in request.header(b"accept-encoding")
+        takes_gzip = self._compression_min_bytes > 0 and b"gzip" in request.header(
+            b"accept-encoding"
         )
         exchange = _Exchange(self, found, respond, takes_gzip)
         try:
@@ -160,7 +160,10 @@ class RestApi:
     def _preflight(self, request: HttpRequest) -> HttpResponse:
         origin = request.header(b"origin")
         known = b"http://" in origin or b"https://" in origin
-        self._metrics.request_failed("", Code.OK if known else Code.FAILED_PRECONDITION)
+        if known:
+            self._metrics.request_succeeded("", "", "REST", perf_counter())
+        else:
+            self._metrics.request_failed("", Code.FAILED_PRECONDITION)
         return HttpResponse(200 if known else 400, _PREFLIGHT, b"", self._headers)
 
     def _metrics_page(self, target: bytes) -> HttpResponse:
@@ -224,5 +227,8 @@ class _Exchange:
             body = encode_predict(outputs, row_format)
         except ServingError as failure:
             self.fail(failure)
+        except Exception:  # the request boundary
+            logger.exception("Unexpected error in the answer of %s", prediction.id)
+            self.fail(InternalError("Unexpected error in the server; its log has the details"))
         else:
             self.succeed(body)

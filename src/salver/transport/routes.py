@@ -56,7 +56,8 @@ def route(method: bytes, target: bytes) -> Route:
         return _MALFORMED
     name, version, label, verb = match.groups()
     # Counted first: Python refuses to convert thousands of digits.
-    if version is not None and (len(version.lstrip(b"0")) > 19 or int(version) > _MAX_VERSION):
+    version = None if version is None else version.lstrip(b"0") or b"0"
+    if version is not None and (len(version) > 19 or int(version) > _MAX_VERSION):
         return Route(Verb.VERSION_OVERFLOW, _text(name or b""))
     if name is None:
         return Route(Verb.MISSING_MODEL)

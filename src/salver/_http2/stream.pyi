@@ -1,0 +1,1 @@
+"""One stream of a session: nothing of it is seen from Python."""

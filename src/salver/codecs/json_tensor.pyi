@@ -1,0 +1,27 @@
+"""Nodes of a JSON document to arrays, for documents without a mistake.
+
+Whatever is not plainly right gives None, never an error: `json_conversion` then goes through
+the document value by value, finds the first mistake and words it.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from salver.core.signature import TensorSpec
+
+def rows(
+    instances: object, inputs: Mapping[str, TensorSpec], max_size: int
+) -> dict[str, np.ndarray] | None:
+    """Arrays of the row format; none may have more than `max_size` elements."""
+
+def columns(
+    value: object, inputs: Mapping[str, TensorSpec], max_size: int
+) -> dict[str, np.ndarray] | None:
+    """Arrays of the column format; none may have more than `max_size` elements."""
+
+def unescape_base64(text: bytes) -> bytes | None:
+    """Decode standard base64; None if it is none.
+
+    White space is skipped, the padding may be left out, and `.` pads as `=` does.
+    """

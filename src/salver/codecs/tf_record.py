@@ -1,0 +1,47 @@
+"""TFRecord files, uncompressed: a length and some bytes, each with its checksum.
+
+Source: tensorflow/core/lib/io/record_reader.cc, whose words the errors have.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import google_crc32c
+
+from salver.errors import DataLoss
+
+_HEADER = struct.Struct("<QI")
+_FOOTER = struct.Struct("<I")
+_MASK = 0xA282EAD8
+
+
+def read_records(file: BinaryIO) -> Iterator[bytes]:
+    """The records of a file, one by one.
+
+    Raises:
+        DataLoss: the file is cut off or damaged, or no TFRecord file at all.
+    """
+    offset = 0
+    while header := file.read(_HEADER.size):
+        if len(header) < _HEADER.size:
+            raise DataLoss(f"truncated record at {offset}")
+        length, checksum = _HEADER.unpack(header)
+        if _masked_checksum(header[:8]) != checksum:
+            doubt = "" if offset else " (Is this even a TFRecord file?)"
+            raise DataLoss(f"corrupted record at {offset}{doubt}")
+        data, footer = file.read(length), file.read(_FOOTER.size)
+        if len(data) < length or len(footer) < _FOOTER.size:
+            raise DataLoss(
+                f"truncated record at {offset}' failed with Read less bytes than requested"
+            )
+        if _masked_checksum(data) != _FOOTER.unpack(footer)[0]:
+            raise DataLoss(f"corrupted record at {offset + _HEADER.size}")
+        yield data
+        offset += _HEADER.size + length + _FOOTER.size
+
+
+def _masked_checksum(data: bytes) -> int:
+    # Masked, because a checksum of data that hold their own checksum says little.
+    checksum: int = google_crc32c.value(data)
+    return ((checksum >> 15 | checksum << 17) + _MASK) & 0xFFFFFFFF

@@ -1,0 +1,176 @@
+"""Classify, Regress and MultiInference: questions about `tf.Example`s.
+
+The examples come serialized, as one string array; the graph parses them. One run of
+the graph answers all the questions of a request.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from salver.core.servable import ServableId
+from salver.core.signature import DEFAULT_SIGNATURE
+from salver.errors import InvalidArgument, ServingError, Unimplemented
+from salver.execution.prepared import PreparedSignature
+from salver.execution.runner import Run, Runner
+from salver.service.example_signature import (
+    ExampleResult,
+    Method,
+    check_signature,
+    output_names,
+    result_of,
+)
+from salver.service.opening import ServableHandle
+from salver.telemetry.serving_metrics import ServingMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One question of a MultiInference request."""
+
+    model: str
+    signature_name: str
+    method_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """One answer, and who gave it."""
+
+    id: ServableId
+    signature_name: str
+    result: ExampleResult
+
+
+OnInferred = Callable[[list[Inference] | None, ServingError | None], None]
+Question = tuple[PreparedSignature, Method]
+
+_APIS = {Method.CLASSIFY: "Classify", Method.REGRESS: "Regress"}
+
+
+class Examples:
+    """The use cases, for requests whose servable is open. Loop only."""
+
+    def __init__(
+        self, runner: Runner, metrics: ServingMetrics, check_method_names: bool = False
+    ) -> None:
+        self._runner = runner
+        self._metrics = metrics
+        self._check_method_names = check_method_names
+
+    def question(self, handle: ServableHandle, name: str, method: Method) -> Question:
+        """The signature that a Classify or Regress request names, if it fits the method.
+
+        Raises:
+            InvalidArgument: there is no such signature, or it does not fit.
+        """
+        wanted = name or DEFAULT_SIGNATURE
+        prepared = handle.servable.signatures.get(wanted)
+        if prepared is None:
+            raise InvalidArgument(f"No signature was found with the name: {wanted}")
+        check_signature(prepared.signature, method, self._check_method_names)
+        return prepared, method
+
+    def questions(self, handle: ServableHandle, tasks: Sequence[Task]) -> list[Question]:
+        """The same for all tasks of a MultiInference request.
+
+        Raises:
+            InvalidArgument: a task names another model, no signature, or one twice.
+            Unimplemented: a task's method is neither classify nor regress.
+        """
+        found: dict[str, Question] = {}
+        for task in tasks:
+            if not task.model:
+                raise InvalidArgument("Found ModelSpec with an empty model name.")
+            if task.model != tasks[0].model:
+                raise InvalidArgument(
+                    "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+                )
+            name = task.signature_name or DEFAULT_SIGNATURE
+            if name in found:
+                raise InvalidArgument(f"Duplicate evaluation of signature: {name}")
+            prepared = handle.servable.signatures.get(name)
+            if prepared is None:
+                raise InvalidArgument(f"Requested signature not found in model graph: {name}")
+            found[name] = (prepared, _method_of(task))
+            check_signature(prepared.signature, found[name][1], self._check_method_names)
+        return list(found.values())
+
+    def run(
+        self,
+        handle: ServableHandle,
+        questions: Sequence[Question],
+        examples: np.ndarray,
+        deadline: float | None,
+        on_inferred: OnInferred,
+    ) -> Run | None:
+        """Answer `questions` about `examples`: serialized `tf.Example`s, shape [n].
+
+        Takes the handle over and releases it, also when it raises. `deadline` is loop
+        time. Returns the run when it goes on after this returned, for `Runner.abandon`.
+
+        Raises:
+            InvalidArgument: there are no examples.
+        """
+        if not len(examples):
+            handle.release()
+            raise InvalidArgument("Input is empty.")
+        feeds: dict[str, None] = {}
+        fetches: dict[str, int] = {}
+        for prepared, method in questions:
+            feeds.update(dict.fromkeys(prepared.feeds))
+            for name in output_names(prepared.signature, method):
+                fetches.setdefault(prepared.signature.outputs[name].name, len(fetches))
+        try:
+            executable = handle.servable.executable(tuple(feeds), tuple(fetches))
+        except BaseException:
+            handle.release()
+            raise
+        id_ = handle.id
+
+        def done(
+            outputs: list[np.ndarray] | None, error: ServingError | None, elapsed_s: float
+        ) -> None:
+            if outputs is None:
+                on_inferred(None, error)
+                return
+            if len(questions) == 1:
+                self._metrics.ran(id_.name, _APIS[questions[0][1]], elapsed_s)
+            try:
+                answers = [
+                    _answer(id_, question, outputs, fetches, len(examples))
+                    for question in questions
+                ]
+            except ServingError as failure:
+                on_inferred(None, failure)
+            else:
+                on_inferred(answers, None)
+
+        inputs = [examples] * len(feeds)
+        return self._runner.run(executable, inputs, deadline, done, handle.release)
+
+    def abandon(self, run: Run) -> None:
+        """Nobody waits for this run any more."""
+        self._runner.abandon(run)
+
+
+def _method_of(task: Task) -> Method:
+    try:
+        return Method(task.method_name)
+    except ValueError as error:
+        raise Unimplemented(f"Unsupported signature method_name: {task.method_name}") from error
+
+
+def _answer(
+    id_: ServableId,
+    question: Question,
+    outputs: Sequence[np.ndarray],
+    positions: dict[str, int],
+    count: int,
+) -> Inference:
+    prepared, method = question
+    signature = prepared.signature
+    names = output_names(signature, method)
+    arrays = [outputs[positions[signature.outputs[name].name]] for name in names]
+    return Inference(id_, signature.name, result_of(method, names, arrays, count))

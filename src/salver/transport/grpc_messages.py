@@ -1,0 +1,39 @@
+"""What the gRPC handlers share: messages from bytes and back."""
+
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from salver.codecs.messages import message_class
+from salver.errors import InternalError
+from salver.transport.exchange import Message
+from salver.transport.grpc import PREFIX_BYTES
+
+
+def parsed(full_name: str, message: Message) -> Any:
+    """The request message.
+
+    Raises:
+        InternalError: the bytes are no such message. Without details, as in gRPC, where
+            such a request never reaches a handler.
+    """
+    request = message_class(full_name)()
+    try:
+        request.ParseFromString(bytes(message))
+    except DecodeError as error:
+        raise InternalError("") from error
+    return request
+
+
+def framed(response: Any) -> bytes:
+    """The response message behind its gRPC prefix."""
+    message: bytes = response.SerializeToString()
+    return b"\0" + len(message).to_bytes(PREFIX_BYTES - 1, "big") + message
+
+
+def chosen(spec: Any) -> tuple[str, int | None, str | None]:
+    """Name, version and label of a ModelSpec; of the last two, one at most is set."""
+    choice = spec.WhichOneof("version_choice")
+    version = spec.version.value if choice == "version" else None
+    label = spec.version_label if choice == "version_label" else None
+    return spec.name, version, label

@@ -1,0 +1,153 @@
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from salver.core.data_type import DataType
+from salver.core.signature import Signature, TensorSpec
+from salver.errors import DataLoss, InvalidArgument
+from salver.execution.prepared import Executable, PreparedServable, PreparingLoader
+
+
+class NamedProgram:
+    """Its only use is to be recognised."""
+
+    def __init__(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> None:
+        self.way = (feeds, fetches)
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        raise NotImplementedError
+
+
+class NamedServable:
+    """Counts what it is asked to resolve; knows no tensor called `missing:0`."""
+
+    signature_def_map = b"as in the file"
+
+    def __init__(self, signatures: Mapping[str, Signature]) -> None:
+        self.signatures = signatures
+        self.resolved: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+
+    def program(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> NamedProgram:
+        if "missing:0" in fetches:
+            raise InvalidArgument("Tensor missing:0 not found in Graph")
+        self.resolved.append((feeds, fetches))
+        return NamedProgram(feeds, fetches)
+
+
+def specs(**tensors: str) -> dict[str, TensorSpec]:
+    return {name: TensorSpec(tensor, DataType.FLOAT, None) for name, tensor in tensors.items()}
+
+
+SIGNATURE = Signature("both", specs(b="in_b:0", a="in_a:0"), specs(z="out_z:0", y="out_y:0"))
+SAME_WAY = Signature("again", specs(q="in_b:0", p="in_a:0"), specs(s="out_z:0", r="out_y:0"))
+
+
+def test_a_signature_keeps_the_order_of_its_inputs_and_outputs() -> None:
+    prepared = PreparedServable(NamedServable({"both": SIGNATURE})).signatures["both"]
+    assert prepared.input_names == ("b", "a")
+    assert prepared.output_names == ("z", "y")
+    assert prepared.feeds == ("in_b:0", "in_a:0")
+    assert prepared.signature is SIGNATURE
+    assert isinstance(prepared.executable.program, NamedProgram)
+    assert prepared.executable.program.way == (("in_b:0", "in_a:0"), ("out_z:0", "out_y:0"))
+
+
+def test_signatures_that_go_the_same_way_share_one_program() -> None:
+    servable = NamedServable({"both": SIGNATURE, "again": SAME_WAY})
+    prepared = PreparedServable(servable)
+    assert prepared.signatures["both"].executable is prepared.signatures["again"].executable
+    assert len(servable.resolved) == 1
+
+
+def test_every_way_is_resolved_once() -> None:
+    servable = NamedServable({})
+    prepared = PreparedServable(servable)
+    first = prepared.executable(("a:0",), ("b:0",))
+    assert prepared.executable(("a:0",), ("b:0",)) is first
+    assert prepared.executable(("a:0",), ("c:0",)) is not first
+    assert len(servable.resolved) == 2
+
+
+def test_the_ways_that_are_kept_are_bounded_and_the_others_work_all_the_same() -> None:
+    servable = NamedServable({})
+    prepared = PreparedServable(servable)
+    ways = list(itertools.permutations([f"out{n}:0" for n in range(7)]))
+    for _ in range(2):
+        for fetches in ways:
+            program = prepared.executable(("a:0",), fetches).program
+            assert isinstance(program, NamedProgram)
+            assert program.way == (("a:0",), fetches)
+    assert len(ways) < len(servable.resolved) < 2 * len(ways)
+
+
+def test_a_tensor_that_is_not_there_is_an_error_each_time() -> None:
+    prepared = PreparedServable(NamedServable({}))
+    for _ in range(2):
+        with pytest.raises(InvalidArgument, match="missing:0"):
+            prepared.executable((), ("missing:0",))
+
+
+class NamedLoader:
+    def __init__(self) -> None:
+        self.unloads = 0
+
+    def load(self) -> NamedServable:
+        if self.unloads:
+            raise DataLoss("gone")
+        return NamedServable({"both": SIGNATURE})
+
+    def unload(self) -> None:
+        self.unloads += 1
+
+
+def test_a_preparing_loader_loads_a_prepared_servable_and_passes_errors_on() -> None:
+    loader = NamedLoader()
+    preparing = PreparingLoader(loader)
+    servable = preparing.load()
+    assert list(servable.signatures) == ["both"]
+    assert servable.signature_def_map == b"as in the file"
+    preparing.unload()
+    assert loader.unloads == 1
+    with pytest.raises(DataLoss, match="gone"):
+        preparing.load()
+
+
+def recorded(*measurements: float) -> Executable:
+    executable = Executable(NamedProgram((), ()))
+    for elapsed_s in measurements:
+        executable.record(5, elapsed_s)
+    return executable
+
+
+def test_a_cost_is_not_known_before_the_first_run() -> None:
+    assert set(recorded().cost_s) == {math.inf}
+
+
+def test_the_quickest_of_the_first_runs_is_the_estimate() -> None:
+    assert recorded(9.0, 0.5, 3.0, 4.0).cost_s[5] == 0.5
+
+
+def test_later_runs_move_the_estimate_by_an_eighth() -> None:
+    assert recorded(2.0, 2.0, 2.0, 2.0, 10.0).cost_s[5] == 3.0
+
+
+def test_a_size_class_learns_nothing_from_the_others() -> None:
+    cost_s = recorded(1.0).cost_s
+    assert [number for number, cost in enumerate(cost_s) if cost != math.inf] == [5]
+
+
+def test_a_failed_run_can_raise_the_estimate_but_not_lower_it() -> None:
+    executable = recorded(2.0, 2.0, 2.0, 2.0)
+    executable.record(5, 0.001, failed=True)
+    assert executable.cost_s[5] == 2.0
+    executable.record(5, 10.0, failed=True)
+    assert executable.cost_s[5] == 3.0
+
+
+def test_an_input_of_any_size_has_a_size_class() -> None:
+    executable = Executable(NamedProgram((), ()))
+    executable.record((2**62).bit_length(), 1.0)
+    assert executable.cost_s[63] == 1.0
