@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,7 +58,7 @@ def measure_loops(model: Model, folder: Path, seconds: float, *, quick: bool) ->
 
 
 def measure_pieces(folder: Path, seconds: float) -> list[Piece]:
-    """Copying a large tensor, and reading one from JSON, ours against the usual way."""
+    """Moving a large tensor, and reading one from JSON, ours against the usual way."""
     with np.load(folder / f"{LARGE.name}.npz") as arrays:
         values = arrays["input"]
     target = np.empty_like(values)
@@ -70,16 +72,57 @@ def measure_pieces(folder: Path, seconds: float) -> list[Piece]:
     def decode_the_usual_way() -> None:
         np.asarray(json.loads(body)["instances"], np.float32)
 
+    tensor_megabytes = f"{values.nbytes / 1e6:.0f} MB in and {values.nbytes / 1e6:.0f} MB out"
     copy = _median_us(copy_in_and_out, seconds)
+    socket_cpu = float(np.median(socket_cpu_us(values.nbytes, 20)))
     usual = _median_us(decode_the_usual_way, seconds)
     ours = _median_us(lambda: _decode(body), seconds)
     return [
-        Piece(f"copy {2 * values.nbytes / 1e6:.0f} MB, a tensor in and out", copy, "memcpy"),
+        Piece(f"copy in memory, {tensor_megabytes}", copy, ""),
+        Piece(f"socket, {tensor_megabytes}", socket_cpu, "CPU time of one bare TCP peer"),
         Piece(f"json.loads and np.asarray, {megabytes:.0f} MB of JSON", usual, ""),
         Piece(
             f"Salver's decoder, {megabytes:.0f} MB of JSON", ours, f"{usual / ours:.1f} x faster"
         ),
     ]
+
+
+def socket_cpu_us(size: int, rounds: int) -> list[float]:
+    """CPU time that the system asks of a process that receives and sends `size` bytes.
+
+    Over a TCP connection of the loopback interface, with large reads and writes.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+    took: list[float] = []
+
+    def echo() -> None:
+        buffer = memoryview(bytearray(size))
+        for _ in range(rounds):
+            started = time.thread_time()
+            _receive(server, buffer)
+            server.sendall(buffer)
+            took.append((time.thread_time() - started) * 1e6)
+
+    thread = threading.Thread(target=echo)
+    thread.start()
+    message = memoryview(bytearray(size))
+    with client, server:
+        for _ in range(rounds):
+            client.sendall(message)
+            _receive(client, message)
+        thread.join()
+    return took
+
+
+def _receive(source: socket.socket, buffer: memoryview) -> None:
+    received = 0
+    while received < len(buffer):
+        count = source.recv_into(buffer[received:])
+        if not count:
+            raise ConnectionError("the peer is gone")
+        received += count
 
 
 def _decode(body: bytes) -> object:

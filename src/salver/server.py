@@ -41,6 +41,7 @@ from salver.transport.http1 import Http1
 from salver.transport.http2 import Http2
 from salver.transport.listener import Listener
 from salver.transport.rest import RestApi, RestOptions
+from salver.transport.warm_up import WarmUp
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +121,9 @@ class Server:
                 inline_budget_s=flags.inline_budget_us / 1e6,
             )
         )
+        self._warm_up = WarmUp(
+            flags.num_request_iterations_for_warmup, flags.enable_signature_method_name_check
+        )
         self._metrics = ServingMetrics()
         log_versions(self._events)
         self._events.subscribe(StateChanged, _freeze_what_was_loaded)
@@ -136,7 +140,10 @@ class Server:
             session_config=session.config_proto,
             op_libraries=tuple(libraries.split(",")) if libraries else (),
         )
-        return PreparingLoader(TensorFlowLoader(path, options))
+        loader = TensorFlowLoader(path, options)
+        if not self._flags.enable_model_warmup:
+            return PreparingLoader(loader, lambda servable: None)
+        return PreparingLoader(loader, lambda servable: self._warm_up.play(servable, id_, path))
 
     async def start(self) -> None:
         """Load the models, then open the ports.
@@ -267,7 +274,11 @@ class Server:
             await self._listener.wait_closed(grace_s)
             self._listener.abort()
         self._runner.stop()
-        await self._manager.stop(grace_s)
+        if await self._manager.stop(grace_s):
+            # Their threads would keep the process from ending.
+            logger.warning("Ended before every load and request was through")
+            logging.shutdown()
+            os._exit(0)
 
 
 def is_complete(path: str) -> bool:

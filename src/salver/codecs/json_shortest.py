@@ -25,7 +25,7 @@ def shortest(value: float) -> str:
 
 def _layout(digits: str, exponent: int) -> str:
     point = len(digits) + exponent
-    if 0 <= exponent and point <= 21:
+    if exponent >= 0 and point <= 21:
         return digits + "0" * exponent + ".0"
     if 0 < point <= 21:
         return f"{digits[:point]}.{digits[point:]}"

@@ -181,12 +181,10 @@ class Flags:
     enable_model_warmup: bool = flag(
         True,
         "Replay a version's warm-up requests before it becomes available.",
-        effect=Effect.NOT_YET,
     )
     num_request_iterations_for_warmup: int = int32(
         0,
         "How often each warm-up request is replayed. 0 or less: once.",
-        effect=Effect.NOT_YET,
     )
     version: bool = flag(
         False,

@@ -29,7 +29,7 @@ class Signature:
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     method_name: str = ""
-    """What the exporter meant it for: `tensorflow/serving/predict`, `.../classify`, `.../regress`."""
+    """What the exporter meant it for: `tensorflow/serving/predict` and the like."""
     defaults: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Values of inputs that a request may leave out."""
 

@@ -5,7 +5,7 @@ that runs them, with a running estimate of what a run costs. The request path
 only looks things up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from salver.core.servable import Loader, Program, Servable
 from salver.core.signature import Signature
@@ -92,14 +92,30 @@ class PreparedServable:
         return found
 
 
-class PreparingLoader:
-    """A loader whose servable comes prepared; the work is done on the load thread."""
+WarmUp = Callable[[PreparedServable], None]
 
-    def __init__(self, loader: Loader) -> None:
+
+class PreparingLoader:
+    """A loader whose servable comes prepared and warm; the work is done on the load thread."""
+
+    def __init__(self, loader: Loader, warm_up: WarmUp) -> None:
         self._loader = loader
+        self._warm_up = warm_up
 
     def load(self) -> PreparedServable:
-        return PreparedServable(self._loader.load())
+        """Load, prepare and warm up; what fails in between is not kept.
+
+        Raises:
+            ServingError: the load or a request of the warm-up failed.
+        """
+        servable = PreparedServable(self._loader.load())
+        try:
+            self._warm_up(servable)
+        except BaseException:
+            self._loader.unload()
+            raise
+        return servable
 
     def unload(self) -> None:
+        """See `Loader.unload`."""
         self._loader.unload()

@@ -112,31 +112,11 @@ class Runner:
         size_class = _size_of(inputs).bit_length()
         if executable.cost_s[size_class] <= self._options.inline_budget_s:
             try:
-                self._run_inline(executable, inputs, size_class, on_done)
+                _run_now(executable, inputs, size_class, on_done)
             finally:
                 on_settled()
             return None
         return self._enqueue(executable, inputs, size_class, deadline, on_done, on_settled)
-
-    def _run_inline(
-        self,
-        executable: Executable,
-        inputs: Sequence[np.ndarray],
-        size_class: int,
-        on_done: OnDone,
-    ) -> None:
-        outputs = None
-        error: ServingError | None = None
-        started = perf_counter()
-        try:
-            outputs = executable.program.run(inputs)
-        except ServingError as failure:
-            error = failure
-        except Exception as failure:  # noqa: BLE001 - the request boundary of a foreign program
-            error = _unexpected(failure)
-        elapsed_s = perf_counter() - started
-        executable.record(size_class, elapsed_s, failed=error is not None)
-        on_done(outputs, error, elapsed_s)
 
     def _enqueue(
         self,
@@ -201,7 +181,7 @@ class Runner:
             run.outputs = run.executable.program.run(inputs)
         except ServingError as failure:
             run.error = failure
-        except Exception as failure:  # noqa: BLE001 - as in _run_inline
+        except Exception as failure:  # noqa: BLE001 - as in _run_now
             run.error = _unexpected(failure)
         run.elapsed_s = perf_counter() - started
 
@@ -246,6 +226,49 @@ def _size_of(inputs: Sequence[np.ndarray]) -> int:
 
 def _stopping() -> ServingError:
     return Unavailable("The server is shutting down")
+
+
+class ImmediateRunner:
+    """Runs everything at once in the calling thread: for a version that is still loading."""
+
+    def run(
+        self,
+        executable: Executable,
+        inputs: Sequence[np.ndarray],
+        deadline: float | None,
+        on_done: OnDone,
+        on_settled: Callable[[], None],
+    ) -> None:
+        """As `Runner.run`; there is nothing left to abandon, and no deadline."""
+        _run_now(executable, inputs, _size_class(inputs), on_done)
+        on_settled()
+
+    def abandon(self, run: Run) -> None:
+        """Never called: no run outlives `run`."""
+
+
+def _size_class(inputs: Sequence[np.ndarray]) -> int:
+    size = 0
+    for array in inputs:
+        size += array.nbytes
+    return size.bit_length()
+
+
+def _run_now(
+    executable: Executable, inputs: Sequence[np.ndarray], size_class: int, on_done: OnDone
+) -> None:
+    outputs = None
+    error: ServingError | None = None
+    started = perf_counter()
+    try:
+        outputs = executable.program.run(inputs)
+    except ServingError as failure:
+        error = failure
+    except Exception as failure:  # noqa: BLE001 - the boundary to a foreign program
+        error = _unexpected(failure)
+    elapsed_s = perf_counter() - started
+    executable.record(size_class, elapsed_s)
+    on_done(outputs, error, elapsed_s)
 
 
 def _unexpected(failure: Exception) -> ServingError:

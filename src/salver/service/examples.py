@@ -13,7 +13,7 @@ from salver.core.servable import ServableId
 from salver.core.signature import DEFAULT_SIGNATURE
 from salver.errors import InvalidArgument, ServingError, Unimplemented
 from salver.execution.prepared import PreparedSignature
-from salver.execution.runner import Run, Runner
+from salver.execution.runner import ImmediateRunner, Run, Runner
 from salver.service.example_signature import (
     ExampleResult,
     Method,
@@ -53,7 +53,10 @@ class Examples:
     """The use cases, for requests whose servable is open. Loop only."""
 
     def __init__(
-        self, runner: Runner, metrics: ServingMetrics, check_method_names: bool = False
+        self,
+        runner: Runner | ImmediateRunner,
+        metrics: ServingMetrics,
+        check_method_names: bool = False,
     ) -> None:
         self._runner = runner
         self._metrics = metrics

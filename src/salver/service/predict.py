@@ -19,7 +19,7 @@ from salver.errors import (
     UnknownError,
 )
 from salver.execution.prepared import Executable, PreparedSignature
-from salver.execution.runner import Run, Runner
+from salver.execution.runner import ImmediateRunner, Run, Runner
 from salver.service.opening import ServableHandle
 from salver.telemetry.serving_metrics import ServingMetrics
 
@@ -47,7 +47,10 @@ class Predict:
     """The use case, for requests whose servable is open. Loop only."""
 
     def __init__(
-        self, runner: Runner, metrics: ServingMetrics, check_method_names: bool = False
+        self,
+        runner: Runner | ImmediateRunner,
+        metrics: ServingMetrics,
+        check_method_names: bool = False,
     ) -> None:
         self._runner = runner
         self._metrics = metrics

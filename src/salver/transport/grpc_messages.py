@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
 from salver.codecs.messages import message_class
-from salver.errors import InternalError
+from salver.codecs.predict_codec import PredictRequest
+from salver.errors import InternalError, InvalidArgument
+from salver.execution.prepared import PreparedSignature
+from salver.service.predict import Predict
 from salver.transport.exchange import Message
 from salver.transport.grpc import PREFIX_BYTES
 
@@ -37,3 +41,25 @@ def chosen(spec: Any) -> tuple[str, int | None, str | None]:
     version = spec.version.value if choice == "version" else None
     label = spec.version_label if choice == "version_label" else None
     return spec.name, version, label
+
+
+def tensors_of(
+    request: PredictRequest, prepared: PreparedSignature, predict: Predict
+) -> list[np.ndarray]:
+    """The inputs of a request in the order of the signature, defaults filled in.
+
+    Raises:
+        InvalidArgument: an input is missing, unknown or malformed.
+    """
+    sent = request.input_names
+    predict.check_inputs(prepared, sent)
+    inputs = []
+    for name in prepared.input_names:
+        if name not in sent:
+            inputs.append(prepared.signature.defaults[name])
+            continue
+        try:
+            inputs.append(request.tensor(name))
+        except InvalidArgument as error:
+            raise InvalidArgument(f"tensor parsing error: {name}") from error
+    return inputs

@@ -7,7 +7,6 @@ raise ServingError until it has handed the request on.
 import logging
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from salver.codecs.messages import message_class
 from salver.codecs.predict_codec import decode_predict_request, encode_predict_response
@@ -19,7 +18,7 @@ from salver.service.predict import Predict, Prediction
 from salver.service.status import Status
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.transport.exchange import Handler, Message, UnaryCall
-from salver.transport.grpc_messages import chosen, framed, parsed
+from salver.transport.grpc_messages import chosen, framed, parsed, tensors_of
 
 logger = logging.getLogger(__name__)
 
@@ -61,14 +60,7 @@ class PredictionService:
             handle = self._opening.open(model, request.version, request.version_label)
             try:
                 prepared = self._predict.signature(handle, request.signature_name)
-                self._predict.check_inputs(prepared, request.input_names)
-                inputs = []
-                sent = request.input_names
-                for name in prepared.input_names:
-                    if name in sent:
-                        inputs.append(_tensor(request, name))
-                    else:
-                        inputs.append(prepared.signature.defaults[name])
+                inputs = tensors_of(request, prepared, self._predict)
             except BaseException:
                 handle.release()
                 raise
@@ -157,10 +149,3 @@ class ModelService:
                 entry.status.error_code = int(status.error.code)
                 entry.status.error_message = status.error.message
         call.succeed(framed(response))
-
-
-def _tensor(request: Any, name: str) -> Any:
-    try:
-        return request.tensor(name)
-    except InvalidArgument as error:
-        raise InvalidArgument(f"tensor parsing error: {name}") from error

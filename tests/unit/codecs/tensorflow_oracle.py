@@ -1,7 +1,7 @@
 """A program of its own: what TensorFlow makes of serialized tensors.
 
 Reads pickled pairs (message, number of the data type) from standard input until it
-ends; answers each with a pickled (shape, values), or None where TensorFlow refuses.
+ends; answers each with a pickled (shape, values), or None where TensorFlow refuses or NumPy has no such array.
 """
 
 import os
@@ -20,7 +20,7 @@ import tensorflow as tf  # noqa: E402
 def parse(message: bytes, data_type: int) -> tuple[tuple[int, ...], Any] | None:
     try:
         value = tf.io.parse_tensor(message, tf.dtypes.as_dtype(data_type)).numpy()
-    except (tf.errors.InvalidArgumentError, TypeError):
+    except (tf.errors.InvalidArgumentError, TypeError, ValueError):
         return None
     if data_type == tf.string.as_datatype_enum:
         array = np.asarray(value, dtype=object)
