@@ -20,7 +20,6 @@ from salver.codecs.json_request import PredictBody
 from salver.core.data_type import DataType
 from salver.core.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 
-
 FLOATS_OF_A_BODY = 330_000
 """About 3 MB of JSON."""
 _SIGNATURE = Signature(

@@ -36,13 +36,15 @@ def slow(tf: Any, path: str) -> None:
         steps = v1.placeholder(tf.int64, [], name="steps")
         side = 256
         start = tf.fill([side, side], 1.0 / side)
-        done, _ = tf.while_loop(
+        done, product = tf.while_loop(
             lambda step, _: step < steps,
             lambda step, matrix: (step + 1, tf.matmul(matrix, matrix)),
             (tf.constant(0, tf.int64), start),
             parallel_iterations=1,
         )
-        _save(v1, session, path, {"steps": steps}, {"done": done})
+        # The product is an output too, or TensorFlow would not compute it.
+        outputs = {"done": done, "corner": product[0, 0]}
+        _save(v1, session, path, {"steps": steps}, outputs)
 
 
 def _save(v1: Any, session: Any, path: str, inputs: Any, outputs: Any) -> None:

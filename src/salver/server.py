@@ -13,10 +13,11 @@ import signal
 import uvloop
 
 from salver.backends.tensorflow import TensorFlowLoader, TensorFlowOptions
+from salver.codecs.messages import WireMessage
 from salver.config.flags import Flags, schedulable_cpus
-from salver.config.model_config import ModelServerConfig, validate, validate_platforms
+from salver.config.model_config import from_message
+from salver.config.served_models import ServedModels
 from salver.config.settings import Settings, read_settings
-from salver.core.availability import wait_until_available
 from salver.core.events import EventBus, StateChanged
 from salver.core.manager import Manager, ManagerOptions
 from salver.core.servable import ServableId
@@ -29,7 +30,7 @@ from salver.service.metadata import Metadata
 from salver.service.opening import Opening
 from salver.service.predict import Predict
 from salver.service.status import Status
-from salver.sources.file_system import FileSystemSource, ModelSource
+from salver.sources.file_system import FileSystemSource
 from salver.telemetry.log_lines import log_versions
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.traffic.labels import LabelTable
@@ -115,6 +116,12 @@ class Server:
             is_complete=is_complete,
             target=self._manager,
         )
+        self._models = ServedModels(
+            self._manager,
+            self._source,
+            self._labels,
+            flags.allow_version_labels_for_unavailable_models,
+        )
         self._runner = Runner(
             RunnerOptions(
                 workers=flags.worker_threads or schedulable_cpus(),
@@ -153,37 +160,16 @@ class Server:
         """
         self._runner.start()
         self._manager.start()
-        await self._apply(self._settings.models)
+        await self._models.apply(self._settings.models)
         # What is loaded by now stays: the garbage collector need not walk it again.
         gc.collect()
         gc.freeze()
+        flags = self._flags
+        if flags.model_config_file and flags.model_config_file_poll_wait_seconds > 0:
+            self._models.start_polling(
+                flags.model_config_file, flags.model_config_file_poll_wait_seconds
+            )
         await self._listen()
-
-    async def _apply(self, config: ModelServerConfig) -> None:
-        """Put a config into effect and wait for its models."""
-        validate(config)
-        labels = {model.name: model.version_labels for model in config.models}
-        self._labels.check(
-            labels,
-            self._manager.available_versions,
-            allow_unavailable=self._flags.allow_version_labels_for_unavailable_models,
-        )
-        validate_platforms(config)
-        self._labels.replace(labels)
-        logger.info("Adding/updating models.")
-        for model in config.models:
-            logger.info(" (Re-)adding model: %s", model.name)
-        self._source.set_models(
-            [
-                ModelSource(model.name, model.base_path, model.version_policy)
-                for model in config.models
-            ]
-        )
-        await self._source.start()
-        await wait_until_available(self._manager, [model.name for model in config.models])
-        logger.info("Finished adding/updating models")
-        if any(model.has_logging_config for model in config.models):
-            logger.warning("logging_config is accepted but requests are not logged yet")
 
     async def _listen(self) -> None:
         flags = self._flags
@@ -255,7 +241,7 @@ class Server:
         handlers = {
             **prediction_service.handlers(),
             **ExampleService(opening, examples, self._metrics).handlers(),
-            **ModelService(status).handlers(),
+            **ModelService(status, self._reload, self._metrics).handlers(),
         }
         options = ConnectionOptions(
             max_request_bytes=flags.max_request_bytes,
@@ -265,8 +251,12 @@ class Server:
         )
         return Switchboard(options, rest, handlers, (Http1, Http2))
 
+    async def _reload(self, message: WireMessage) -> None:
+        await self._models.apply(from_message(message))
+
     async def stop(self) -> None:
         """Finish what is in flight, within the grace, then end everything."""
+        await self._models.stop()
         await self._source.stop()
         grace_s = self._flags.drain_grace_s
         if self._listener is not None:

@@ -10,6 +10,9 @@ from tests.grpc_client import GrpcClient
 from tests.running import RunningServer, write_config
 
 VERSIONS = (1, 2, 3)
+SAVED_MODELS = (
+    "counter", "echo", "half_plus_two_1", "half_plus_two_2", "keras", "lookup", "loops", "several",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +46,7 @@ def server(
     versioned = served_models.VersionedModel(constant_template, folder / "versioned")
     for version in VERSIONS:
         versioned.add(version)
-    models = {path.name: path for path in saved_model_folder.iterdir() if path.is_dir()}
+    models = {name: saved_model_folder / name for name in SAVED_MODELS}
     models["slow"] = slow_base_path
     bodies = [f'name: "{n}" base_path: "{p}" model_platform: "tensorflow"' for n, p in models.items()]
     bodies.append(

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from salver.codecs.json_shortest import shortest
 
-Node: TypeAlias = "None | bool | int | float | bytes | list[Node] | tuple[Node, ...]"
+Node: TypeAlias = "bool | int | float | bytes | list[Node] | tuple[Node, ...] | None"
 """A parsed value: arrays are lists, objects are tuples of names and values in turn."""
 
 MAX_QUOTED_BYTES = 256
@@ -30,7 +30,7 @@ _ESCAPES = {byte: b"\\u%04X" % byte for byte in range(0x20)} | {
 
 
 def escaped(text: bytes) -> bytes:
-    """A string with its quotation marks; only control characters, `"` and `\\` are escaped."""
+    r"""A string with its quotation marks; only control characters, `"` and `\` are escaped."""
     return b'"%b"' % _SPECIAL.sub(lambda found: _ESCAPES[found[0][0]], text)
 
 

@@ -25,3 +25,6 @@ def unescape_base64(text: bytes) -> bytes | None:
 
     White space is skipped, the padding may be left out, and `.` pads as `=` does.
     """
+
+def float32_bytes(values: list[float]) -> bytes:
+    """Doubles as float32 in native byte order: infinity above its range, zero below."""

@@ -453,3 +453,12 @@ def columns(object value, object inputs, Py_ssize_t max_size):
             return None
         PyDict_SetItem(arrays, name, array)
     return arrays
+
+
+def float32_bytes(list values not None):
+    cdef Py_ssize_t index
+    cdef bytes data = PyBytes_FromStringAndSize(NULL, 4 * PyList_GET_SIZE(values))
+    cdef float* out = <float*>PyBytes_AS_STRING(data)
+    for index in range(PyList_GET_SIZE(values)):
+        out[index] = narrowed(<double><object>PyList_GET_ITEM(values, index))
+    return data

@@ -88,7 +88,6 @@ class Flags:
     model_config_file_poll_wait_seconds: int = int32(
         0,
         "Read --model_config_file again every so many seconds. 0 or less: only at the start.",
-        effect=Effect.NOT_YET,
     )
     model_name: str = flag(
         "default",

@@ -24,6 +24,10 @@ class Counter:
     def value(self, labels: tuple[str, ...]) -> int:
         return self._values.get(labels, 0)
 
+    def first_value(self) -> int:
+        """The value under the first labels, 0 if there are none."""
+        return min(self._values.items())[1] if self._values else 0
+
     def lines(self) -> list[str]:
         """The metric in the text format, its TYPE line first."""
         lines = [f"# TYPE {self.name} counter"]

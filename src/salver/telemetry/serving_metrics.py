@@ -3,6 +3,7 @@
 Source: tensorflow_serving/servables/tensorflow/util.cc, for names, labels and buckets.
 """
 
+import re
 from time import perf_counter
 
 from salver.errors import Code
@@ -82,14 +83,25 @@ class ServingMetrics:
         self._model_names.add(model)
         return model
 
+    def first_value(self, internal_name: str) -> int:
+        """The first value of a counter, `/tensorflow/serving/request_count`; 0 if there is none."""
+        name = re.sub("[^a-zA-Z0-9_]", ":", internal_name)
+        counter = next((metric for metric in self._metrics() if metric.name == name), None)
+        return counter.first_value() if isinstance(counter, Counter) else 0
+
     def page(self) -> str:
         """The Prometheus page: metrics in the order of their names."""
-        metrics: list[Counter | Histogram] = [
+        lines: list[str] = []
+        for metric in sorted(self._metrics(), key=lambda metric: metric.name):
+            lines.extend(metric.lines())
+        return "\n".join(lines) + "\n"
+
+    def _metrics(self) -> list[Counter | Histogram]:
+        return [
             self.request_count,
             self.request_latency,
             self.runtime_latency,
+            self.request_example_counts,
+            self.request_example_count_total,
+            self.request_log_count,
         ]
-        lines: list[str] = []
-        for metric in sorted(metrics, key=lambda metric: metric.name):
-            lines.extend(metric.lines())
-        return "\n".join(lines) + "\n"

@@ -4,11 +4,12 @@ A handler decodes the message, calls the use case and encodes the answer; it may
 raise ServingError until it has handed the request on.
 """
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
-from salver.codecs.messages import message_class
+from salver.codecs.messages import WireMessage, message_class
 from salver.codecs.predict_codec import decode_predict_request, encode_predict_response
 from salver.errors import InternalError, InvalidArgument, ServingError
 from salver.execution.runner import Run
@@ -21,6 +22,12 @@ from salver.transport.exchange import Handler, Message, UnaryCall
 from salver.transport.grpc_messages import chosen, framed, parsed, tensors_of
 
 logger = logging.getLogger(__name__)
+
+
+logger = logging.getLogger(__name__)
+
+Reload = Callable[[WireMessage], Awaitable[None]]
+"""Applies a `tensorflow.serving.ModelServerConfig`; raises ServingError if it is refused."""
 
 
 class PredictionService:
@@ -126,12 +133,18 @@ class PredictionService:
 class ModelService:
     """`tensorflow.serving.ModelService`. Loop only."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Status, reload: Reload, metrics: ServingMetrics) -> None:
         self._status = status
+        self._reload = reload
+        self._metrics = metrics
+        self._reloads: set[asyncio.Task[None]] = set()
 
     def handlers(self) -> Mapping[bytes, Handler]:
         service = b"/tensorflow.serving.ModelService/"
-        return {service + b"GetModelStatus": self.get_model_status}
+        return {
+            service + b"GetModelStatus": self.get_model_status,
+            service + b"HandleReloadConfigRequest": self.handle_reload_config_request,
+        }
 
     def get_model_status(self, call: UnaryCall, message: Message) -> None:
         request = parsed("tensorflow.serving.GetModelStatusRequest", message)
@@ -148,4 +161,36 @@ class ModelService:
             if status.error is not None:
                 entry.status.error_code = int(status.error.code)
                 entry.status.error_message = status.error.message
+        call.succeed(framed(response))
+
+    def handle_reload_config_request(self, call: UnaryCall, message: Message) -> None:
+        request = parsed("tensorflow.serving.ReloadConfigRequest", message)
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise InvalidArgument(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+                "Only ModelConfigList is currently supported"
+            )
+        # It goes on when the caller is gone: half a config would be in force otherwise.
+        task = asyncio.get_running_loop().create_task(self._reload_config(call, request))
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _reload_config(self, call: UnaryCall, request: WireMessage) -> None:
+        names = list(dict.fromkeys(request.metric_names))
+        before = {name: self._metrics.first_value(name) for name in names}
+        try:
+            await self._reload(request.config)
+        except ServingError as error:
+            call.fail(error)
+            return
+        except Exception:
+            logger.exception("Unexpected error in a reload of the config")
+            call.fail(InternalError("Unexpected error in the server; its log has the details"))
+            return
+        response = message_class("tensorflow.serving.ReloadConfigResponse")()
+        response.status.SetInParent()
+        for name in names:
+            metric = response.metric.add()
+            metric.name = name
+            metric.int64_value_increase = self._metrics.first_value(name) - before[name]
         call.succeed(framed(response))

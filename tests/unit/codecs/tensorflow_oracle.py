@@ -1,7 +1,8 @@
 """A program of its own: what TensorFlow makes of serialized tensors.
 
 Reads pickled pairs (message, number of the data type) from standard input until it
-ends; answers each with a pickled (shape, values), or None where TensorFlow refuses or NumPy has no such array.
+ends; answers each with a pickled (shape, values), or None where TensorFlow refuses
+or NumPy has no such array.
 """
 
 import os

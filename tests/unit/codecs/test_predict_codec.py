@@ -97,7 +97,12 @@ def test_a_damaged_request_is_refused_where_protobuf_refuses_it(
             with pytest.raises(InvalidArgument):
                 decode_predict_request(damaged)
     else:
-        assert agrees(decode_predict_request(damaged), expected)
+        request = decode_predict_request(damaged)
+        for name in set(request.input_names) - set(expected.inputs):
+            # An entry with fields besides key and value: Python's library sets it aside,
+            # that of C++ takes it. So do we.
+            expected.inputs[name].SetInParent()
+        assert agrees(request, expected), bytes(damaged)
 
 
 def test_an_empty_message_is_a_request_without_anything() -> None:

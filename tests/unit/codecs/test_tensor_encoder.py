@@ -27,7 +27,7 @@ def array_of(data_type: DataType, count: int) -> np.ndarray:
     if data_type == DataType.STRING:
         return np.array([b"x" * i for i in range(count)], dtype=object)
     if data_type == DataType.BOOL:
-        return np.arange(count) % 3 == 0
+        return np.array([i % 3 == 0 for i in range(count)])
     if data_type in (DataType.INT4, DataType.UINT4, DataType.INT2, DataType.UINT2):
         bits = 4 if data_type in (DataType.INT4, DataType.UINT4) else 2
         low = -(2 ** (bits - 1)) if data_type in (DataType.INT4, DataType.INT2) else 0
@@ -55,10 +55,13 @@ def test_tensorflow_and_our_decoder_read_back_what_was_written(
 ) -> None:
     array = array_of(data_type, int(np.prod(shape))).reshape(shape)
     message = encode_tensor(array, as_content)
-    assert tensorflow.parse(message, data_type) == as_parsed(array)
     again = decode_tensor(message)
-    assert as_parsed(again) == as_parsed(array)
+    assert as_parsed(again) == tensorflow.parse(message, data_type)
     assert again.dtype == array.dtype
+    if data_type in (DataType.INT4, DataType.INT2):
+        # The unused bits of their bytes may differ: they repeat the sign or are 0.
+        again, array = again.astype(np.int8), array.astype(np.int8)
+    assert as_parsed(again) == as_parsed(array)
     assert bool(parsed(message).tensor_content) == (as_content and array.size > 0)
     assert [dim.size for dim in parsed(message).tensor_shape.dim] == list(shape)
     assert parsed(message).HasField("tensor_shape")
@@ -67,21 +70,21 @@ def test_tensorflow_and_our_decoder_read_back_what_was_written(
 @pytest.mark.parametrize(
     ("array", "field", "values"),
     [
-        (np.float32([1, 2]), "float_val", [1.0, 2.0]),
-        (np.float64([1, 1]), "double_val", [1.0, 1.0]),
-        (np.int32([-1, 5]), "int_val", [-1, 5]),
-        (np.int16([-300, 5]), "int_val", [-300, 5]),
-        (np.int8([-1, 127]), "int_val", [-1, 127]),
-        (np.uint8([255, 0]), "int_val", [255, 0]),
-        (np.uint16([65535, 128]), "int_val", [65535, 128]),
-        (np.int64([-(2**63), 2**63 - 1]), "int64_val", [-(2**63), 2**63 - 1]),
-        (np.longlong([3, 4]), "int64_val", [3, 4]),
-        (np.uint32([2**32 - 1, 16384]), "uint32_val", [2**32 - 1, 16384]),
-        (np.uint64([2**64 - 1, 16383]), "uint64_val", [2**64 - 1, 16383]),
-        (np.bool_([True, False]), "bool_val", [True, False]),
-        (np.float16([1, -2]), "half_val", [15360, 49152]),
-        (np.complex64([1 + 2j]), "scomplex_val", [1.0, 2.0]),
-        (np.complex128([1 + 2j]), "dcomplex_val", [1.0, 2.0]),
+        (np.array([1, 2], dtype=np.float32), "float_val", [1.0, 2.0]),
+        (np.array([1, 1], dtype=np.float64), "double_val", [1.0, 1.0]),
+        (np.array([-1, 5], dtype=np.int32), "int_val", [-1, 5]),
+        (np.array([-300, 5], dtype=np.int16), "int_val", [-300, 5]),
+        (np.array([-1, 127], dtype=np.int8), "int_val", [-1, 127]),
+        (np.array([255, 0], dtype=np.uint8), "int_val", [255, 0]),
+        (np.array([65535, 128], dtype=np.uint16), "int_val", [65535, 128]),
+        (np.array([-(2**63), 2**63 - 1], dtype=np.int64), "int64_val", [-(2**63), 2**63 - 1]),
+        (np.array([3, 4], dtype=np.longlong), "int64_val", [3, 4]),
+        (np.array([2**32 - 1, 16384], dtype=np.uint32), "uint32_val", [2**32 - 1, 16384]),
+        (np.array([2**64 - 1, 16383], dtype=np.uint64), "uint64_val", [2**64 - 1, 16383]),
+        (np.array([True, False], dtype=np.bool_), "bool_val", [True, False]),
+        (np.array([1, -2], dtype=np.float16), "half_val", [15360, 49152]),
+        (np.array([1 + 2j], dtype=np.complex64), "scomplex_val", [1.0, 2.0]),
+        (np.array([1 + 2j], dtype=np.complex128), "dcomplex_val", [1.0, 2.0]),
         (np.array([b"a", "é"], dtype=object), "string_val", [b"a", "é".encode()]),
         (np.array(["a", "€"]), "string_val", [b"a", "€".encode()]),
         (np.array([b"a", b"bc"]), "string_val", [b"a", b"bc"]),

@@ -75,7 +75,7 @@ def test_timeouts_have_a_number_and_a_unit(header: bytes, seconds: float | None)
 )
 def test_other_timeouts_are_refused(header: bytes) -> None:
     for _ in range(2):
-        with pytest.raises(InternalError, match="^Bad grpc-timeout: "):
+        with pytest.raises(InternalError, match="Bad grpc-timeout: "):
             timeout_s(header)
 
 
