@@ -143,6 +143,7 @@ def page(results: Results, chart: str) -> str:
         f"Made by `python -m benchmarks` on {results['date']}; do not edit. {facts}. "
         "The load generator ran on the same machine. Medians; `x` says how many times more "
         f"answers, or less CPU time, {results['under_test']} has. "
+        f"{'This was a quick run: the figures are rough. ' if results['quick'] else ''}"
         "How it is measured: [../README.md](../README.md).",
         f"![Answers per second]({chart})" if results["cells"] else "",
     ]

@@ -15,7 +15,7 @@ import grpc
 
 from salver.codecs.messages import message_class
 
-FLATS = ((70.0, 3.0, 2.0), (70.0, 3.0, 15.0), (24.0, 1.0, 1.0))
+FLATS = ((70, 3, 2), (70, 3, 15), (24, 1, 1))
 DT_FLOAT = 1
 Flats = tuple[tuple[float, ...], ...]
 
@@ -58,26 +58,11 @@ def predict_over_rest(url: str, body: bytes, timeout_s: float) -> list[float]:
 def describe(rents: list[float]) -> str:
     """One line per flat."""
     lines = (
-        f"    {area:3.0f} m2, {rooms:.0f} rooms, {distance:2.0f} km to the centre: "
+        f"    {area:3.0f} m2, rooms: {rooms:.0f}, {distance:2.0f} km to the centre: "
         f"{rent:5.0f} euros a month"
         for (area, rooms, distance), rent in zip(FLATS, rents, strict=True)
     )
     return "\n".join(lines)
-
-
-def show_predictions(
-    host: str, port: int, rest_api_port: int, model_name: str, timeout_s: float
-) -> None:
-    """Print the answers over both protocols, and the line that asks from a terminal."""
-    address = f"{host}:{port}"
-    print(f"gRPC, {address}:")
-    print(describe(predict_over_grpc(address, model_name, FLATS, timeout_s)))
-
-    url = f"http://{host}:{rest_api_port}/v1/models/{model_name}:predict"
-    body = json.dumps({"instances": FLATS})
-    print(f"REST, {url}:")
-    print(describe(predict_over_rest(url, body.encode(), timeout_s)))
-    print(f"Try it:\n    curl -d '{body}' {url}", flush=True)
 
 
 def main() -> None:
@@ -88,9 +73,16 @@ def main() -> None:
     parser.add_argument("--model_name", default="rent")
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for an answer")
     options = parser.parse_args()
-    show_predictions(
-        options.host, options.port, options.rest_api_port, options.model_name, options.timeout
-    )
+
+    address = f"{options.host}:{options.port}"
+    print(f"gRPC, {address}:")
+    print(describe(predict_over_grpc(address, options.model_name, FLATS, options.timeout)))
+
+    url = f"http://{options.host}:{options.rest_api_port}/v1/models/{options.model_name}:predict"
+    body = json.dumps({"instances": FLATS})
+    print(f"REST, {url}:")
+    print(describe(predict_over_rest(url, body.encode(), options.timeout)))
+    print(f"Try it:\n    curl -d '{body}' {url}")
 
 
 if __name__ == "__main__":

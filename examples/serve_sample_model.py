@@ -13,8 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from first_prediction import show_predictions
-
+FIRST_PREDICTION = Path(__file__).with_name("first_prediction.py")
 MODEL_NAME = "rent"
 HOST = "127.0.0.1"
 
@@ -38,16 +37,17 @@ def main() -> int:
             print(f"port {port} is taken: another server is running", file=sys.stderr)
             return 1
 
-    command = [sys.executable, "-m", "salver", "serve"]
-    command += [f"--port={options.port}", f"--rest_api_port={options.rest_api_port}"]
-    command += [f"--model_name={MODEL_NAME}", f"--model_base_path={options.base.resolve()}"]
+    flags = [f"--port={options.port}", f"--rest_api_port={options.rest_api_port}"]
+    flags.append(f"--model_name={MODEL_NAME}")
+    base_path = f"--model_base_path={options.base.resolve()}"
+    command = [sys.executable, "-m", "salver", "serve", *flags, base_path]
     with subprocess.Popen(command) as server:
         try:
             while not all(map(is_listening, ports)):
                 # A server that ended need not be waited for any longer.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     return server.wait(timeout=0.05)
-            show_predictions(HOST, *ports, MODEL_NAME, timeout_s=30.0)
+            subprocess.run([sys.executable, FIRST_PREDICTION, *flags], check=True)
             print("Serving; Ctrl-C ends it.", flush=True)
             return server.wait()
         except KeyboardInterrupt:

@@ -61,6 +61,9 @@ class GrpcClient:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._channel.close()
 
     def unary(self, path: str, message: bytes) -> Any:
@@ -78,9 +81,9 @@ class GrpcClient:
 
     def answer(self, model: str, x: float = 2.0, **choice: Any) -> float:
         """The one float `y` that a model makes of one float `x`."""
-        (y,) = self.response(model, {"x": np.array([x], np.float32)}, **choice).outputs[
-            "y"
-        ].float_val
+        (y,) = (
+            self.response(model, {"x": np.array([x], np.float32)}, **choice).outputs["y"].float_val
+        )
         return float(y)
 
     def metadata(

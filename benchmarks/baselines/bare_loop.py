@@ -17,8 +17,7 @@ from salver.backends.tensorflow import TensorFlowLoader, TensorFlowOptions
 from salver.core.servable import Program
 from salver.core.signature import DEFAULT_SIGNATURE
 
-CALLS_BETWEEN_LOOKS_AT_THE_CLOCK = 1 / 100
-"""Seconds of calls, roughly."""
+SECONDS_BETWEEN_LOOKS_AT_THE_CLOCK = 0.01
 
 
 def load(path: Path, threads_per_call: int) -> Program:
@@ -47,7 +46,7 @@ def measure(program: Program, inputs: np.ndarray, callers: int, seconds: float) 
     started = time.perf_counter()
     warm_up = call_for(program, inputs, seconds / 4, 1)
     per_call = (time.perf_counter() - started) / warm_up
-    at_a_time = max(1, int(CALLS_BETWEEN_LOOKS_AT_THE_CLOCK / per_call))
+    at_a_time = max(1, int(SECONDS_BETWEEN_LOOKS_AT_THE_CLOCK / per_call))
     calls: list[int] = []
     threads = [
         threading.Thread(target=lambda: calls.append(call_for(program, inputs, seconds, at_a_time)))

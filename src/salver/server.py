@@ -226,6 +226,7 @@ class Server:
             ),
             opening,
             predict,
+            examples,
             status,
             metadata,
             self._metrics,

@@ -156,6 +156,7 @@ def test_the_page_shows_the_chart_and_only_tables_that_have_rows() -> None:
         "date": "2026-01-01",
         "machine": {"cores": "2"},
         "under_test": "ours",
+        "quick": True,
         "cells": [cell("ours", 60_000, 14)],
         **{part: [] for part in ("loops", "starts", "pieces")},
     }
@@ -163,6 +164,7 @@ def test_the_page_shows_the_chart_and_only_tables_that_have_rows() -> None:
     assert "![Answers per second](run.svg)" in text
     assert "| tiny | gRPC | 64 | ours | 60,000 |" in text
     assert text.count("## ") == 1
+    assert "the figures are rough" in text
 
 
 def test_the_chart_is_svg_with_a_bar_for_each_server_in_proportion() -> None:

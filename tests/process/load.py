@@ -33,6 +33,10 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Let the callers end after the calls that they are in."""
         self._ending.set()
         for thread in self._threads:
             thread.join(LIMIT_S)

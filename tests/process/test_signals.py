@@ -41,6 +41,12 @@ def start_slow_post(server: RunningServer, steps: int) -> socket.socket:
     return connection
 
 
+def ask_until_refused(server: RunningServer) -> None:
+    """The signal is handled a turn before the sockets are closed."""
+    while True:
+        requests.get(f"{server.url}/v1/models/default", timeout=LIMIT_S)
+
+
 def everything(connection: socket.socket) -> bytes:
     """Read until the server closes."""
     with connection:
@@ -96,9 +102,7 @@ def test_new_connections_are_refused_while_the_last_request_finishes(
     slow_server.send_signal(signal.SIGTERM)
     slow_server.wait_for_line("finishing what is in flight")
     with pytest.raises(requests.ConnectionError):
-        # The signal is handled a turn before the sockets are closed.
-        while True:
-            requests.get(f"{slow_server.url}/v1/models/default", timeout=LIMIT_S)
+        ask_until_refused(slow_server)
     assert b'"done": %d' % LONG in everything(connection)
     assert slow_server.wait_for_exit() == 0
 

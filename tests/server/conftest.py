@@ -48,7 +48,9 @@ def server(
         versioned.add(version)
     models = {name: saved_model_folder / name for name in SAVED_MODELS}
     models["slow"] = slow_base_path
-    bodies = [f'name: "{n}" base_path: "{p}" model_platform: "tensorflow"' for n, p in models.items()]
+    bodies = [
+        f'name: "{n}" base_path: "{p}" model_platform: "tensorflow"' for n, p in models.items()
+    ]
     bodies.append(
         f'name: "versioned" base_path: "{versioned.base_path}" model_platform: "tensorflow" '
         "model_version_policy { all {} } "

@@ -41,8 +41,7 @@ def test_curl_gets_the_status_of_an_error(server: RunningServer, protocol: str) 
     written = ["-w", "\n%{http_code} %{content_type}"]
     answer = curl(protocol, *written, "-d", BODY, url(server, "nobody"))
     assert answer == (
-        b'{\n    "error": "Servable not found for request: Latest(nobody)"\n}'
-        b"\n404 application/json"
+        b'{\n    "error": "Servable not found for request: Latest(nobody)"\n}\n404 application/json'
     )
 
 
@@ -96,6 +95,10 @@ def test_curl_reuses_one_connection(server: RunningServer) -> None:
     written = ["-w", "\n%{num_connects}\n", "-d", BODY]
     answer = curl("--http1.1", *written, url(server), url(server), url(server))
     assert answer == ANSWER + b"\n1\n" + ANSWER + b"\n0\n" + ANSWER + b"\n0\n"
+
+
+def test_curl_that_offers_an_upgrade_is_answered(server: RunningServer) -> None:
+    assert curl("--http2", "-d", BODY, url(server)) == ANSWER
 
 
 def test_nghttp_gets_every_answer_of_many_at_once(server: RunningServer, tmp_path: Path) -> None:

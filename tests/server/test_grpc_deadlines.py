@@ -21,7 +21,9 @@ def client(
 ) -> Iterator[GrpcClient]:
     folder = tmp_path_factory.mktemp("one_worker")
     models = {"counter": saved_model_folder / "counter", "slow": slow_base_path}
-    bodies = [f'name: "{n}" base_path: "{p}" model_platform: "tensorflow"' for n, p in models.items()]
+    bodies = [
+        f'name: "{n}" base_path: "{p}" model_platform: "tensorflow"' for n, p in models.items()
+    ]
     flags = [write_config(folder / "models.txt", bodies)]
     flags += ["--worker_threads=1", "--inline_budget_us=0"]
     with RunningServer(*flags) as server, GrpcClient(server.grpc_address) as client:

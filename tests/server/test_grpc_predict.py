@@ -217,7 +217,9 @@ def test_what_cannot_be_answered_says_why(
 
 
 def test_a_request_without_a_model_spec_is_refused(grpc_client: GrpcClient) -> None:
-    call = lambda: grpc_client.prediction.Predict(predict_pb2.PredictRequest(), timeout=TIMEOUT_S)  # noqa: E731
+    def call() -> None:
+        grpc_client.prediction.Predict(predict_pb2.PredictRequest(), timeout=TIMEOUT_S)
+
     assert failure(call) == (INVALID, "Missing ModelSpec")
 
 
@@ -236,7 +238,9 @@ def test_a_model_that_fails_passes_on_its_own_words(grpc_client: GrpcClient) -> 
 
 def test_long_details_are_cut_at_1024_bytes(grpc_client: GrpcClient) -> None:
     _, details = failure(lambda: grpc_client.predict("m" * 3000, X))
-    assert details == ("Servable not found for request: Latest(" + "m" * 3000)[:1024] + "...TRUNCATED"
+    assert (
+        details == ("Servable not found for request: Latest(" + "m" * 3000)[:1024] + "...TRUNCATED"
+    )
 
 
 @pytest.mark.parametrize(
@@ -322,7 +326,7 @@ def test_64_callers_on_64_connections_each_get_their_own_answers(server: Running
         _callers_each_get_their_own(clients, 10)
     finally:
         for client in clients:
-            client.__exit__()
+            client.close()
 
 
 def test_calls_that_are_sent_at_once_are_all_answered(grpc_client: GrpcClient) -> None:

@@ -69,9 +69,7 @@ def test_several_outputs_come_back_by_name(
     server: RunningServer, session: requests.Session
 ) -> None:
     words = post(server, session, "lookup", {"instances": ["two", "none"]})
-    assert words.json() == {
-        "predictions": [{"id": 2, "upper": "TWO"}, {"id": -1, "upper": "NONE"}]
-    }
+    assert words.json() == {"predictions": [{"id": 2, "upper": "TWO"}, {"id": -1, "upper": "NONE"}]}
     inputs = {"matrix": [[0, 1, 2], [3, 4, 5]], "vector": [1, 10, 100], "label": "ä"}
     several = post(server, session, "several", {"inputs": inputs})
     assert several.json() == {
@@ -288,9 +286,7 @@ def test_a_gzip_body_is_unpacked(server: RunningServer, session: requests.Sessio
 def test_a_damaged_gzip_body_counts_as_empty(
     server: RunningServer, session: requests.Session
 ) -> None:
-    response = post(
-        server, session, "versioned", b"no gzip", headers={"Content-Encoding": "gzip"}
-    )
+    response = post(server, session, "versioned", b"no gzip", headers={"Content-Encoding": "gzip"})
     assert error(response) == (400, "JSON Parse error: The document is empty")
 
 

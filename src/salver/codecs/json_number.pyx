@@ -14,7 +14,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from salver.codecs.json_cursor cimport (
-    EXPONENT, FRACTION, INTEGER, REAL, TOO_BIG, UNSIGNED, VALUE, Cursor, Kind, Slot, digit_of,
+    BROKEN, EXPONENT, FRACTION, INTEGER, REAL, TOO_BIG, UNSIGNED, VALUE, Cursor, Kind, Slot, digit_of,
     fail, past_word)
 
 cdef extern from *:
@@ -66,9 +66,15 @@ cdef Kind scan_exactly(Cursor* cursor, Slot* out) noexcept:
     cdef const char* at = start
     cdef bint negative = at[0] == b"-"
     at += negative
-    if at[0] == b"I" or at[0] == b"N":
-        return scan_special(cursor, at, negative, out)
-    if digit_of(at[0]) > 9:
+    cdef bint special = at[0] == b"I" or at[0] == b"N"
+    if special:
+        if scan_special(cursor, at, negative, out) == BROKEN:
+            return BROKEN
+        # The original reads on, as if a zero had stood there: `NaN.5` is a half.
+        at = cursor.at
+        if at[0] != b"." and at[0] != b"e" and at[0] != b"E":
+            return REAL
+    elif digit_of(at[0]) > 9:
         return <Kind>fail(cursor, VALUE, at)
 
     # Whole digits go into an integer of the size that just holds them, then into a double.
@@ -78,8 +84,8 @@ cdef Kind scan_exactly(Cursor* cursor, Slot* out) noexcept:
     cdef bint is_real = False
     cdef int significant = -1
     cdef int shift = 0
-    if at[0] == b"0":
-        at += 1
+    if special or at[0] == b"0":
+        at += not special
         significant = 0
     else:
         while digit_of(at[0]) <= 9:
@@ -154,7 +160,8 @@ cdef Kind scan_unusual(Cursor* cursor, Slot* out) noexcept:
     cdef const char* start = cursor.at
     cdef double nearest
     cdef Kind kind = scan_exactly(cursor, out)
-    if kind == REAL and not cursor.exact and read_double(start, cursor.at, &nearest):
+    if (kind == REAL and not cursor.exact and digit_of(start[start[0] == b"-"]) <= 9
+            and read_double(start, cursor.at, &nearest)):
         out.real = flushed(nearest)
     return kind
 

@@ -12,6 +12,7 @@ cdef extern from *:
     }
     """
     int bit_length "salver_bit_length"(unsigned long long value) noexcept nogil
+    int trailing_zeros "__builtin_ctzll"(unsigned long long value) noexcept nogil
 
 cdef enum WireType:
     VARINT = 0
@@ -127,6 +128,22 @@ cdef inline bint skip_field(Span* span, uint32_t tag) noexcept nogil:
             return False
         if not read_tag(span, &tag):
             return False
+
+
+cdef inline int join_varint(uint64_t* word) noexcept nogil:
+    """Turn eight bytes that start with a varint into its value; its length, 0 if it is longer.
+
+    Without a branch on the data: groups of seven bits are pushed together in three steps.
+    """
+    cdef uint64_t value = word[0]
+    cdef uint64_t ends = ~value & <uint64_t>0x8080808080808080
+    if ends == 0:
+        return 0
+    value &= (ends ^ (ends - 1)) & <uint64_t>0x7F7F7F7F7F7F7F7F
+    value = ((value & <uint64_t>0x7F007F007F007F00) >> 1) | (value & <uint64_t>0x007F007F007F007F)
+    value = ((value & <uint64_t>0x3FFF00003FFF0000) >> 2) | (value & <uint64_t>0x00003FFF00003FFF)
+    word[0] = ((value & <uint64_t>0x0FFFFFFF00000000) >> 4) | (value & <uint64_t>0x0FFFFFFF)
+    return (trailing_zeros(ends) + 1) >> 3
 
 
 cdef inline Py_ssize_t varint_size(uint64_t value) noexcept nogil:

@@ -18,7 +18,7 @@ from libc.stdint cimport (
 )
 from libc.string cimport memcpy, memset
 
-from salver.codecs.protobuf_wire cimport Span, read_varint
+from salver.codecs.protobuf_wire cimport Span, join_varint, read_varint
 from salver.codecs.tensor_layout cimport (
     DATA_TYPES, FLOAT8, LAYOUTS, RAW, STRING_VAL, STRINGS, TRUTHS, UNSUPPORTED, Layout,
 )
@@ -273,7 +273,7 @@ cdef int64_t _read_varints(
     cdef Unsigned* last = out + room
     cdef const uint8_t* at = piece.at
     cdef uint64_t value
-    cdef uint32_t more
+    cdef int length
     cdef int shift
     cdef int i
     while at < piece.end and out < last:
@@ -285,12 +285,10 @@ cdef int64_t _read_varints(
                 at += 8
                 out += 8
                 continue
-            if value & 0x8080 != 0x8080:
-                # One byte or two: without a branch, since data decides which.
-                more = at[0] >> 7
-                value = (at[0] & 0x7F) | ((at[1] & 0x7F) * more << 7)
+            length = join_varint(&value)
+            if length:
                 out[0] = (value != 0) if truths else <Unsigned>value
-                at += 1 + more
+                at += length
                 out += 1
                 continue
         value = 0

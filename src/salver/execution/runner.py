@@ -240,18 +240,13 @@ class ImmediateRunner:
         on_settled: Callable[[], None],
     ) -> None:
         """As `Runner.run`; there is nothing left to abandon, and no deadline."""
-        _run_now(executable, inputs, _size_class(inputs), on_done)
-        on_settled()
+        try:
+            _run_now(executable, inputs, _size_of(inputs).bit_length(), on_done)
+        finally:
+            on_settled()
 
     def abandon(self, run: Run) -> None:
         """Never called: no run outlives `run`."""
-
-
-def _size_class(inputs: Sequence[np.ndarray]) -> int:
-    size = 0
-    for array in inputs:
-        size += array.nbytes
-    return size.bit_length()
 
 
 def _run_now(
@@ -267,7 +262,7 @@ def _run_now(
     except Exception as failure:  # noqa: BLE001 - the boundary to a foreign program
         error = _unexpected(failure)
     elapsed_s = perf_counter() - started
-    executable.record(size_class, elapsed_s)
+    executable.record(size_class, elapsed_s, failed=error is not None)
     on_done(outputs, error, elapsed_s)
 
 

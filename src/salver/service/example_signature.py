@@ -26,6 +26,11 @@ class Method(Enum):
     CLASSIFY = "tensorflow/serving/classify"
     REGRESS = "tensorflow/serving/regress"
 
+    @property
+    def api(self) -> str:
+        """The name of the call, as metrics have it."""
+        return self.name.capitalize()
+
 
 @dataclass(frozen=True, slots=True)
 class Classification:

@@ -46,8 +46,6 @@ class Inference:
 OnInferred = Callable[[list[Inference] | None, ServingError | None], None]
 Question = tuple[PreparedSignature, Method]
 
-_APIS = {Method.CLASSIFY: "Classify", Method.REGRESS: "Regress"}
-
 
 class Examples:
     """The use cases, for requests whose servable is open. Loop only."""
@@ -107,11 +105,13 @@ class Examples:
         examples: np.ndarray,
         deadline: float | None,
         on_inferred: OnInferred,
+        api: str = "",
     ) -> Run | None:
         """Answer `questions` about `examples`: serialized `tf.Example`s, shape [n].
 
         Takes the handle over and releases it, also when it raises. `deadline` is loop
-        time. Returns the run when it goes on after this returned, for `Runner.abandon`.
+        time; `api` is the name under which the run's time is counted, if it is.
+        Returns the run when it goes on after this returned, for `Runner.abandon`.
 
         Raises:
             InvalidArgument: there are no examples.
@@ -138,8 +138,8 @@ class Examples:
             if outputs is None:
                 on_inferred(None, error)
                 return
-            if len(questions) == 1:
-                self._metrics.ran(id_.name, _APIS[questions[0][1]], elapsed_s)
+            if api:
+                self._metrics.ran(id_.name, api, elapsed_s)
             try:
                 answers = [
                     _answer(id_, question, outputs, fetches, len(examples))

@@ -19,8 +19,8 @@ from salver.transport.exchange import Handler, Message, UnaryCall
 from salver.transport.grpc_messages import chosen, framed, parsed
 
 _RESPONSES = {
-    Method.CLASSIFY: ("Classify", "tensorflow.serving.ClassificationResponse"),
-    Method.REGRESS: ("Regress", "tensorflow.serving.RegressionResponse"),
+    Method.CLASSIFY: "tensorflow.serving.ClassificationResponse",
+    Method.REGRESS: "tensorflow.serving.RegressionResponse",
 }
 
 
@@ -58,7 +58,7 @@ class ExampleService:
             except BaseException:
                 handle.release()
                 raise
-            self._run(call, handle, [question], examples, on_inferred)
+            self._run(call, handle, [question], examples, on_inferred, method.api)
         except ServingError as error:
             self._metrics.request_failed(model, error.code)
             raise
@@ -70,8 +70,9 @@ class ExampleService:
         questions: Sequence[Question],
         examples: Any,
         on_inferred: OnInferred,
+        api: str = "",
     ) -> None:
-        run = self._examples.run(handle, questions, examples, call.deadline, on_inferred)
+        run = self._examples.run(handle, questions, examples, call.deadline, on_inferred, api)
         if run is not None:
             call.cancel = partial(self._examples.abandon, run)
 
@@ -83,15 +84,14 @@ class ExampleService:
         inferences: list[Inference] | None,
         error: ServingError | None,
     ) -> None:
-        api, full_name = _RESPONSES[method]
         if inferences is not None:
-            response = message_class(full_name)()
+            response = message_class(_RESPONSES[method])()
             try:
                 _fill(inferences[0], response.model_spec, response.result)
             except ServingError as failure:
                 error = failure
             else:
-                self._metrics.request_succeeded(model, api, "GRPC", call.started)
+                self._metrics.request_succeeded(model, method.api, "GRPC", call.started)
                 call.succeed(framed(response))
                 return
         assert error is not None

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API: predict, status and metadata, and the metrics page.
+"""TensorFlow Serving's REST API: predict, classify, regress, status, metadata, metrics.
 
 Source: http_rest_api_handler.cc and http_server.cc; which codes and texts come out is
 the codecs' and the services' business, here they become HTTP.
@@ -10,10 +10,19 @@ from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 
+from salver.codecs.json_examples import ExamplesBody
 from salver.codecs.json_metadata import encode_metadata
 from salver.codecs.json_request import PredictBody
-from salver.codecs.json_response import encode_error, encode_predict, encode_status
-from salver.errors import Code, InternalError, InvalidArgument, ServingError, Unimplemented
+from salver.codecs.json_response import (
+    encode_classify,
+    encode_error,
+    encode_predict,
+    encode_regress,
+    encode_status,
+)
+from salver.errors import Code, InternalError, InvalidArgument, ServingError
+from salver.service.example_signature import Classification, Method
+from salver.service.examples import Examples, Inference
 from salver.service.metadata import Metadata
 from salver.service.opening import Opening
 from salver.service.predict import Predict, Prediction
@@ -29,6 +38,8 @@ logger = logging.getLogger(__name__)
 _JSON = b"application/json"
 _HTML = b"text/html"
 _TEXT = b"text/plain"
+_METHODS = {Verb.CLASSIFY: Method.CLASSIFY, Verb.REGRESS: Method.REGRESS}
+_INFERENCE = (Verb.PREDICT, *_METHODS)
 # libevent's own default, which is all that a preflight gets.
 _PREFLIGHT = b"text/html; charset=ISO-8859-1"
 _CORS_HEADERS = (
@@ -61,6 +72,7 @@ class RestApi:
         options: RestOptions,
         opening: Opening,
         predict: Predict,
+        examples: Examples,
         status: Status,
         metadata: Metadata,
         metrics: ServingMetrics,
@@ -68,6 +80,7 @@ class RestApi:
     ) -> None:
         self._opening = opening
         self._predict = predict
+        self._examples = examples
         self._status = status
         self._metadata = metadata
         self._metrics = metrics
@@ -110,6 +123,9 @@ class RestApi:
         if found.verb is Verb.PREDICT:
             body = inflated(request.body, request.header(b"content-encoding"))
             return self._run_predict(exchange, body)
+        if found.verb in _METHODS:
+            body = inflated(request.body, request.header(b"content-encoding"))
+            return self._run_examples(exchange, body, _METHODS[found.verb])
         if found.verb is Verb.STATUS:
             statuses = self._status.of(found.model, found.version)
             exchange.succeed(
@@ -137,8 +153,6 @@ class RestApi:
             raise InvalidArgument(
                 f"Malformed request: {described.decode('utf-8', 'surrogateescape')}"
             )
-        else:
-            raise Unimplemented(f"{found.verb.value} over REST is not there yet")
         return None
 
     def _run_predict(self, exchange: "_Exchange", body: bytes) -> Cancel | None:
@@ -152,10 +166,26 @@ class RestApi:
         except BaseException:
             handle.release()
             raise
-        deadline = None if self._timeout_s is None else self._loop_time() + self._timeout_s
+        deadline = self._deadline()
         answer = partial(exchange.predicted, parsed.row_format)
         run = self._predict.run(handle, prepared, ordered, (), deadline, answer)
         return None if run is None else partial(self._predict.abandon, run)
+
+    def _run_examples(self, exchange: "_Exchange", body: bytes, method: Method) -> Cancel | None:
+        parsed = ExamplesBody.parse(body)
+        found = exchange.route
+        handle = self._opening.open(found.model, found.version, found.label)
+        try:
+            question = self._examples.question(handle, parsed.signature_name, method)
+        except BaseException:
+            handle.release()
+            raise
+        deadline = self._deadline()
+        run = self._examples.run(handle, [question], parsed.examples, deadline, exchange.inferred)
+        return None if run is None else partial(self._examples.abandon, run)
+
+    def _deadline(self) -> float | None:
+        return None if self._timeout_s is None else self._loop_time() + self._timeout_s
 
     def _preflight(self, request: HttpRequest) -> HttpResponse:
         origin = request.header(b"origin")
@@ -174,7 +204,7 @@ class RestApi:
         return HttpResponse(200, _TEXT, self._metrics.page().encode("utf-8", "surrogateescape"))
 
     def answered(self, found: Route, started: float) -> None:
-        api = found.verb.value if found.verb is Verb.PREDICT else ""
+        api = found.verb.value if found.verb in _INFERENCE else ""
         self._metrics.request_succeeded(found.model, api, "REST", started)
 
     def failed(self, found: Route, error: ServingError) -> HttpResponse:
@@ -230,5 +260,21 @@ class _Exchange:
         except Exception:  # the request boundary
             logger.exception("Unexpected error in the answer of %s", prediction.id)
             self.fail(InternalError("Unexpected error in the server; its log has the details"))
+        else:
+            self.succeed(body)
+
+    def inferred(self, inferences: list[Inference] | None, error: ServingError | None) -> None:
+        if inferences is None:
+            assert error is not None
+            self.fail(error)
+            return
+        result = inferences[0].result
+        try:
+            if isinstance(result, Classification):
+                body = encode_classify(result.classes, result.scores)
+            else:
+                body = encode_regress(result.values)
+        except ServingError as failure:
+            self.fail(failure)
         else:
             self.succeed(body)

@@ -27,7 +27,7 @@ def array_of(data_type: DataType, count: int) -> np.ndarray:
     if data_type == DataType.STRING:
         return np.array([b"x" * i for i in range(count)], dtype=object)
     if data_type == DataType.BOOL:
-        return np.array([i % 3 == 0 for i in range(count)])
+        return np.array([i % 3 == 0 for i in range(count)], dtype=np.bool_)
     if data_type in (DataType.INT4, DataType.UINT4, DataType.INT2, DataType.UINT2):
         bits = 4 if data_type in (DataType.INT4, DataType.UINT4) else 2
         low = -(2 ** (bits - 1)) if data_type in (DataType.INT4, DataType.INT2) else 0

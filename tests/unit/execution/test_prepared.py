@@ -103,16 +103,36 @@ class NamedLoader:
         self.unloads += 1
 
 
-def test_a_preparing_loader_loads_a_prepared_servable_and_passes_errors_on() -> None:
+def test_a_preparing_loader_warms_up_what_it_has_prepared() -> None:
     loader = NamedLoader()
-    preparing = PreparingLoader(loader)
+    warmed: list[PreparedServable] = []
+    preparing = PreparingLoader(loader, warmed.append)
     servable = preparing.load()
+    assert warmed == [servable]
     assert list(servable.signatures) == ["both"]
     assert servable.signature_def_map == b"as in the file"
     preparing.unload()
     assert loader.unloads == 1
+
+
+def test_a_load_that_fails_is_not_warmed_up() -> None:
+    loader = NamedLoader()
+    loader.unloads = 1
+    warmed: list[PreparedServable] = []
     with pytest.raises(DataLoss, match="gone"):
-        preparing.load()
+        PreparingLoader(loader, warmed.append).load()
+    assert not warmed
+
+
+def test_a_warm_up_that_fails_fails_the_load_and_keeps_nothing() -> None:
+    loader = NamedLoader()
+
+    def fail(servable: PreparedServable) -> None:
+        raise InvalidArgument("bad record")
+
+    with pytest.raises(InvalidArgument, match="bad record"):
+        PreparingLoader(loader, fail).load()
+    assert loader.unloads == 1
 
 
 def recorded(*measurements: float) -> Executable:

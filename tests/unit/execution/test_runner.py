@@ -15,7 +15,7 @@ from salver.core.handle import Handle
 from salver.core.servable import ServableId
 from salver.errors import InternalError, NotFound, ServingError
 from salver.execution.prepared import Executable
-from salver.execution.runner import Run, Runner, RunnerOptions
+from salver.execution.runner import ImmediateRunner, Run, Runner, RunnerOptions
 from tests.fakes import LIMIT_S, failure, turn_loop
 
 ALWAYS_INLINE_S = float("inf")
@@ -365,6 +365,38 @@ async def test_an_inline_answer_that_cannot_be_given_is_the_callers_error_but_se
         submit(runner, FakeProgram(), caller)
     assert caller.settlements == 1
     runner.stop()
+
+
+async def test_a_run_that_fails_inline_makes_no_program_look_cheaper() -> None:
+    runner = started_runner(ALWAYS_INLINE_S)
+    executable = Executable(FakeProgram(NotFound("no such row")))
+    executable.record(0, 50.0)
+    submit(runner, executable, Caller())
+    assert executable.cost_s[0] == 50.0
+    runner.stop()
+
+
+async def test_the_immediate_runner_answers_and_settles_on_the_spot() -> None:
+    for error, expected in ((None, None), (NotFound("no row"), "NOT_FOUND: no row")):
+        caller = Caller()
+        executable = Executable(FakeProgram(error))
+        ImmediateRunner().run(executable, (), None, caller.on_done, caller.on_settled)
+        assert caller.failures == [expected]
+        assert caller.settlements == 1
+
+
+async def test_the_immediate_runner_settles_also_if_the_answer_cannot_be_given() -> None:
+    caller, executable = Caller(ZeroDivisionError()), Executable(FakeProgram())
+    with pytest.raises(ZeroDivisionError):
+        ImmediateRunner().run(executable, (), None, caller.on_done, caller.on_settled)
+    assert caller.settlements == 1
+
+
+async def test_what_the_immediate_runner_measures_counts_for_strings_of_that_size() -> None:
+    executable, inputs = Executable(FakeProgram()), [np.array([b"x" * 4000], object)]
+    caller = Caller()
+    ImmediateRunner().run(executable, inputs, None, caller.on_done, caller.on_settled)
+    assert executable.cost_s[(4008).bit_length()] < ALWAYS_INLINE_S
 
 
 @dataclass(frozen=True)

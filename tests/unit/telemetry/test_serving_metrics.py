@@ -8,9 +8,38 @@ from salver.telemetry.serving_metrics import ServingMetrics
 def test_the_page_of_an_idle_server_has_the_types_in_the_order_of_the_names() -> None:
     assert ServingMetrics().page() == (
         "# TYPE :tensorflow:serving:request_count counter\n"
+        "# TYPE :tensorflow:serving:request_example_count_total counter\n"
+        "# TYPE :tensorflow:serving:request_example_counts histogram\n"
         "# TYPE :tensorflow:serving:request_latency histogram\n"
+        "# TYPE :tensorflow:serving:request_log_count counter\n"
         "# TYPE :tensorflow:serving:runtime_latency histogram\n"
     )
+
+
+def test_the_examples_of_a_multi_inference_are_counted_under_their_model() -> None:
+    metrics = ServingMetrics()
+    metrics.inferred("m", 3)
+    metrics.inferred("m", 16384)
+    page = metrics.page()
+    name = ":tensorflow:serving:request_example_count"
+    assert f'{name}_total{{model="m"}} 16387\n' in page
+    assert f'{name}s_bucket{{model="m",le="2"}} 0\n' in page
+    assert f'{name}s_bucket{{model="m",le="4"}} 1\n' in page
+    assert f'{name}s_bucket{{model="m",le="16384"}} 1\n' in page
+    assert f'{name}s_bucket{{model="m",le="+Inf"}} 2\n' in page
+    assert page.count(f"{name}s_bucket") == 16
+
+
+def test_the_first_value_of_a_counter_is_found_under_its_internal_name() -> None:
+    metrics = ServingMetrics()
+    name = "/tensorflow/serving/request_count"
+    assert metrics.first_value(name) == 0
+    metrics.request_failed("n", Code.NOT_FOUND)
+    for _ in range(3):
+        metrics.request_failed("m", Code.NOT_FOUND)
+    assert metrics.first_value(name) == 3
+    assert metrics.first_value("/tensorflow/serving/request_latency") == 0
+    assert metrics.first_value("/nothing") == 0
 
 
 def test_a_success_counts_as_a_request_and_in_its_latency() -> None:
