@@ -266,7 +266,7 @@ def test_heavy_versions_one_after_the_other_use_the_same_memory(
 
 
 @pytest.mark.slow
-def test_twenty_swaps_under_load_leave_no_growth(model: VersionedModel) -> None:
+def test_twenty_swaps_leave_no_growth(model: VersionedModel) -> None:
     flags = [f"--model_base_path={model.base_path}", "--file_system_poll_wait_seconds=1"]
     with RunningServer(*flags) as server, GrpcClient(server.grpc_address) as client:
         process = psutil.Process(server.pid)

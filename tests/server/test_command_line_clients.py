@@ -97,8 +97,10 @@ def test_curl_reuses_one_connection(server: RunningServer) -> None:
     assert answer == ANSWER + b"\n1\n" + ANSWER + b"\n0\n" + ANSWER + b"\n0\n"
 
 
-def test_curl_that_offers_an_upgrade_is_answered(server: RunningServer) -> None:
-    assert curl("--http2", "-d", BODY, url(server)) == ANSWER
+def test_curl_that_offers_an_upgrade_is_answered_without_one(server: RunningServer) -> None:
+    written = ["-w", "\n%{http_version} %{num_connects}\n", "-d", BODY]
+    answer = curl("--http2", *written, url(server), url(server))
+    assert answer == ANSWER + b"\n1.1 1\n" + ANSWER + b"\n1.1 0\n"
 
 
 def test_nghttp_gets_every_answer_of_many_at_once(server: RunningServer, tmp_path: Path) -> None:

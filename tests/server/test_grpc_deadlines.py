@@ -11,7 +11,7 @@ import pytest
 from tests.grpc_client import TIMEOUT_S, GrpcClient, predict_request
 from tests.running import RunningServer, write_config
 
-LONG = 3000
+LONG = 5000
 """Steps of the slow model: from half a second up."""
 
 
@@ -58,7 +58,7 @@ def test_a_call_whose_deadline_passes_in_the_queue_is_never_run(client: GrpcClie
     busy = occupy(client)
     request = predict_request("counter", {"by": np.int64(1)})
     with pytest.raises(grpc.RpcError) as raised:
-        client.prediction.Predict(request, timeout=0.1)
+        client.prediction.Predict(request, timeout=0.05)
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert not busy.done()
     assert busy.result().outputs["done"].int64_val[0] == LONG

@@ -66,8 +66,7 @@ class Site:
         reader, writer = await self.connect()
         writer.write(data)
         writer.write_eof()
-        answer = await asyncio.wait_for(reader.read(), LIMIT_S)
-        return answer
+        return await asyncio.wait_for(reader.read(), LIMIT_S)
 
 
 OPTIONS = ConnectionOptions(max_request_bytes=1_000_000, max_header_bytes=4096)
@@ -83,7 +82,7 @@ async def site() -> AsyncIterator[Site]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(LIMIT_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - many kinds of things are waited for
             await asyncio.sleep(0)
 
 

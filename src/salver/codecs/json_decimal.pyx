@@ -10,7 +10,7 @@ The digits come from one exact product or quotient in 128 bits, which covers flo
 1e-36 up and float64 from 1e-15 to 1e47; the few others take the standard library's way.
 """
 
-from libc.math cimport isinf, isnan
+from libc.math cimport isnan
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, memset
 
@@ -240,9 +240,10 @@ cdef char* put_double(char* out, double value) noexcept:
     cdef bint sure
     memcpy(&bits, &value, 8)
     cdef int exponent = bits >> 52 & 0x7FF
+    cdef uint64_t significand = bits & 0xFFFFFFFFFFFFFULL | 0x10000000000000ULL
     if exponent == 0 or exponent == 0x7FF:
         return put_special(out, bits >> 63, exponent == 0, isnan(value))
-    if decimal_of(bits & 0xFFFFFFFFFFFFFULL | 0x10000000000000ULL, exponent - 1075, 53, 17, &decimal):
+    if decimal_of(significand, exponent - 1075, 53, 17, &decimal):
         if bits >> 63:
             out[0] = b"-"
             out += 1

@@ -14,8 +14,8 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from salver.codecs.json_cursor cimport (
-    BROKEN, EXPONENT, FRACTION, INTEGER, REAL, TOO_BIG, UNSIGNED, VALUE, Cursor, Kind, Slot, digit_of,
-    fail, past_word)
+    BROKEN, EXPONENT, FRACTION, INTEGER, REAL, TOO_BIG, UNSIGNED, VALUE, Cursor, Kind, Slot,
+    digit_of, fail, past_word)
 
 cdef extern from *:
     """
@@ -61,7 +61,7 @@ cdef Kind scan_special(Cursor* cursor, const char* at, bint negative, Slot* out)
 
 
 cdef Kind scan_exactly(Cursor* cursor, Slot* out) noexcept:
-    """Any number, with the original's own arithmetic: what it refuses, and what it rounds wrongly."""
+    """Any number, with the original's own arithmetic, its limits and its wrong rounding."""
     cdef const char* start = cursor.at
     cdef const char* at = start
     cdef bint negative = at[0] == b"-"
@@ -167,7 +167,8 @@ cdef Kind scan_unusual(Cursor* cursor, Slot* out) noexcept:
 
 
 cdef inline bint eight_digits(uint64_t text) noexcept:
-    return not (((text + 0x4646464646464646ULL) | (text - 0x3030303030303030ULL)) & 0x8080808080808080ULL)
+    return not (((text + 0x4646464646464646ULL) | (text - 0x3030303030303030ULL))
+                & 0x8080808080808080ULL)
 
 
 cdef inline uint32_t eight_digits_value(uint64_t text) noexcept:

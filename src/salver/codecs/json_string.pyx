@@ -24,7 +24,8 @@ cdef inline const char* past_plain(const char* at, const char* end) noexcept:
         quotes = text ^ 0x2222222222222222ULL
         slashes = text ^ 0x5C5C5C5C5C5C5C5CULL
         # Eight bytes at once: is one of them zero, or below 0x20?
-        if (((quotes - 0x0101010101010101ULL) & ~quotes) | ((slashes - 0x0101010101010101ULL) & ~slashes)
+        if (((quotes - 0x0101010101010101ULL) & ~quotes)
+                | ((slashes - 0x0101010101010101ULL) & ~slashes)
                 | ((text - 0x2020202020202020ULL) & ~text)) & 0x8080808080808080ULL:
             break
         at += 8

@@ -9,7 +9,8 @@ pretty writer with four blanks of indentation, its arrays on one line or not.
 """
 
 cimport numpy as cnp
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport (
+    PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE)
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -306,21 +307,24 @@ cdef int put_name(Buffer* out, str name) except -1:
 
 cdef Py_ssize_t batch_size(list names, list arrays) except -1:
     cdef Py_ssize_t size = -1
-    for name, array in zip(names, arrays):
-        if array.ndim == 0:
-            raise InvalidArgument(f"Tensor name: {name} has no shape information ")
-        if size >= 0 and array.shape[0] != size:
+    cdef Py_ssize_t own, index
+    cdef cnp.ndarray array
+    for index in range(len(arrays)):
+        array = <cnp.ndarray>arrays[index]
+        if cnp.PyArray_NDIM(array) == 0:
+            raise InvalidArgument(f"Tensor name: {names[index]} has no shape information ")
+        own = cnp.PyArray_DIMS(array)[0]
+        if index and own != size:
             raise InvalidArgument(
-                f"Tensor name: {name} has inconsistent batch size: {array.shape[0]} "
+                f"Tensor name: {names[index]} has inconsistent batch size: {own} "
                 f"expecting: {size}")
-        size = array.shape[0]
+        size = own
     return size
 
 
-cdef int put_rows(Buffer* out, list names, list arrays, Tensor* tensors) except -1:
-    cdef Py_ssize_t size = batch_size(names, arrays)
+cdef int put_rows(Buffer* out, Py_ssize_t size, list names, Tensor* tensors) except -1:
     cdef Py_ssize_t row, index
-    cdef Py_ssize_t count = len(arrays)
+    cdef Py_ssize_t count = len(names)
     put_text(out, b'{\n    "predictions": [')
     for row in range(size):
         if count == 1:
@@ -371,11 +375,13 @@ def encode_predict(object outputs not None, bint row_format):
     cdef list names = list(outputs)
     cdef list arrays = [plain(value) for value in outputs.values()]
     cdef Py_ssize_t count = len(names)
+    cdef Py_ssize_t size = 0
     cdef Py_ssize_t index
+    cdef bint is_bytes
     if count == 0:
         raise InvalidArgument("Cannot convert empty tensor map to JSON")
     if row_format:
-        batch_size(names, arrays)
+        size = batch_size(names, arrays)
     out.begin = out.at = out.end = NULL
     try:
         if count > 1:
@@ -383,9 +389,10 @@ def encode_predict(object outputs not None, bint row_format):
             if tensors is NULL:
                 raise MemoryError
         for index in range(count):
-            fill(&tensors[index], <cnp.ndarray>arrays[index], (<str>names[index]).endswith("_bytes"))
+            is_bytes = (<str>names[index]).endswith("_bytes")
+            fill(&tensors[index], <cnp.ndarray>arrays[index], is_bytes)
         if row_format:
-            put_rows(&out, names, arrays, tensors)
+            put_rows(&out, size, names, tensors)
         else:
             put_columns(&out, names, tensors)
         return taken(&out)

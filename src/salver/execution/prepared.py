@@ -16,34 +16,67 @@ _SIZE_CLASSES = 64
 _FIRST_RUNS = 4
 # A client chooses the outputs and their order: without a bound it could fill the memory.
 _MAX_EXECUTABLES = 1000
+_SHORTEST_PROBATION = 16
+_LONGEST_PROBATION = 100_000
 
 
 class Executable:
     """A program and what it costs. Owned by the loop; `program` runs on any thread."""
 
-    __slots__ = ("_runs", "cost_s", "program")
+    __slots__ = ("_cpu_s", "_next_probation", "_probation", "_runs", "cost_s", "program")
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.cost_s = [float("inf")] * _SIZE_CLASSES
-        """Estimated seconds of one run, by bit length of the input's bytes; inf: not yet known."""
-        self._runs = [0] * _SIZE_CLASSES
+        """Expected seconds of a run on the loop, by bit length of the input's bytes.
 
-    def record(self, size_class: int, elapsed_s: float, failed: bool = False) -> None:
-        """Take one measurement into the estimate.
-
-        A failed run may have ended before its work began: it makes no estimate smaller.
+        Infinite where it is not known, or not to be trusted.
         """
-        if failed and elapsed_s <= self.cost_s[size_class]:
+        self._cpu_s = [float("inf")] * _SIZE_CLASSES
+        self._runs = [0] * _SIZE_CLASSES
+        self._probation = [0] * _SIZE_CLASSES
+        self._next_probation = _SHORTEST_PROBATION
+
+    def record_threaded(self, size_class: int, cpu_s: float, failed: bool = False) -> None:
+        """Take in what a run on a worker took of its thread's CPU time.
+
+        Not the time that went by: under load most of that is waiting for a core or
+        for the interpreter lock, and a cheap program would look dear for ever. A failed
+        run may have ended before its work began: it makes no estimate smaller.
+        """
+        if failed and cpu_s <= self._cpu_s[size_class]:
             return
-        runs = self._runs[size_class]
-        if runs < _FIRST_RUNS:
+        known = self._cpu_s[size_class]
+        if self._runs[size_class] < _FIRST_RUNS:
             # The first runs optimise graphs and fill caches: the quickest is the truest.
-            self._runs[size_class] = runs + 1
-            self.cost_s[size_class] = min(self.cost_s[size_class], elapsed_s)
+            self._runs[size_class] += 1
+            self._cpu_s[size_class] = min(known, cpu_s)
         else:
-            cost = self.cost_s[size_class]
-            self.cost_s[size_class] = cost + (elapsed_s - cost) * 0.125
+            self._cpu_s[size_class] = known + (cpu_s - known) * 0.125
+        if self._probation[size_class]:
+            self._probation[size_class] -= 1
+        else:
+            self.cost_s[size_class] = self._cpu_s[size_class]
+
+    def record_inline(
+        self, size_class: int, elapsed_s: float, limit_s: float, failed: bool = False
+    ) -> None:
+        """Take in how long a run held up the loop; beyond `limit_s` it is kept off it a while.
+
+        A program may take little CPU time of its caller and still take long, because it
+        waits or has threads of its own. Each such surprise doubles the time until the next.
+        """
+        if elapsed_s > limit_s:
+            self._probation[size_class] = self._next_probation
+            self._next_probation = min(2 * self._next_probation, _LONGEST_PROBATION)
+            self.cost_s[size_class] = float("inf")
+            return
+        cost = self.cost_s[size_class]
+        if failed and elapsed_s <= cost:
+            return
+        self.cost_s[size_class] = cost + (elapsed_s - cost) * 0.125
+        if self._next_probation > _SHORTEST_PROBATION:
+            self._next_probation -= 1
 
 
 class PreparedSignature:

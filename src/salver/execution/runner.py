@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from salver.errors import DeadlineExceeded, InternalError, ServingError, Unavail
 from salver.execution.prepared import Executable
 
 logger = logging.getLogger(__name__)
+
+# A run on the loop that takes so many times the budget was misjudged.
+_SURPRISE = 10
 
 OnDone = Callable[[list[np.ndarray] | None, ServingError | None, float], None]
 """Outputs or error, and the seconds that the program itself took."""
@@ -42,6 +45,7 @@ class Run:
     """One request on its way through a worker thread."""
 
     __slots__ = (
+        "cpu_s",
         "elapsed_s", "error", "executable", "inputs", "on_done", "on_settled", "outputs",
         "size_class", "timer", "unwanted",
     )  # fmt: skip
@@ -62,6 +66,7 @@ class Run:
         self.outputs: list[np.ndarray] | None = None
         self.error: ServingError | None = None
         self.elapsed_s = 0.0
+        self.cpu_s = 0.0
         self.timer: asyncio.TimerHandle | None = None
         self.unwanted = False
         """Set by the loop when nobody waits any more; a worker then skips the run."""
@@ -110,9 +115,11 @@ class Runner:
         Returns the run if it is still under way, for `abandon`.
         """
         size_class = _size_of(inputs).bit_length()
-        if executable.cost_s[size_class] <= self._options.inline_budget_s:
+        budget_s = self._options.inline_budget_s
+        if executable.cost_s[size_class] <= budget_s:
             try:
-                _run_now(executable, inputs, size_class, on_done)
+                elapsed_s, failed = _run_now(executable, inputs, on_done)
+                executable.record_inline(size_class, elapsed_s, _SURPRISE * budget_s, failed)
             finally:
                 on_settled()
             return None
@@ -176,7 +183,7 @@ class Runner:
         if self._is_stopping:
             run.error = _stopping()
             return
-        started = perf_counter()
+        started, cpu_started = perf_counter(), thread_time()
         try:
             run.outputs = run.executable.program.run(inputs)
         except ServingError as failure:
@@ -184,6 +191,7 @@ class Runner:
         except Exception as failure:  # noqa: BLE001 - as in _run_now
             run.error = _unexpected(failure)
         run.elapsed_s = perf_counter() - started
+        run.cpu_s = thread_time() - cpu_started
 
     def _wake(self) -> None:
         assert self._loop is not None
@@ -202,7 +210,7 @@ class Runner:
                 run.timer.cancel()
             if run.elapsed_s:
                 failed = run.error is not None
-                run.executable.record(run.size_class, run.elapsed_s, failed)
+                run.executable.record_threaded(run.size_class, run.cpu_s, failed)
             try:
                 if (on_done := run.on_done) is not None:
                     # Let go first: a run and its caller refer to each other.
@@ -240,8 +248,11 @@ class ImmediateRunner:
         on_settled: Callable[[], None],
     ) -> None:
         """As `Runner.run`; there is nothing left to abandon, and no deadline."""
+        cpu_started = thread_time()
         try:
-            _run_now(executable, inputs, _size_of(inputs).bit_length(), on_done)
+            _, failed = _run_now(executable, inputs, on_done)
+            size_class = _size_of(inputs).bit_length()
+            executable.record_threaded(size_class, thread_time() - cpu_started, failed)
         finally:
             on_settled()
 
@@ -250,8 +261,9 @@ class ImmediateRunner:
 
 
 def _run_now(
-    executable: Executable, inputs: Sequence[np.ndarray], size_class: int, on_done: OnDone
-) -> None:
+    executable: Executable, inputs: Sequence[np.ndarray], on_done: OnDone
+) -> tuple[float, bool]:
+    """Run and answer; the seconds that it took, and whether it failed."""
     outputs = None
     error: ServingError | None = None
     started = perf_counter()
@@ -262,8 +274,8 @@ def _run_now(
     except Exception as failure:  # noqa: BLE001 - the boundary to a foreign program
         error = _unexpected(failure)
     elapsed_s = perf_counter() - started
-    executable.record(size_class, elapsed_s, failed=error is not None)
     on_done(outputs, error, elapsed_s)
+    return elapsed_s, error is not None
 
 
 def _unexpected(failure: Exception) -> ServingError:

@@ -64,7 +64,7 @@ def error_headers(error: ServingError) -> Headers:
     Messages are cut as TensorFlow Serving cuts them (grpc_status_util.cc), and
     percent-encoded as gRPC wants them.
     """
-    message = error.message.encode("utf-8", "surrogateescape")
+    message = _encoded(error.message)
     if len(message) > _MAX_MESSAGE_CHARACTERS:
         message = message[:_MAX_MESSAGE_CHARACTERS] + _TRUNCATED
     headers = (
@@ -73,6 +73,14 @@ def error_headers(error: ServingError) -> Headers:
         (b"grpc-status", b"%d" % error.code),
     )
     return (*headers, (b"grpc-message", percent_encoded(message))) if message else headers
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        # Half a character, out of an error of somebody else's code.
+        return text.encode("utf-8", "replace")
 
 
 def percent_encoded(message: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """The gRPC methods that take `tf.Example`s: Classify, Regress, MultiInference."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,13 +11,15 @@ from salver.codecs.example_messages import (
     fill_regressions,
 )
 from salver.codecs.messages import message_class
-from salver.errors import InvalidArgument, ServingError
+from salver.errors import InternalError, InvalidArgument, ServingError
 from salver.service.example_signature import Classification, Method
 from salver.service.examples import Examples, Inference, OnInferred, Question, Task
 from salver.service.opening import Opening
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.transport.exchange import Handler, Message, UnaryCall
 from salver.transport.grpc_messages import chosen, framed, parsed
+
+logger = logging.getLogger(__name__)
 
 _RESPONSES = {
     Method.CLASSIFY: "tensorflow.serving.ClassificationResponse",
@@ -90,6 +93,8 @@ class ExampleService:
                 _fill(inferences[0], response.model_spec, response.result)
             except ServingError as failure:
                 error = failure
+            except Exception:  # noqa: BLE001 - the request boundary, logged by _unexpected
+                error = _unexpected(inferences[0])
             else:
                 self._metrics.request_succeeded(model, method.api, "GRPC", call.started)
                 call.succeed(framed(response))
@@ -120,10 +125,22 @@ class ExampleService:
                 assert error is not None
                 call.fail(error)
                 return
-            self._metrics.inferred(model, len(examples))
-            call.succeed(framed(_multi_response(inferences)))
+            try:
+                response = framed(_multi_response(inferences))
+            except ServingError as failure:
+                call.fail(failure)
+            except Exception:  # noqa: BLE001 - the request boundary, logged by _unexpected
+                call.fail(_unexpected(inferences[0]))
+            else:
+                self._metrics.inferred(model, len(examples))
+                call.succeed(response)
 
         self._run(call, handle, questions, examples, on_inferred)
+
+
+def _unexpected(inference: Inference) -> ServingError:
+    logger.exception("Unexpected error in the answer of %s", inference.id)
+    return InternalError("Unexpected error in the server; its log has the details")
 
 
 def _multi_response(inferences: Sequence[Inference]) -> Any:

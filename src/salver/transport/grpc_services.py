@@ -23,9 +23,6 @@ from salver.transport.grpc_messages import chosen, framed, parsed, tensors_of
 
 logger = logging.getLogger(__name__)
 
-
-logger = logging.getLogger(__name__)
-
 Reload = Callable[[WireMessage], Awaitable[None]]
 """Applies a `tensorflow.serving.ModelServerConfig`; raises ServingError if it is refused."""
 

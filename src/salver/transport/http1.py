@@ -64,6 +64,10 @@ class Http1:
         self._requests = 0
         self._is_arriving = False
         self._accounted = 0
+        self._start_over()
+
+    def _start_over(self) -> None:
+        """Forget the request that was read; the next one begins."""
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._header_bytes = 0
@@ -133,37 +137,35 @@ class Http1:
 
     # --- the parser's side ---------------------------------------------------------
 
-    def on_message_begin(self) -> None:
-        self._is_arriving = True
-        self._target = b""
-        self._headers = []
-        self._header_bytes = 0
-        self._body = []
-        self._body_bytes = 0
+    # Called some ten times per request: as few calls and as little in them as can be.
 
     def on_url(self, url: bytes) -> None:
+        self._is_arriving = True
         self._target += url
-        self._count_header_bytes(len(url))
+        self._header_bytes += len(url)
+        if self._header_bytes > self._options.max_header_bytes:
+            self._refuse_headers()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
-        self._count_header_bytes(len(name) + len(value) + 4)
-
-    def _count_header_bytes(self, count: int) -> None:
-        self._header_bytes += count
+        name = name.lower()
+        self._headers.append((name, value))
+        self._header_bytes += len(name) + len(value) + 4
         if self._header_bytes > self._options.max_header_bytes:
-            self._refused = self._refused or 431
-            self._headers.clear()
-            self._target = b""
+            self._refuse_headers()
+        elif name == b"expect" and not self._refused:
+            self._expect(value)
 
-    def on_headers_complete(self) -> None:
-        for name, value in self._headers:
-            if name == b"expect" and not self._refused:
-                if value.lower() != b"100-continue":
-                    self._refused = 417
-                elif not self._owed:
-                    self._connection.write([*self._out, _CONTINUE])
-                    self._out = []
+    def _refuse_headers(self) -> None:
+        self._refused = self._refused or 431
+        self._headers = []
+        self._target = b""
+
+    def _expect(self, value: bytes) -> None:
+        if value.lower() != b"100-continue":
+            self._refused = 417
+        elif not self._owed:
+            self._connection.write([*self._out, _CONTINUE])
+            self._out = []
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -188,7 +190,8 @@ class Http1:
             return
         assert target is not None
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body = []
+        request = HttpRequest(method, target, self._headers, body)
+        self._start_over()
         keeps_alive = self._parser.should_keep_alive()
         owed = _Owed(self, method == b"HEAD", keeps_alive, version)
         self._owed.append(owed)
@@ -197,7 +200,6 @@ class Http1:
             self._is_closing = True
         if len(self._owed) > _MAX_PIPELINED:
             self._refused = 503
-        request = HttpRequest(method, target, self._headers, body)
         cancel = self._application.handle(request, owed.respond)
         if owed.response is None:
             owed.cancel = cancel
@@ -268,25 +270,19 @@ def _refusal(method: bytes, target: bytes | None, version: str) -> int:
     return 0
 
 
-@lru_cache(maxsize=256)
-def _head(status: int, content_type: bytes) -> bytes:
-    line = f"HTTP/1.1 {status} {PHRASES.get(status, 'Unknown')}\r\nContent-Type: "
-    return line.encode() + content_type + b"\r\nDate: "
-
-
-@lru_cache(maxsize=1)
-def _date(second: int) -> bytes:
-    return formatdate(second, usegmt=True).encode()
+@lru_cache(maxsize=16)
+def _head(status: int, content_type: bytes, second: int) -> bytes:
+    """The first lines of an answer, made once a second for each kind."""
+    date = formatdate(second, usegmt=True)
+    line = f"HTTP/1.1 {status} {PHRASES.get(status, 'Unknown')}\r\nDate: {date}\r\nContent-Type: "
+    return line.encode() + content_type + b"\r\nContent-Length: "
 
 
 def _append_response(
     out: list[bytes | memoryview], owed: _Owed, response: HttpResponse, closes: bool
 ) -> None:
-    lines = [
-        _head(response.status, response.content_type),
-        _date(int(time())),
-        b"\r\nContent-Length: %d\r\n" % len(response.body),
-    ]
+    head = _head(response.status, response.content_type, int(time()))
+    lines = [head, b"%d\r\n" % len(response.body)]
     if response.headers:
         lines.extend(b"%b: %b\r\n" % header for header in response.headers)
     if closes:

@@ -94,17 +94,16 @@ class RestApi:
     def handle(self, request: HttpRequest, respond: Respond) -> Cancel | None:
         """Answer one request; see `HttpApplication`."""
         target = request.target
-        path = target.split(b"?", 1)[0]
-        if path == self._metrics_path:
+        found = route(request.method, target)
+        if self._has_metrics_path(target):
             respond(self._metrics_page(target))
             return None
-        if target[:4].lower() != b"/v1/":
+        if found.verb is Verb.OUTSIDE:
             respond(HttpResponse(404, _HTML, html_page(404), closes=True))
             return None
-        if request.method == b"OPTIONS":
+        if found.verb is Verb.MALFORMED and request.method == b"OPTIONS":
             respond(self._preflight(request))
             return None
-        found = route(request.method, target)
         takes_gzip = self._compression_min_bytes > 0 and b"gzip" in request.header(
             b"accept-encoding"
         )
@@ -196,6 +195,10 @@ class RestApi:
             self._metrics.request_failed("", Code.FAILED_PRECONDITION)
         return HttpResponse(200 if known else 400, _PREFLIGHT, b"", self._headers)
 
+    def _has_metrics_path(self, target: bytes) -> bool:
+        path = self._metrics_path
+        return path is not None and target.startswith(path) and target.partition(b"?")[0] == path
+
     def _metrics_page(self, target: bytes) -> HttpResponse:
         assert self._metrics_path is not None
         if target != self._metrics_path:
@@ -276,5 +279,8 @@ class _Exchange:
                 body = encode_regress(result.values)
         except ServingError as failure:
             self.fail(failure)
+        except Exception:  # the request boundary
+            logger.exception("Unexpected error in the answer of %s", inferences[0].id)
+            self.fail(InternalError("Unexpected error in the server; its log has the details"))
         else:
             self.succeed(body)

@@ -23,6 +23,7 @@ class Verb(Enum):
     MISSING_MODEL = "missing model"
     VERSION_OVERFLOW = "version overflow"
     MALFORMED = "malformed"
+    OUTSIDE = "outside of the API"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,14 @@ _POST = re.compile(_MODEL + rb"/([^/:]+)" + _CHOICE + rb":(classify|regress|pred
 _GET = re.compile(_MODEL + rb"(?:/([^/:]+))?" + _CHOICE + rb"(?:/(metadata))?", re.I)
 _MAX_VERSION = 2**63 - 1
 _MALFORMED = Route(Verb.MALFORMED)
+_OUTSIDE = Route(Verb.OUTSIDE)
 
 
 @lru_cache(maxsize=1024)
 def route(method: bytes, target: bytes) -> Route:
-    """Understand a request under `/v1/`; what fits no pattern is MALFORMED."""
+    """Understand a request; what fits no pattern is MALFORMED, or OUTSIDE if not under `/v1/`."""
+    if target[:4].lower() != b"/v1/":
+        return _OUTSIDE
     if method == b"POST":
         match = _POST.fullmatch(target)
     elif method == b"GET":

@@ -111,7 +111,8 @@ def test_a_signature_may_be_named() -> None:
         ),
         pytest.param(
             '{"examples": null}',
-            "JSON Value: {\n    \"examples\": null\n} Expecting 'examples' value to be an list/array",
+            'JSON Value: {\n    "examples": null\n} '
+            "Expecting 'examples' value to be an list/array",
             id="null for examples",
         ),
         pytest.param(

@@ -172,7 +172,7 @@ def test_a_number_token_becomes_the_value_it_stands_for(text: str, value: float)
     number = parse(text.encode())
     assert type(number) is type(value)
     assert number == value
-    assert math.copysign(1, number) == math.copysign(1, value)  # type: ignore[arg-type]
+    assert math.copysign(1, number) == math.copysign(1, value)
 
 
 @pytest.mark.parametrize("text", ["NaN", "-NaN"])

@@ -135,39 +135,79 @@ def test_a_warm_up_that_fails_fails_the_load_and_keeps_nothing() -> None:
     assert loader.unloads == 1
 
 
-def recorded(*measurements: float) -> Executable:
+def measured(*cpu_s: float) -> Executable:
     executable = Executable(NamedProgram((), ()))
-    for elapsed_s in measurements:
-        executable.record(5, elapsed_s)
+    for seconds in cpu_s:
+        executable.record_threaded(5, seconds)
     return executable
 
 
 def test_a_cost_is_not_known_before_the_first_run() -> None:
-    assert set(recorded().cost_s) == {math.inf}
+    assert set(measured().cost_s) == {math.inf}
 
 
 def test_the_quickest_of_the_first_runs_is_the_estimate() -> None:
-    assert recorded(9.0, 0.5, 3.0, 4.0).cost_s[5] == 0.5
+    assert measured(9.0, 0.5, 3.0, 4.0).cost_s[5] == 0.5
 
 
 def test_later_runs_move_the_estimate_by_an_eighth() -> None:
-    assert recorded(2.0, 2.0, 2.0, 2.0, 10.0).cost_s[5] == 3.0
+    assert measured(2.0, 2.0, 2.0, 2.0, 10.0).cost_s[5] == 3.0
+    executable = measured(2.0)
+    executable.record_inline(5, 10.0, limit_s=100.0)
+    assert executable.cost_s[5] == 3.0
 
 
 def test_a_size_class_learns_nothing_from_the_others() -> None:
-    cost_s = recorded(1.0).cost_s
+    cost_s = measured(1.0).cost_s
     assert [number for number, cost in enumerate(cost_s) if cost != math.inf] == [5]
 
 
 def test_a_failed_run_can_raise_the_estimate_but_not_lower_it() -> None:
-    executable = recorded(2.0, 2.0, 2.0, 2.0)
-    executable.record(5, 0.001, failed=True)
+    executable = measured(2.0, 2.0, 2.0, 2.0)
+    executable.record_threaded(5, 0.001, failed=True)
+    executable.record_inline(5, 0.001, limit_s=100.0, failed=True)
     assert executable.cost_s[5] == 2.0
-    executable.record(5, 10.0, failed=True)
+    executable.record_threaded(5, 10.0, failed=True)
     assert executable.cost_s[5] == 3.0
 
 
 def test_an_input_of_any_size_has_a_size_class() -> None:
     executable = Executable(NamedProgram((), ()))
-    executable.record((2**62).bit_length(), 1.0)
+    executable.record_threaded((2**62).bit_length(), 1.0)
     assert executable.cost_s[63] == 1.0
+
+
+def runs_until_trusted(executable: Executable) -> int:
+    count = 0
+    while executable.cost_s[5] == math.inf:
+        executable.record_threaded(5, 0.001)
+        count += 1
+    return count
+
+
+def test_a_program_that_held_up_the_loop_is_kept_off_it_longer_each_time() -> None:
+    executable = measured(0.001)
+    pauses = []
+    for _ in range(4):
+        executable.record_inline(5, 1.0, limit_s=0.1)
+        assert executable.cost_s[5] == math.inf
+        pauses.append(runs_until_trusted(executable))
+    assert pauses[0] > 10
+    assert all(2 * short - 1 <= long for short, long in itertools.pairwise(pauses))
+
+
+def test_one_bad_moment_is_forgiven_after_many_good_ones() -> None:
+    executable = measured(0.001)
+    executable.record_inline(5, 1.0, limit_s=0.1)
+    first = runs_until_trusted(executable)
+    for _ in range(1000):
+        executable.record_inline(5, 0.001, limit_s=0.1)
+    executable.record_inline(5, 1.0, limit_s=0.1)
+    assert runs_until_trusted(executable) == first
+
+
+def test_surprises_in_one_size_leave_the_others_inline() -> None:
+    executable = measured(0.001)
+    executable.record_threaded(9, 0.001)
+    executable.record_inline(9, 1.0, limit_s=0.1)
+    assert executable.cost_s[5] == 0.001

@@ -370,7 +370,7 @@ async def test_an_inline_answer_that_cannot_be_given_is_the_callers_error_but_se
 async def test_a_run_that_fails_inline_makes_no_program_look_cheaper() -> None:
     runner = started_runner(ALWAYS_INLINE_S)
     executable = Executable(FakeProgram(NotFound("no such row")))
-    executable.record(0, 50.0)
+    executable.record_threaded(0, 50.0)
     submit(runner, executable, Caller())
     assert executable.cost_s[0] == 50.0
     runner.stop()
@@ -439,7 +439,7 @@ class Scenario:
         is_gated = request.is_gated and not request.is_cheap
         executable = Executable(FakeProgram(request.error, self.gate if is_gated else None))
         if request.is_cheap:
-            executable.record(0, 0.0)
+            executable.record_threaded(0, 0.0)
         caller = Caller(OSError("gone") if request.answer_fails else None)
         index = len(self.callers)
         self.callers.append(caller)

@@ -132,6 +132,10 @@ def test_bytes_that_were_no_text_come_back_as_they_were() -> None:
     assert dict(error_headers(NotFound(name)))[b"grpc-message"] == b"%FF%FE"
 
 
+def test_half_a_character_does_not_keep_an_error_from_being_told() -> None:
+    assert dict(error_headers(InternalError("a\ud800b")))[b"grpc-message"] == b"a?b"
+
+
 @pytest.mark.parametrize("message", [b"", b"x", bytes(100_000)], ids=["empty", "one", "many"])
 @pytest.mark.parametrize("encoding", [b"", b"identity", b"gzip"])
 def test_an_uncompressed_message_is_what_follows_the_prefix(

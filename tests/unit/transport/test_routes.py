@@ -38,7 +38,6 @@ MISSING = Route(Verb.MISSING_MODEL)
         (b"/v1/models/m/versions/-1:predict", MALFORMED),
         (b"/v1/models/m/versions/:predict", MALFORMED),
         (b"/v1/models/m/versions/\xd9\xa1:predict", MALFORMED),
-        (b"/v2/models/m:predict", MALFORMED),
     ],
 )
 def test_what_a_post_means(target: bytes, expected: Route) -> None:
@@ -78,6 +77,12 @@ def test_what_a_post_means(target: bytes, expected: Route) -> None:
 )
 def test_what_a_get_means(target: bytes, expected: Route) -> None:
     assert route(b"GET", target) == expected
+
+
+@pytest.mark.parametrize("target", [b"/", b"/v2/models/m", b"/v1", b"/v1models", b"*", b""])
+def test_what_is_not_under_v1_is_outside_for_every_method(target: bytes) -> None:
+    for method in (b"GET", b"POST", b"OPTIONS", b"PUT"):
+        assert route(method, target).verb is Verb.OUTSIDE
 
 
 @pytest.mark.parametrize("method", [b"PUT", b"DELETE", b"PATCH", b"HEAD", b"get", b""])
