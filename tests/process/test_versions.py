@@ -222,10 +222,8 @@ def test_a_heavy_load_leaves_requests_alone_and_gives_its_memory_back(
     flag = write_config(
         tmp_path / "models.txt", [config_of(light, "light"), config_of(heavy, "heavy")]
     )
-    # With oneDNN TensorFlow's allocator keeps what it ever had, for the next model.
-    environment = {"TF_ENABLE_ONEDNN_OPTS": "0"}
     with (
-        RunningServer(flag, NO_RETRIES, environment=environment) as server,
+        RunningServer(flag, NO_RETRIES) as server,
         Load(server, "light") as load,
     ):
         load.wait_for(1.0, 500)

@@ -25,6 +25,9 @@ def open_tensorflow(op_libraries: tuple[str, ...] = ()) -> None:
     # Five lines for every load say nothing that our own log does not; warnings stay.
     # TensorFlow has no other way to tell it, and reads it when its first line is due.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    # With oneDNN, TensorFlow keeps a pool of its own that never shrinks: an unloaded model
+    # would go on taking its memory. The system's allocator gives it back.
+    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
     try:
         open_library(path)
     except OSError as error:

@@ -65,8 +65,8 @@ class Engine(Protocol):
     def lost(self) -> None:
         """The connection is gone: whatever runs for it is no longer wanted."""
 
-    def resume(self) -> None:
-        """The client reads again."""
+    def flush(self) -> None:
+        """Write what is ready: at the end of a turn of the loop, or when the client reads again."""
 
     def drain(self) -> None:
         """Take no new requests and close once those under way are answered."""
@@ -92,6 +92,7 @@ class Switchboard:
         self.receive_buffer = memoryview(bytearray(_RECEIVE_BYTES))
         self.connections: set[Connection] = set()
         self.buffered_bytes = 0
+        self._to_flush: list[Engine] = []
         self.is_draining = False
         self.all_closed = asyncio.Event()
         """Set once draining has left no connection."""
@@ -99,6 +100,24 @@ class Switchboard:
     def connection(self) -> "Connection":
         """A protocol for one new socket."""
         return Connection(self)
+
+    def flush_soon(self, engine: Engine) -> None:
+        """Have `engine` write when everything that has arrived by now has been read.
+
+        Each write may wake the client, which costs more than many an answer: those of all
+        connections together wake it once.
+        """
+        if not self._to_flush:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._to_flush.append(engine)
+
+    def _flush(self) -> None:
+        engines, self._to_flush = self._to_flush, []
+        for engine in engines:
+            try:
+                engine.flush()
+            except Exception:  # the others have answers to send, too
+                logger.exception("Unexpected error on a connection")
 
     def drain(self) -> None:
         """Ask every connection to come to its end."""
@@ -181,7 +200,7 @@ class Connection(asyncio.BufferedProtocol):
         if not self._transport.is_closing():
             self._transport.resume_reading()
         if self._engine is not None:
-            self._engine.resume()
+            self._engine.flush()
 
     # --- for the engines -----------------------------------------------------------
 

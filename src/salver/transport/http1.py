@@ -58,7 +58,7 @@ class Http1:
         self._parser: httptools.HttpRequestParser | None = None
         self._owed: deque[_Owed] = deque()
         self._out: list[bytes | memoryview] = []
-        self._is_feeding = False
+        self._flush_is_due = False
         self._is_closing = False
         self._refused = 0
         self._requests = 0
@@ -89,27 +89,36 @@ class Http1:
     def feed(self, data: memoryview) -> None:
         if self._is_closing:
             return
-        self._is_feeding = True
         if self._parser is None:
             self._parser = self._new_parser(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # No upgrade is offered: the request was answered as if it had not asked.
+            # No upgrade is offered. The parser skipped the body of such a request: it is
+            # read again, as if it had not asked.
             rest = data[upgrade.args[0] :]
+            head = self._head_without_upgrade()
+            self._start_over()
             self._parser = None
-            if rest and not self._refused:
+            if not self._refused:
+                self.feed(memoryview(head))
                 self.feed(rest)
+                return
         except httptools.HttpParserError as error:
             # What follows the last request of a connection is none of our business.
             if not self._is_closing:
                 self._refused = self._refused or self._status_of(error, data)
-        finally:
-            self._is_feeding = False
         self._account()
         if self._refused:
             self._refuse(self._refused)
-        self.send_ready()
+            self.send_ready()
+
+    def _head_without_upgrade(self) -> bytes:
+        assert self._parser is not None
+        version = self._parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self._parser.get_method(), self._target, version)]
+        kept = (header for header in self._headers if header[0] not in (b"upgrade", b"expect"))
+        return b"\r\n".join([*lines, *(b"%b: %b" % header for header in kept), b"\r\n"])
 
     def lost(self) -> None:
         self._is_closing = True
@@ -119,9 +128,6 @@ class Http1:
             if owed.cancel is not None:
                 owed.cancel()
         self._owed.clear()
-
-    def resume(self) -> None:
-        self.send_ready()
 
     def drain(self) -> None:
         if self._owed:
@@ -154,6 +160,10 @@ class Http1:
             self._refuse_headers()
         elif name == b"expect" and not self._refused:
             self._expect(value)
+        elif name == b"content-length" and value.isdigit():
+            # Refused before it is sent, not after.
+            if len(value) > 18 or int(value) > self._options.max_request_bytes:
+                self._refused = self._refused or 413
 
     def _refuse_headers(self) -> None:
         self._refused = self._refused or 431
@@ -186,7 +196,7 @@ class Http1:
         target = _origin_form(self._target)
         version = self._parser.get_http_version()
         self._refused = _refusal(method, target, version)
-        if self._refused:
+        if self._refused or self._parser.should_upgrade():
             return
         assert target is not None
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -217,12 +227,18 @@ class Http1:
             if closes:
                 self._is_closing = True
                 owed.clear()
-        if self._is_feeding or not self._connection.is_writable:
+        if not self._flush_is_due and (self._out or self._is_closing):
+            self._flush_is_due = True
+            self._connection.switchboard.flush_soon(self)
+
+    def flush(self) -> None:
+        self._flush_is_due = False
+        if not self._connection.is_writable:
             return
         if self._out:
             self._connection.write(self._out)
             self._out = []
-        if self._is_closing and not owed:
+        if self._is_closing and not self._owed:
             if self._refused:
                 self._connection.refuse()
             else:

@@ -81,7 +81,6 @@ class Http2:
         )
         self._loop = connection.loop
         self._cancels: dict[int, Callable[[], None]] = {}
-        self._is_feeding = False
         self._flush_is_due = False
         self._is_draining = False
         self._is_over = False
@@ -94,16 +93,13 @@ class Http2:
     def feed(self, data: memoryview) -> None:
         if self._is_over:
             return
-        self._is_feeding = True
         try:
             self._session.feed(data)
         except SessionError as error:
             logger.debug("HTTP/2 connection ended: %s", error)
             self._is_over = True
-        finally:
-            self._is_feeding = False
         self._account()
-        self._flush()
+        self._flush_soon()
 
     def lost(self) -> None:
         self._is_over = True
@@ -113,19 +109,16 @@ class Http2:
             cancel()
         self._cancels.clear()
 
-    def resume(self) -> None:
-        self._flush()
-
     def drain(self) -> None:
         self._session.shutdown_notice()
-        self._flush()
+        self._flush_soon()
         self._loop.call_later(_NOTICE_S, self._take_no_more)
 
     def _take_no_more(self) -> None:
         if not self._is_over:
             self._is_draining = True
             self._session.goaway()
-            self._flush()
+            self._flush_soon()
 
     def progress(self) -> tuple[Phase, int]:
         # A stream that is neither whole nor with us waits for the client: to send, or to read.
@@ -209,9 +202,12 @@ class Http2:
         if self._cancels:
             self._cancels.pop(stream_id, None)
         self._session.respond(stream_id, headers, body, trailers)
-        if not self._is_feeding and not self._flush_is_due:
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._flush_is_due:
             self._flush_is_due = True
-            self._loop.call_soon(self._flush)
+            self._connection.switchboard.flush_soon(self)
 
     def _respond_http(self, stream_id: int, request: HttpRequest, response: HttpResponse) -> None:
         headers = (
@@ -224,7 +220,7 @@ class Http2:
         body = None if request.method == b"HEAD" else response.body
         self.respond(stream_id, headers, body, None)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         self._flush_is_due = False
         connection = self._connection
         while connection.is_writable:
