@@ -170,3 +170,8 @@ _BY_CODE: dict[int, type[ServingError]] = {
 def error_of(code: int, message: str) -> ServingError:
     """The error for a canonical code that came from outside, UNKNOWN if it is none."""
     return _BY_CODE.get(code, UnknownError)(message)
+
+
+def unexpected_error() -> InternalError:
+    """What a client is told of an error that nobody expected; the log has the traceback."""
+    return InternalError("Unexpected error in the server; its log has the details")

@@ -176,11 +176,13 @@ class Server:
         self._listener = Listener(self._switchboard())
         if flags.port:
             try:
-                port = await self._listener.listen_tcp(flags.host, flags.port)
+                # As the original: gRPC on IPv4, HTTP on both.
+                host = flags.host or "0.0.0.0"
+                port = await self._listener.listen_tcp(host, flags.port)
             except InvalidArgument as error:
                 logger.error("%s", error.message)
                 raise InvalidArgument("Failed to BuildAndStart gRPC server") from error
-            logger.info("Running gRPC ModelServer at %s:%d ...", flags.host, port)
+            logger.info("Running gRPC ModelServer at %s:%d ...", host, port)
         if flags.grpc_socket_path:
             try:
                 await self._listener.listen_unix(flags.grpc_socket_path)

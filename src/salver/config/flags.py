@@ -261,8 +261,9 @@ class Flags:
     )
 
     host: str = flag(
-        "0.0.0.0",
-        "Address that the TCP ports are bound on.",
+        "",
+        "Address that the TCP ports are bound on. Empty: gRPC on every address of IPv4, HTTP on "
+        "those of IPv6 as well.",
         origin=Origin.SALVER,
     )
     custom_op_libraries: str = flag(

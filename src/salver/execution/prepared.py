@@ -23,7 +23,15 @@ _LONGEST_PROBATION = 100_000
 class Executable:
     """A program and what it costs. Owned by the loop; `program` runs on any thread."""
 
-    __slots__ = ("_cpu_s", "_next_probation", "_probation", "_runs", "cost_s", "program")
+    __slots__ = (
+        "_cpu_s",
+        "_next_probation",
+        "_probation",
+        "_quickest_s",
+        "_runs",
+        "cost_s",
+        "program",
+    )
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -33,16 +41,21 @@ class Executable:
         Infinite where it is not known, or not to be trusted.
         """
         self._cpu_s = [float("inf")] * _SIZE_CLASSES
+        self._quickest_s = [float("inf")] * _SIZE_CLASSES
         self._runs = [0] * _SIZE_CLASSES
         self._probation = [0] * _SIZE_CLASSES
         self._next_probation = _SHORTEST_PROBATION
 
-    def record_threaded(self, size_class: int, cpu_s: float, failed: bool = False) -> None:
-        """Take in what a run on a worker took of its thread's CPU time.
+    def record_threaded(
+        self, size_class: int, cpu_s: float, elapsed_s: float, failed: bool = False
+    ) -> None:
+        """Take in what a run on a worker took: of its thread's CPU time, and in all.
 
-        Not the time that went by: under load most of that is waiting for a core or
-        for the interpreter lock, and a cheap program would look dear for ever. A failed
-        run may have ended before its work began: it makes no estimate smaller.
+        Not the usual time in all: under load most of that is waiting for a core or for the
+        interpreter lock, and a cheap program would look dear for ever. But no run on the loop
+        will be quicker than the quickest, which has not waited: the program may have threads
+        of its own. A failed run may have ended before its work began: it makes no estimate
+        smaller.
         """
         if failed and cpu_s <= self._cpu_s[size_class]:
             return
@@ -53,10 +66,11 @@ class Executable:
             self._cpu_s[size_class] = min(known, cpu_s)
         else:
             self._cpu_s[size_class] = known + (cpu_s - known) * 0.125
+        self._quickest_s[size_class] = min(self._quickest_s[size_class], elapsed_s)
         if self._probation[size_class]:
             self._probation[size_class] -= 1
         else:
-            self.cost_s[size_class] = self._cpu_s[size_class]
+            self.cost_s[size_class] = max(self._cpu_s[size_class], self._quickest_s[size_class])
 
     def record_inline(
         self, size_class: int, elapsed_s: float, limit_s: float, failed: bool = False

@@ -84,7 +84,7 @@ class Runner:
         self._wake_is_due = False
         self._is_stopping = False
         self.in_flight = 0
-        """Runs handed to workers and not yet back."""
+        """Runs handed to workers, not yet back and still wanted."""
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -137,7 +137,7 @@ class Runner:
         assert self._loop is not None
         limit = self._options.max_queued
         if self._is_stopping or self.in_flight >= limit:
-            full = Unavailable(f"{limit} requests wait for a worker already")
+            full = Unavailable(f"{limit} requests are under way already")
             try:
                 on_done(None, _stopping() if self._is_stopping else full, 0.0)
             finally:
@@ -152,6 +152,9 @@ class Runner:
 
     def abandon(self, run: Run) -> None:
         """The caller is gone: `on_done` will not be called, and a queued run is skipped."""
+        if not run.unwanted:
+            # Nobody waits: it must not keep others out.
+            self.in_flight -= 1
         run.unwanted = True
         run.on_done = None
         # In this order: a worker takes the inputs first and looks whether it may then.
@@ -205,12 +208,13 @@ class Runner:
         self._wake_is_due = False
         while self._finished:
             run = self._finished.popleft()
-            self.in_flight -= 1
+            if not run.unwanted:
+                self.in_flight -= 1
             if run.timer is not None:
                 run.timer.cancel()
             if run.elapsed_s:
                 failed = run.error is not None
-                run.executable.record_threaded(run.size_class, run.cpu_s, failed)
+                run.executable.record_threaded(run.size_class, run.cpu_s, run.elapsed_s, failed)
             try:
                 if (on_done := run.on_done) is not None:
                     # Let go first: a run and its caller refer to each other.
@@ -250,9 +254,9 @@ class ImmediateRunner:
         """As `Runner.run`; there is nothing left to abandon, and no deadline."""
         cpu_started = thread_time()
         try:
-            _, failed = _run_now(executable, inputs, on_done)
-            size_class = _size_of(inputs).bit_length()
-            executable.record_threaded(size_class, thread_time() - cpu_started, failed)
+            elapsed_s, failed = _run_now(executable, inputs, on_done)
+            cpu_s = thread_time() - cpu_started
+            executable.record_threaded(_size_of(inputs).bit_length(), cpu_s, elapsed_s, failed)
         finally:
             on_settled()
 

@@ -39,7 +39,7 @@ class ConnectionOptions:
     max_concurrent_streams: int = 1000
     """Requests that one HTTP/2 connection may have under way."""
     max_buffered_bytes: int = _half_of_memory()
-    """Bodies of requests that are still arriving, over all connections."""
+    """Bytes of requests and answers that wait, for a client or a model, over all connections."""
     max_connections: int = 0
     """Connections open at a time; more are closed at once. 0: no limit."""
     stall_timeout_s: float = 30.0
@@ -72,7 +72,7 @@ class Engine(Protocol):
         """Take no new requests and close once those under way are answered."""
 
     def progress(self) -> tuple[Phase, int]:
-        """What is waited for, and a number that changes whenever something happens."""
+        """What is waited for, and a number that changes whenever something has moved."""
 
 
 class Switchboard:
@@ -153,7 +153,6 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._engine: Engine | None = None
         self._first_bytes = b""
-        self._bytes_received = 0
         self._is_discarding = False
         self._mark: tuple[object, ...] = ()
         self._marked_at = self.loop.time()
@@ -174,7 +173,6 @@ class Connection(asyncio.BufferedProtocol):
         return self.switchboard.receive_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._bytes_received += nbytes
         if self._is_discarding:
             return
         data = self.switchboard.receive_buffer[:nbytes]
@@ -237,7 +235,7 @@ class Connection(asyncio.BufferedProtocol):
         self.loop.call_later(_LINGER_S, transport.close)
 
     def buffer_changed(self, difference: int) -> bool:
-        """Account for request bodies that are still arriving; False: there are too many."""
+        """Account for bytes of requests and answers that are held; False: there are too many."""
         board = self.switchboard
         board.buffered_bytes += difference
         return difference <= 0 or board.buffered_bytes <= board.options.max_buffered_bytes
@@ -253,7 +251,7 @@ class Connection(asyncio.BufferedProtocol):
     def check_progress(self, now: float) -> None:
         """Abort if the client owes something and nothing has moved for too long."""
         phase, count = (Phase.IDLE, 0) if self._engine is None else self._engine.progress()
-        mark = (phase, count, self._bytes_received, self._unsent_bytes())
+        mark = (phase, count, self._unsent_bytes())
         if mark != self._mark:
             self._mark, self._marked_at = mark, now
             return

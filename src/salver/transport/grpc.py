@@ -4,10 +4,10 @@ Source: the gRPC protocol over HTTP/2 (doc/PROTOCOL-HTTP2.md). Everything here i
 function of its arguments; `http2.py` moves the bytes.
 """
 
-import zlib
 from functools import lru_cache
 
-from salver.errors import InternalError, ResourceExhausted, ServingError, Unimplemented
+from salver.errors import InternalError, ServingError, Unimplemented
+from salver.transport.compression import DEFLATE_WINDOW_BITS, GZIP_WINDOW_BITS
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -33,7 +33,7 @@ _NANOSECONDS = {
 }
 _ENCODED = {byte: b"%%%02X" % byte for byte in range(256) if not 0x20 <= byte <= 0x7E}
 _ENCODED[ord("%")] = b"%25"
-_WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
+_WINDOW_BITS = {b"gzip": GZIP_WINDOW_BITS, b"deflate": DEFLATE_WINDOW_BITS}
 
 
 def is_grpc(content_type: bytes) -> bool:
@@ -88,39 +88,30 @@ def percent_encoded(message: bytes) -> bytes:
     return b"".join(_ENCODED.get(byte, bytes((byte,))) for byte in message)
 
 
-def single_message(body: bytes, encoding: bytes, max_bytes: int) -> bytes | memoryview:
-    """The one message of a unary request, decompressed if it came compressed.
+def single_message(body: bytes) -> tuple[memoryview, bool]:
+    """The one message of a unary request, and whether it is compressed.
 
     Raises:
-        InternalError: the body is not one whole message, or its data are damaged.
-        ResourceExhausted: decompressed, it is larger than `max_bytes`.
-        Unimplemented: it is compressed in a way that was not offered.
+        InternalError: the body is not one whole message.
     """
     size = len(body) - PREFIX_BYTES
     if size < 0:
         raise InternalError("The request ended before its message was complete")
     if int.from_bytes(body[1:PREFIX_BYTES], "big") != size:
         raise InternalError("A unary request must hold exactly one message")
-    message = memoryview(body)[PREFIX_BYTES:]
-    if body[0] == 0:
-        return message
-    if body[0] != 1:
+    if body[0] > 1:
         raise InternalError(f"Invalid gRPC message flags: {body[0]}")
-    return _decompressed(message, encoding, max_bytes)
+    return memoryview(body)[PREFIX_BYTES:], body[0] == 1
 
 
-def _decompressed(message: memoryview, encoding: bytes, max_bytes: int) -> bytes:
+def window_bits_of(encoding: bytes) -> int:
+    """The kind of compression that `grpc-encoding` names, as zlib has it.
+
+    Raises:
+        Unimplemented: it is none that was offered.
+    """
     window_bits = _WINDOW_BITS.get(encoding)
     if window_bits is None:
         name = encoding.decode("latin-1") or "identity"
         raise Unimplemented(f"Compressed message with grpc-encoding {name}; try gzip or deflate")
-    decompressor = zlib.decompressobj(window_bits)
-    try:
-        data = decompressor.decompress(message, max_bytes)
-    except zlib.error as error:
-        raise InternalError(f"Cannot decompress the request message: {error}") from error
-    if decompressor.unconsumed_tail:
-        raise ResourceExhausted(f"The decompressed message is larger than {max_bytes} bytes")
-    if not decompressor.eof:
-        raise InternalError("Cannot decompress the request message: it is cut off")
-    return data
+    return window_bits

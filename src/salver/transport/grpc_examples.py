@@ -11,7 +11,7 @@ from salver.codecs.example_messages import (
     fill_regressions,
 )
 from salver.codecs.messages import message_class
-from salver.errors import InternalError, InvalidArgument, ServingError
+from salver.errors import InvalidArgument, ServingError, unexpected_error
 from salver.service.example_signature import Classification, Method
 from salver.service.examples import Examples, Inference, OnInferred, Question, Task
 from salver.service.opening import Opening
@@ -140,7 +140,7 @@ class ExampleService:
 
 def _unexpected(inference: Inference) -> ServingError:
     logger.exception("Unexpected error in the answer of %s", inference.id)
-    return InternalError("Unexpected error in the server; its log has the details")
+    return unexpected_error()
 
 
 def _multi_response(inferences: Sequence[Inference]) -> Any:

@@ -11,7 +11,7 @@ from functools import partial
 
 from salver.codecs.messages import WireMessage, message_class
 from salver.codecs.predict_codec import decode_predict_request, encode_predict_response
-from salver.errors import InternalError, InvalidArgument, ServingError
+from salver.errors import InternalError, InvalidArgument, ServingError, unexpected_error
 from salver.execution.runner import Run
 from salver.service.metadata import Metadata
 from salver.service.opening import Opening
@@ -103,7 +103,7 @@ class PredictionService:
                 error = failure
             except Exception:  # the request boundary
                 logger.exception("Unexpected error in the answer of %s", prediction.id)
-                error = InternalError("Unexpected error in the server; its log has the details")
+                error = unexpected_error()
             else:
                 self._metrics.request_succeeded(model, "Predict", "GRPC", call.started)
                 call.succeed(framed)
@@ -182,7 +182,7 @@ class ModelService:
             return
         except Exception:
             logger.exception("Unexpected error in a reload of the config")
-            call.fail(InternalError("Unexpected error in the server; its log has the details"))
+            call.fail(unexpected_error())
             return
         response = message_class("tensorflow.serving.ReloadConfigResponse")()
         response.status.SetInParent()

@@ -32,7 +32,7 @@ _MAX_PIPELINED = 256
 class _Owed:
     """A request whose answer is still to be sent, in its place in the order."""
 
-    __slots__ = ("cancel", "engine", "is_head", "keeps_alive", "response", "version")
+    __slots__ = ("cancel", "engine", "is_head", "keeps_alive", "response", "size", "version")
 
     def __init__(self, engine: "Http1", is_head: bool, keeps_alive: bool, version: str) -> None:
         self.engine = engine
@@ -41,9 +41,12 @@ class _Owed:
         self.version = version
         self.response: HttpResponse | None = None
         self.cancel: Cancel | None = None
+        self.size = 0
+        """Bytes of the request, while it waits."""
 
     def respond(self, response: HttpResponse) -> None:
         self.response = response
+        self.engine.waiting_bytes -= self.size
         self.cancel = None
         self.engine.send_ready()
 
@@ -63,6 +66,8 @@ class Http1:
         self._refused = 0
         self._requests = 0
         self._is_arriving = False
+        self.waiting_bytes = 0
+        """Bytes of requests that are read but not answered."""
         self._accounted = 0
         self._start_over()
 
@@ -122,7 +127,7 @@ class Http1:
 
     def lost(self) -> None:
         self._is_closing = True
-        self._body_bytes = 0
+        self._body_bytes = self.waiting_bytes = 0
         self._account()
         for owed in self._owed:
             if owed.cancel is not None:
@@ -139,7 +144,9 @@ class Http1:
     def progress(self) -> tuple[Phase, int]:
         if self._owed:
             return Phase.BUSY, self._requests
-        return (Phase.ARRIVING if self._is_arriving else Phase.IDLE), self._requests
+        # Only bytes of bodies count: a header has to be there in time, however it trickles.
+        moved = self._requests + self._body_bytes
+        return (Phase.ARRIVING if self._is_arriving else Phase.IDLE), moved
 
     # --- the parser's side ---------------------------------------------------------
 
@@ -160,15 +167,19 @@ class Http1:
             self._refuse_headers()
         elif name == b"expect" and not self._refused:
             self._expect(value)
-        elif name == b"content-length" and value.isdigit():
+        elif name == b"content-length" and self._is_too_long(value):
             # Refused before it is sent, not after.
-            if len(value) > 18 or int(value) > self._options.max_request_bytes:
-                self._refused = self._refused or 413
+            self._refused = self._refused or 413
 
     def _refuse_headers(self) -> None:
         self._refused = self._refused or 431
         self._headers = []
         self._target = b""
+
+    def _is_too_long(self, length: bytes) -> bool:
+        if not length.isdigit():
+            return False
+        return len(length) > 18 or int(length) > self._options.max_request_bytes
 
     def _expect(self, value: bytes) -> None:
         if value.lower() != b"100-continue":
@@ -213,6 +224,8 @@ class Http1:
         cancel = self._application.handle(request, owed.respond)
         if owed.response is None:
             owed.cancel = cancel
+            owed.size = len(body)
+            self.waiting_bytes += owed.size
 
     # --- answers -------------------------------------------------------------------
 
@@ -233,6 +246,7 @@ class Http1:
 
     def flush(self) -> None:
         self._flush_is_due = False
+        self._account()
         if not self._connection.is_writable:
             return
         if self._out:
@@ -254,8 +268,8 @@ class Http1:
         self._owed.append(owed)
 
     def _account(self) -> None:
-        """Tell how much of an unfinished body is held here."""
-        held = self._body_bytes if self._is_arriving else 0
+        """Tell how many bytes of requests are held here."""
+        held = self.waiting_bytes + (self._body_bytes if self._is_arriving else 0)
         if held != self._accounted:
             fits = self._connection.buffer_changed(held - self._accounted)
             self._accounted = held

@@ -8,27 +8,21 @@ import logging
 from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
-from time import perf_counter, time
+from time import time
 
 from salver._http2 import Session, SessionError
 from salver.errors import (
-    DeadlineExceeded,
-    InternalError,
     ResourceExhausted,
-    ServingError,
     Unimplemented,
 )
 from salver.transport.connection import Connection, Phase
 from salver.transport.exchange import HttpRequest, HttpResponse
 from salver.transport.grpc import (
-    OK_TRAILERS,
     PREFIX_BYTES,
-    RESPONSE_HEADERS,
     error_headers,
     is_grpc,
-    single_message,
-    timeout_s,
 )
+from salver.transport.grpc_call import GrpcCall
 from salver.transport.http_status import html_page
 
 logger = logging.getLogger(__name__)
@@ -40,25 +34,6 @@ _MAX_FRAME_BYTES = 2**20
 # client had already sent when it read the notice is still served.
 _NOTICE_S = 0.2
 _UNKNOWN_METHOD = error_headers(Unimplemented(""))
-
-
-class GrpcCall:
-    """One unary call: the `UnaryCall` that handlers see."""
-
-    __slots__ = ("_engine", "_stream_id", "cancel", "deadline", "started")
-
-    def __init__(self, engine: "Http2", stream_id: int, deadline: float | None) -> None:
-        self._engine = engine
-        self._stream_id = stream_id
-        self.deadline = deadline
-        self.started = perf_counter()
-        self.cancel: Callable[[], None] | None = None
-
-    def succeed(self, framed: bytes) -> None:
-        self._engine.respond(self._stream_id, RESPONSE_HEADERS, framed, OK_TRAILERS)
-
-    def fail(self, error: ServingError) -> None:
-        self._engine.respond(self._stream_id, error_headers(error), None, None)
 
 
 class Http2:
@@ -84,6 +59,10 @@ class Http2:
         self._flush_is_due = False
         self._is_draining = False
         self._is_over = False
+        self._waiting: dict[int, int] = {}
+        self._waiting_bytes = 0
+        self._unsent_bytes = 0
+        self._sent_bytes = 0
         self._accounted = 0
         self._requests = 0
         self._in_flight = 0
@@ -98,7 +77,6 @@ class Http2:
         except SessionError as error:
             logger.debug("HTTP/2 connection ended: %s", error)
             self._is_over = True
-        self._account()
         self._flush_soon()
 
     def lost(self) -> None:
@@ -122,9 +100,12 @@ class Http2:
 
     def progress(self) -> tuple[Phase, int]:
         # A stream that is neither whole nor with us waits for the client: to send, or to read.
+        moved = self._requests + self._session.buffered_bytes
+        if self._unsent_bytes:
+            moved += self._sent_bytes
         if self._session.open_streams > self._in_flight:
-            return Phase.ARRIVING, self._requests
-        return (Phase.BUSY if self._in_flight else Phase.IDLE), self._requests
+            return Phase.ARRIVING, moved
+        return (Phase.BUSY if self._in_flight else Phase.IDLE), moved
 
     # --- the session's side --------------------------------------------------------
 
@@ -140,7 +121,7 @@ class Http2:
                 request, lambda response: self._respond_http(stream_id, request, response)
             )
             if cancel is not None:
-                self._cancels[stream_id] = cancel
+                self._wait(stream_id, cancel, len(body))
 
     def on_overflow(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
         limit = self._max_request_bytes
@@ -157,34 +138,28 @@ class Http2:
         if cancel is not None:
             # The request will not be answered any more.
             self._in_flight -= 1
+            self._wait_no_more(stream_id)
             cancel()
 
     def _call(self, stream_id: int, headers: dict[bytes, bytes], body: bytes) -> None:
         # CONNECT has no path.
-        path = headers.get(b":path", b"")
-        handler = self._grpc_handlers.get(path)
+        handler = self._grpc_handlers.get(headers.get(b":path", b""))
         if handler is None:
             self.respond(stream_id, _UNKNOWN_METHOD, None, None)
             return
-        deadline = None
-        try:
-            limit_s = timeout_s(headers.get(b"grpc-timeout", b""))
-            if limit_s is not None:
-                if limit_s <= 0:
-                    raise DeadlineExceeded("Deadline Exceeded")
-                deadline = self._loop.time() + limit_s
-            encoding = headers.get(b"grpc-encoding", b"")
-            message = single_message(body, encoding, self._max_request_bytes)
-            call = GrpcCall(self, stream_id, deadline)
-            handler(call, message)
-            if call.cancel is not None:
-                self._cancels[stream_id] = call.cancel
-        except ServingError as error:
-            self.respond(stream_id, error_headers(error), None, None)
-        except Exception:  # the request boundary
-            logger.exception("Unexpected error in %r", path)
-            failure = InternalError("Unexpected error in the server; its log has the details")
-            self.respond(stream_id, error_headers(failure), None, None)
+        call = GrpcCall(self, stream_id, handler)
+        call.begin(headers, body, self._max_request_bytes, self._loop.time)
+        if call.cancel is not None:
+            self._wait(stream_id, call.give_up, len(body))
+
+    def _wait(self, stream_id: int, cancel: Callable[[], None], size: int) -> None:
+        """The request, of so many bytes, goes on after this turn."""
+        self._cancels[stream_id] = cancel
+        self._waiting[stream_id] = size
+        self._waiting_bytes += size
+
+    def _wait_no_more(self, stream_id: int) -> None:
+        self._waiting_bytes -= self._waiting.pop(stream_id, 0)
 
     # --- answers -------------------------------------------------------------------
 
@@ -199,8 +174,10 @@ class Http2:
         if self._is_over:
             return
         self._in_flight -= 1
-        if self._cancels:
-            self._cancels.pop(stream_id, None)
+        if self._cancels and self._cancels.pop(stream_id, None) is not None:
+            self._wait_no_more(stream_id)
+        if body is not None:
+            self._unsent_bytes += len(body)
         self._session.respond(stream_id, headers, body, trailers)
         self._flush_soon()
 
@@ -228,6 +205,8 @@ class Http2:
             if not chunks:
                 break
             connection.write(chunks)
+            self._sent(sum(map(len, chunks)))
+        self._account()
         session = self._session
         if self._is_over or not (session.want_read or session.want_write):
             self._is_over = True
@@ -235,15 +214,23 @@ class Http2:
         elif self._is_draining and not session.open_streams and not session.want_write:
             connection.close()
 
+    def _sent(self, size: int) -> None:
+        self._sent_bytes += size
+        self._unsent_bytes = max(self._unsent_bytes - size, 0)
+
     def _account(self) -> None:
-        held = self._session.buffered_bytes
+        """Tell how many bytes of requests and answers are held here."""
+        if self._unsent_bytes and self._session.open_streams <= self._in_flight:
+            # What was still to be sent is sent, or was reset by the client.
+            self._unsent_bytes = 0
+        held = self._session.buffered_bytes + self._waiting_bytes + self._unsent_bytes
         if held != self._accounted:
             fits = self._connection.buffer_changed(held - self._accounted)
             self._accounted = held
-            if not fits:
-                logger.warning("Too many request bytes are waiting: a connection was closed")
+            if not fits and not self._is_over:
+                logger.warning("Too many bytes wait for clients and models: a connection ends")
                 self._session.terminate(_ENHANCE_YOUR_CALM)
-                self._is_over = True
+                self._flush_soon()
 
 
 @lru_cache(maxsize=1)

@@ -24,18 +24,26 @@ class Listener:
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def listen_tcp(self, host: str, port: int) -> int:
-        """Listen on a TCP port of `host` and return it; 0 takes a free one.
+        """Listen on a TCP port of `host` and return it; port 0 takes a free one.
+
+        An empty `host` stands for every address, of IPv6 and IPv4 where the machine has both.
 
         Raises:
             InvalidArgument: the port cannot be had; the message says why.
         """
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(
-                self._switchboard.connection, host, port, backlog=_BACKLOG, reuse_address=True
-            )
+            if host:
+                server = await loop.create_server(
+                    self._switchboard.connection, host, port, backlog=_BACKLOG, reuse_address=True
+                )
+            else:
+                server = await loop.create_server(
+                    self._switchboard.connection, sock=_any_address(port), backlog=_BACKLOG
+                )
         except (OSError, OverflowError) as error:
-            raise InvalidArgument(f"Cannot listen on {host}:{port}: {error}") from error
+            where = host or "any address"
+            raise InvalidArgument(f"Cannot listen on {where}, port {port}: {error}") from error
         self._add(server)
         bound: Sequence[socket.socket] = server.sockets
         return int(bound[0].getsockname()[1])
@@ -89,6 +97,15 @@ class Listener:
             self._sweeping.cancel()
         for connection in list(self._switchboard.connections):
             connection.abort()
+
+
+def _any_address(port: int) -> socket.socket:
+    """A socket bound on every address; of IPv4 alone where there is no IPv6."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(
+            ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
+        )
+    return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)
 
 
 def _remove_stale(path: str) -> None:

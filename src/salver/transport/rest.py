@@ -20,7 +20,7 @@ from salver.codecs.json_response import (
     encode_regress,
     encode_status,
 )
-from salver.errors import Code, InternalError, InvalidArgument, ServingError
+from salver.errors import Code, InvalidArgument, ServingError, unexpected_error
 from salver.service.example_signature import Classification, Method
 from salver.service.examples import Examples, Inference
 from salver.service.metadata import Metadata
@@ -28,7 +28,15 @@ from salver.service.opening import Opening
 from salver.service.predict import Predict, Prediction
 from salver.service.status import Status
 from salver.telemetry.serving_metrics import ServingMetrics
-from salver.transport.compression import gzipped, inflated
+from salver.transport.compression import (
+    GZIP_WINDOW_BITS,
+    MAX_INFLATED_BYTES,
+    Damaged,
+    TooLarge,
+    gzipped,
+    inflate,
+    takes_gzip,
+)
 from salver.transport.exchange import Cancel, HttpRequest, HttpResponse, Respond
 from salver.transport.http_status import HTTP_STATUS, html_page
 from salver.transport.routes import Route, Verb, route
@@ -104,27 +112,36 @@ class RestApi:
         if found.verb is Verb.MALFORMED and request.method == b"OPTIONS":
             respond(self._preflight(request))
             return None
-        takes_gzip = self._compression_min_bytes > 0 and b"gzip" in request.header(
-            b"accept-encoding"
+        compresses = self._compression_min_bytes > 0
+        exchange = _Exchange(
+            self, found, respond, compresses and takes_gzip(request.header(b"accept-encoding"))
         )
-        exchange = _Exchange(self, found, respond, takes_gzip)
+        return self._guarded(exchange, partial(self._dispatch, exchange, request))
+
+    @staticmethod
+    def _guarded(exchange: "_Exchange", step: Callable[[], Cancel | None]) -> Cancel | None:
+        """Take one step; every fault becomes the answer."""
         try:
-            return self._dispatch(exchange, request)
+            return step()
         except ServingError as error:
             exchange.fail(error)
         except Exception:  # the request boundary
-            logger.exception("Unexpected error in %r %r", request.method, target)
-            exchange.fail(InternalError("Unexpected error in the server; its log has the details"))
+            logger.exception("Unexpected error in a request for %r", exchange.route.model)
+            exchange.fail(unexpected_error())
         return None
 
     def _dispatch(self, exchange: "_Exchange", request: HttpRequest) -> Cancel | None:
         found = exchange.route
-        if found.verb is Verb.PREDICT:
-            body = inflated(request.body, request.header(b"content-encoding"))
-            return self._run_predict(exchange, body)
-        if found.verb in _METHODS:
-            body = inflated(request.body, request.header(b"content-encoding"))
-            return self._run_examples(exchange, body, _METHODS[found.verb])
+        if found.verb in _INFERENCE:
+            if b"gzip" not in request.header(b"content-encoding"):
+                return self._infer(exchange, request.body)
+            exchange.cancel = inflate(
+                request.body,
+                GZIP_WINDOW_BITS,
+                MAX_INFLATED_BYTES,
+                partial(self._inflated, exchange),
+            )
+            return exchange.give_up if exchange.cancel is not None else None
         if found.verb is Verb.STATUS:
             statuses = self._status.of(found.model, found.version)
             exchange.succeed(
@@ -153,6 +170,18 @@ class RestApi:
                 f"Malformed request: {described.decode('utf-8', 'surrogateescape')}"
             )
         return None
+
+    def _inflated(self, exchange: "_Exchange", outcome: bytes | Damaged | TooLarge) -> None:
+        # As in TensorFlow Serving, a body that cannot be unpacked counts as empty.
+        body = outcome if isinstance(outcome, bytes) else b""
+        exchange.cancel = None
+        exchange.cancel = self._guarded(exchange, partial(self._infer, exchange, body))
+
+    def _infer(self, exchange: "_Exchange", body: bytes) -> Cancel | None:
+        verb = exchange.route.verb
+        if verb is Verb.PREDICT:
+            return self._run_predict(exchange, body)
+        return self._run_examples(exchange, body, _METHODS[verb])
 
     def _run_predict(self, exchange: "_Exchange", body: bytes) -> Cancel | None:
         parsed = PredictBody.parse(body)
@@ -216,8 +245,8 @@ class RestApi:
             HTTP_STATUS[error.code], _JSON, encode_error(error.message), self._headers
         )
 
-    def answer(self, body: bytes, takes_gzip: bool) -> HttpResponse:
-        if takes_gzip and len(body) >= self._compression_min_bytes:
+    def answer(self, body: bytes, compresses: bool) -> HttpResponse:
+        if compresses and len(body) >= self._compression_min_bytes:
             headers = (*self._headers, *_GZIP_HEADERS)
             return HttpResponse(200, _JSON, gzipped(body), headers)
         return HttpResponse(200, _JSON, body, self._headers)
@@ -226,14 +255,20 @@ class RestApi:
 class _Exchange:
     """One request under /v1/ and its way back."""
 
-    __slots__ = ("_api", "_respond", "_started", "_takes_gzip", "route")
+    __slots__ = ("_api", "_respond", "_started", "_takes_gzip", "cancel", "route")
 
-    def __init__(self, api: RestApi, found: Route, respond: Respond, takes_gzip: bool) -> None:
+    def __init__(self, api: RestApi, found: Route, respond: Respond, wants_gzip: bool) -> None:
         self._api = api
         self._respond = respond
-        self._takes_gzip = takes_gzip
+        self._takes_gzip = wants_gzip
         self._started = perf_counter()
         self.route = found
+        self.cancel: Cancel | None = None
+
+    def give_up(self) -> None:
+        """The client does not wait any more."""
+        if self.cancel is not None:
+            self.cancel()
 
     def succeed(self, body: bytes) -> None:
         self._api.answered(self.route, self._started)
@@ -262,7 +297,7 @@ class _Exchange:
             self.fail(failure)
         except Exception:  # the request boundary
             logger.exception("Unexpected error in the answer of %s", prediction.id)
-            self.fail(InternalError("Unexpected error in the server; its log has the details"))
+            self.fail(unexpected_error())
         else:
             self.succeed(body)
 
@@ -281,6 +316,6 @@ class _Exchange:
             self.fail(failure)
         except Exception:  # the request boundary
             logger.exception("Unexpected error in the answer of %s", inferences[0].id)
-            self.fail(InternalError("Unexpected error in the server; its log has the details"))
+            self.fail(unexpected_error())
         else:
             self.succeed(body)
