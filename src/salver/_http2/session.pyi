@@ -170,5 +170,9 @@ class Session:
         """Bytes held of bodies whose end has not come."""
 
     @property
+    def unsent_bytes(self) -> int:
+        """Bytes of the bodies of answers that `data_to_send` has not given out yet."""
+
+    @property
     def open_streams(self) -> int:
         """Requests begun by the peer that are not both read and answered to their end."""

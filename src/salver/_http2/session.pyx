@@ -41,7 +41,7 @@ cdef class Session:
     cdef HeaderBlock block
     cdef dict streams
     cdef bint running, broken
-    cdef Py_ssize_t max_body_bytes, buffered
+    cdef Py_ssize_t max_body_bytes, buffered, unsent
     cdef int max_cancellations, patience
     cdef size_t max_unread_frames
     # The running call of `data_to_send`.
@@ -136,7 +136,9 @@ cdef class Session:
         cdef Stream stream = self.find_started(stream_id)
         if stream is None:
             return 0
+        self.unsent -= stream.backlog
         stream.append(data)
+        self.unsent += stream.backlog
         c.nghttp2_session_resume_data(self.session, stream_id)
         return stream.backlog
 
@@ -177,6 +179,10 @@ cdef class Session:
     @property
     def buffered_bytes(self):
         return self.buffered
+
+    @property
+    def unsent_bytes(self):
+        return self.unsent
 
     @property
     def open_streams(self):
@@ -227,6 +233,8 @@ cdef class Session:
         stream.fields = tuple(headers)
         cdef size_t count = pack(stream.fields, entries)
         stream.load(body)
+        stream.backlog = stream.length
+        self.unsent += stream.length
         if not finished or stream.length > LONG_ANSWER_BYTES:
             # Long answers take turns; nghttp2 would send one after the other.
             check(c.nghttp2_session_change_extpri_stream_priority(
@@ -292,6 +300,7 @@ cdef class Session:
         cdef Stream stream = closed  # the dictionary held the last reference
         del self.streams[stream.key]
         self.buffered -= stream.size
+        self.unsent -= stream.backlog
         if sent:
             self.patience = min(self.patience + 1, self.max_cancellations)
         if sent or stream.abandoned:
@@ -326,6 +335,7 @@ cdef class Session:
             self.taken += size
         stream.sent += size
         stream.backlog -= size
+        self.unsent -= size
         return 0
 
     cdef int flush(self) except -1:

@@ -14,6 +14,8 @@ from salver.core.signature import Signature
 # never judged by what small ones took.
 _SIZE_CLASSES = 64
 _FIRST_RUNS = 4
+SURPRISE = 10
+"""A run on the loop that takes so many times what was expected was misjudged."""
 # A client chooses the outputs and their order: without a bound it could fill the memory.
 _MAX_EXECUTABLES = 1000
 _SHORTEST_PROBATION = 16
@@ -51,11 +53,10 @@ class Executable:
     ) -> None:
         """Take in what a run on a worker took: of its thread's CPU time, and in all.
 
-        Not the usual time in all: under load most of that is waiting for a core or for the
-        interpreter lock, and a cheap program would look dear for ever. But no run on the loop
-        will be quicker than the quickest, which has not waited: the program may have threads
-        of its own. A failed run may have ended before its work began: it makes no estimate
-        smaller.
+        Not the time in all: under load most of that is waiting for a core or for the interpreter
+        lock, and a cheap program would look dear for ever. But where even the quickest run took
+        many times its CPU time, the program waits, or has threads of its own, and would hold up
+        the loop. A failed run may have ended before its work began: it makes no estimate smaller.
         """
         if failed and cpu_s <= self._cpu_s[size_class]:
             return
@@ -70,7 +71,8 @@ class Executable:
         if self._probation[size_class]:
             self._probation[size_class] -= 1
         else:
-            self.cost_s[size_class] = max(self._cpu_s[size_class], self._quickest_s[size_class])
+            surely_s = self._quickest_s[size_class] / SURPRISE
+            self.cost_s[size_class] = max(self._cpu_s[size_class], surely_s)
 
     def record_inline(
         self, size_class: int, elapsed_s: float, limit_s: float, failed: bool = False

@@ -18,12 +18,9 @@ from time import perf_counter, thread_time
 import numpy as np
 
 from salver.errors import DeadlineExceeded, InternalError, ServingError, Unavailable
-from salver.execution.prepared import Executable
+from salver.execution.prepared import SURPRISE, Executable
 
 logger = logging.getLogger(__name__)
-
-# A run on the loop that takes so many times the budget was misjudged.
-_SURPRISE = 10
 
 OnDone = Callable[[list[np.ndarray] | None, ServingError | None, float], None]
 """Outputs or error, and the seconds that the program itself took."""
@@ -119,7 +116,7 @@ class Runner:
         if executable.cost_s[size_class] <= budget_s:
             try:
                 elapsed_s, failed = _run_now(executable, inputs, on_done)
-                executable.record_inline(size_class, elapsed_s, _SURPRISE * budget_s, failed)
+                executable.record_inline(size_class, elapsed_s, SURPRISE * budget_s, failed)
             finally:
                 on_settled()
             return None

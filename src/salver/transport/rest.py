@@ -47,7 +47,6 @@ _JSON = b"application/json"
 _HTML = b"text/html"
 _TEXT = b"text/plain"
 _METHODS = {Verb.CLASSIFY: Method.CLASSIFY, Verb.REGRESS: Method.REGRESS}
-_INFERENCE = (Verb.PREDICT, *_METHODS)
 # libevent's own default, which is all that a preflight gets.
 _PREFLIGHT = b"text/html; charset=ISO-8859-1"
 _CORS_HEADERS = (
@@ -103,36 +102,30 @@ class RestApi:
         """Answer one request; see `HttpApplication`."""
         target = request.target
         found = route(request.method, target)
-        if self._has_metrics_path(target):
-            respond(self._metrics_page(target))
-            return None
-        if found.verb is Verb.OUTSIDE:
-            respond(HttpResponse(404, _HTML, html_page(404), closes=True))
-            return None
-        if found.verb is Verb.MALFORMED and request.method == b"OPTIONS":
-            respond(self._preflight(request))
-            return None
-        compresses = self._compression_min_bytes > 0
-        exchange = _Exchange(
-            self, found, respond, compresses and takes_gzip(request.header(b"accept-encoding"))
+        verb = found.verb
+        if verb is Verb.OUTSIDE or verb is Verb.MALFORMED:
+            if self._has_metrics_path(target):
+                respond(self._metrics_page(target))
+                return None
+            if verb is Verb.OUTSIDE:
+                respond(HttpResponse(404, _HTML, html_page(404), closes=True))
+                return None
+            if request.method == b"OPTIONS":
+                respond(self._preflight(request))
+                return None
+        wants_gzip = self._compression_min_bytes > 0 and takes_gzip(
+            request.header(b"accept-encoding")
         )
-        return self._guarded(exchange, partial(self._dispatch, exchange, request))
-
-    @staticmethod
-    def _guarded(exchange: "_Exchange", step: Callable[[], Cancel | None]) -> Cancel | None:
-        """Take one step; every fault becomes the answer."""
+        exchange = _Exchange(self, found, respond, wants_gzip)
         try:
-            return step()
-        except ServingError as error:
-            exchange.fail(error)
-        except Exception:  # the request boundary
-            logger.exception("Unexpected error in a request for %r", exchange.route.model)
-            exchange.fail(unexpected_error())
+            return self._dispatch(exchange, request)
+        except Exception as error:  # noqa: BLE001 - the request boundary
+            exchange.fail(_expected(error))
         return None
 
     def _dispatch(self, exchange: "_Exchange", request: HttpRequest) -> Cancel | None:
         found = exchange.route
-        if found.verb in _INFERENCE:
+        if found.api:
             if b"gzip" not in request.header(b"content-encoding"):
                 return self._infer(exchange, request.body)
             exchange.cancel = inflate(
@@ -175,7 +168,10 @@ class RestApi:
         # As in TensorFlow Serving, a body that cannot be unpacked counts as empty.
         body = outcome if isinstance(outcome, bytes) else b""
         exchange.cancel = None
-        exchange.cancel = self._guarded(exchange, partial(self._infer, exchange, body))
+        try:
+            exchange.cancel = self._infer(exchange, body)
+        except Exception as error:  # noqa: BLE001 - the request boundary
+            exchange.fail(_expected(error))
 
     def _infer(self, exchange: "_Exchange", body: bytes) -> Cancel | None:
         verb = exchange.route.verb
@@ -236,8 +232,7 @@ class RestApi:
         return HttpResponse(200, _TEXT, self._metrics.page().encode("utf-8", "surrogateescape"))
 
     def answered(self, found: Route, started: float) -> None:
-        api = found.verb.value if found.verb in _INFERENCE else ""
-        self._metrics.request_succeeded(found.model, api, "REST", started)
+        self._metrics.request_succeeded(found.model, found.api, "REST", started)
 
     def failed(self, found: Route, error: ServingError) -> HttpResponse:
         self._metrics.request_failed(found.model, error.code)
@@ -293,11 +288,8 @@ class _Exchange:
         try:
             outputs = dict(zip(prediction.output_names, prediction.outputs, strict=True))
             body = encode_predict(outputs, row_format)
-        except ServingError as failure:
-            self.fail(failure)
-        except Exception:  # the request boundary
-            logger.exception("Unexpected error in the answer of %s", prediction.id)
-            self.fail(unexpected_error())
+        except Exception as failure:  # noqa: BLE001 - the request boundary
+            self.fail(_expected(failure))
         else:
             self.succeed(body)
 
@@ -312,10 +304,15 @@ class _Exchange:
                 body = encode_classify(result.classes, result.scores)
             else:
                 body = encode_regress(result.values)
-        except ServingError as failure:
-            self.fail(failure)
-        except Exception:  # the request boundary
-            logger.exception("Unexpected error in the answer of %s", inferences[0].id)
-            self.fail(unexpected_error())
+        except Exception as failure:  # noqa: BLE001 - the request boundary
+            self.fail(_expected(failure))
         else:
             self.succeed(body)
+
+
+def _expected(error: Exception) -> ServingError:
+    """The error to answer with; what nobody expected is logged."""
+    if isinstance(error, ServingError):
+        return error
+    logger.error("Unexpected error in a REST request", exc_info=error)
+    return unexpected_error()

@@ -34,12 +34,15 @@ class Route:
     model: str = ""
     version: int | None = None
     label: str | None = None
+    api: str = ""
+    """The verb's name, if it asks for an inference; as metrics have it."""
 
 
 _MODEL = rb"/v1/models"
 _CHOICE = rb"(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?"
 _POST = re.compile(_MODEL + rb"/([^/:]+)" + _CHOICE + rb":(classify|regress|predict)", re.I)
 _GET = re.compile(_MODEL + rb"(?:/([^/:]+))?" + _CHOICE + rb"(?:/(metadata))?", re.I)
+_INFERENCE = (Verb.PREDICT, Verb.CLASSIFY, Verb.REGRESS)
 _MAX_VERSION = 2**63 - 1
 _MALFORMED = Route(Verb.MALFORMED)
 _OUTSIDE = Route(Verb.OUTSIDE)
@@ -65,11 +68,13 @@ def route(method: bytes, target: bytes) -> Route:
         return Route(Verb.VERSION_OVERFLOW, _text(name or b""))
     if name is None:
         return Route(Verb.MISSING_MODEL)
+    asked = _verb(method, verb)
     return Route(
-        _verb(method, verb),
+        asked,
         _text(name),
         None if version is None else int(version),
         None if label is None else _text(label),
+        asked.value if asked in _INFERENCE else "",
     )
 
 
@@ -77,7 +82,7 @@ def _verb(method: bytes, verb: bytes | None) -> Verb:
     if method == b"GET":
         # Any other spelling of `metadata` asks for the status, as in the original.
         return Verb.METADATA if verb == b"metadata" else Verb.STATUS
-    for known in (Verb.PREDICT, Verb.CLASSIFY, Verb.REGRESS):
+    for known in _INFERENCE:
         if verb == known.value.encode():
             return known
     return Verb.MALFORMED
