@@ -3,16 +3,19 @@
 import asyncio
 import contextlib
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from salver.errors import InvalidArgument
 from salver.transport.connection import ConnectionOptions, Engine, Switchboard
 from salver.transport.exchange import Cancel, HttpRequest, HttpResponse, Respond
 from salver.transport.http1 import Http1
 from salver.transport.listener import Listener
+from tests.fakes import turn_loop
 
-LIMIT_S = 20
+LIMIT_S = 3
 
 
 class Application:
@@ -177,6 +180,67 @@ async def test_the_lines_may_end_in_bare_line_feeds(site: Site) -> None:
     assert bodies(answer) == [b"/now:"]
 
 
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+ASKS_FOR_UPGRADE = (
+    b"POST /now/1 HTTP/1.1\r\nHost: a\r\n" + UPGRADE + b"Content-Length: 11\r\n\r\nhello world"
+    b"POST /now/2 HTTP/1.1\r\nHost: a\r\n" + UPGRADE + b"Transfer-Encoding: chunked\r\n\r\n"
+    b"3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n"
+    b"GET /now/3 HTTP/1.1\r\nHost: a\r\n" + UPGRADE + b"\r\n"
+    b"GET /now/4 HTTP/1.1\r\nHost: a\r\n\r\n"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, 1000])
+async def test_a_request_that_offers_an_upgrade_is_answered_as_if_it_had_not(
+    site: Site, size: int
+) -> None:
+    reader, writer = await site.connect()
+    for start in range(0, len(ASKS_FOR_UPGRADE), size):
+        writer.write(ASKS_FOR_UPGRADE[start : start + size])
+        await writer.drain()
+        # Each piece by itself, as far as the kernel lets it.
+        await turn_loop(3)
+    writer.write_eof()
+    assert bodies(await asyncio.wait_for(reader.read(), LIMIT_S)) == [
+        b"/now/1:hello world", b"/now/2:abcd", b"/now/3:", b"/now/4:",
+    ]  # fmt: skip
+    assert not any(request.header(b"upgrade") for request in site.application.requests)
+
+
+async def test_a_client_that_offers_an_upgrade_and_expects_100_is_told_so_once(site: Site) -> None:
+    head = b"POST /now HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
+    answer = await site.exchange(head + UPGRADE + b"\r\nok")
+    assert answer.count(b"100 Continue") == 1
+    assert bodies(answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")) == [b"/now:ok"]
+
+
+async def test_any_number_of_requests_may_offer_an_upgrade(site: Site) -> None:
+    request = b"GET /now HTTP/1.1\r\nHost: a\r\n" + UPGRADE + b"\r\n"
+    assert bodies(await site.exchange(request * 1500)) == [b"/now:"] * 1500
+
+
+@pytest.mark.parametrize("length", [b"1000001", b"9" * 18, b"9" * 19, b"9" * 3000])
+@pytest.mark.parametrize("expectation", [b"", b"Expect: 100-continue\r\n"])
+async def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(
+    site: Site, length: bytes, expectation: bytes
+) -> None:
+    reader, writer = await site.connect()
+    head = b"POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: %b\r\n%b\r\n"
+    writer.write(head % (length, expectation))
+    # The client says no more, and does not close: the answer has to come by itself.
+    answer = await asyncio.wait_for(reader.read(), LIMIT_S)
+    assert statuses(answer)[-1] in (413, 400 if len(length) > 18 else 413)
+    assert b"Connection: close\r\n" in answer
+    assert not site.application.requests
+    assert site.board.buffered_bytes == 0
+
+
+async def test_a_body_may_be_as_large_as_the_limit(site: Site) -> None:
+    head = b"POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+    [body] = bodies(await site.exchange(head + bytes(1_000_000)))
+    assert body == b"/now:" + bytes(1_000_000)
+
+
 @pytest.mark.parametrize(
     ("data", "status"),
     [
@@ -283,6 +347,149 @@ async def test_unfinished_bodies_are_bounded_over_all_connections() -> None:
     first.transport.abort()
     await until(lambda: not site.board.buffered_bytes)
     await site.close()
+
+
+def posted(target: bytes, body: bytes) -> bytes:
+    head = b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+    return head % (target, len(body)) + body
+
+
+async def test_requests_count_as_long_as_they_wait_for_the_model(site: Site) -> None:
+    reader, writer = await site.connect()
+    writer.write(posted(b"/later/1", bytes(1000)) + posted(b"/later/2", bytes(200)))
+    writer.write(posted(b"/now", bytes(30)))
+    await until(lambda: len(site.application.requests) == 3)
+    await turn_loop()
+    assert site.board.buffered_bytes == 1200
+    site.application.answer(b"/later/1", b"first")
+    await until(lambda: site.board.buffered_bytes == 200)
+    site.application.answer(b"/later/2", b"second")
+    await reader.readuntil(b"/now:")
+    await until(lambda: site.board.buffered_bytes == 0)
+
+
+@pytest.mark.parametrize("is_answered_late", [False, True])
+async def test_what_a_lost_client_left_waiting_counts_no_more(
+    site: Site, is_answered_late: bool
+) -> None:
+    _, writer = await site.connect()
+    writer.write(posted(b"/later/1", bytes(1000)) + posted(b"/later/2", bytes(200)))
+    writer.write(b"POST /now HTTP/1.1\r\nContent-Length: 90\r\n\r\n" + bytes(50))
+    await until(lambda: site.board.buffered_bytes == 1250)
+    writer.transport.abort()
+    await until(lambda: len(site.application.cancelled) == 2)
+    assert site.board.buffered_bytes == 0
+    if is_answered_late:
+        site.application.answer(b"/later/1", b"too late")
+        site.application.answer(b"/later/2", b"too late")
+    await turn_loop()
+    assert site.board.buffered_bytes == 0
+
+
+async def test_what_follows_the_last_answer_of_a_connection_is_cancelled(site: Site) -> None:
+    reader, writer = await site.connect()
+    for target in (b"/later/1", b"/later/2", b"/later/3"):
+        writer.write(posted(target, bytes(100)))
+    await until(lambda: len(site.application.waiting) == 3)
+    last = HttpResponse(404, b"text/html", b"no such thing", closes=True)
+    site.application.waiting.pop(b"/later/2")(last)
+    site.application.answer(b"/later/1", b"first")
+    answer = await asyncio.wait_for(reader.read(), LIMIT_S)
+    assert bodies(answer) == [b"first", b"no such thing"]
+    assert site.application.cancelled == [b"/later/3"]
+    await until(lambda: site.board.buffered_bytes == 0)
+    site.application.answer(b"/later/3", b"too late")
+    await turn_loop()
+    assert site.board.buffered_bytes == 0
+
+
+async def test_requests_that_wait_are_bounded_over_all_connections() -> None:
+    site = Site(ConnectionOptions(max_buffered_bytes=100_000))
+    site.port = await site.listener.listen_tcp("127.0.0.1", 0)
+    first_reader, first = await site.connect()
+    first.write(posted(b"/later/1", bytes(80_000)))
+    await until(lambda: site.board.buffered_bytes == 80_000)
+    reader, second = await site.connect()
+    second.write(posted(b"/later/2", bytes(80_000)))
+    answer = await asyncio.wait_for(reader.read(), LIMIT_S)
+    assert statuses(answer) == [503]
+    await until(lambda: site.board.buffered_bytes == 80_000)
+    site.application.answer(b"/later/1", b"first")
+    await first_reader.readuntil(b"first")
+    await until(lambda: site.board.buffered_bytes == 0)
+    await site.close()
+
+
+@pytest.mark.parametrize(
+    ("begun", "piece", "is_cut"),
+    [
+        pytest.param(b"GET /now HTTP/1.1\r\n", b"X: y\r\n", True, id="header by header"),
+        pytest.param(b"GET /now HTTP/1.1\r\nX: ", b"y", True, id="a header byte by byte"),
+        pytest.param(b"GET /now", b"y", True, id="a target byte by byte"),
+        pytest.param(
+            b"POST /now HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n",
+            b"X: y\r\n", True, id="trailer by trailer",
+        ),
+        pytest.param(
+            b"POST /now HTTP/1.1\r\nContent-Length: 900\r\n\r\n", b"y", False, id="a body",
+        ),
+    ],
+)  # fmt: skip
+async def test_a_header_has_to_be_there_in_time_however_it_trickles(
+    site: Site, begun: bytes, piece: bytes, is_cut: bool
+) -> None:
+    reader, writer = await site.connect()
+    now = asyncio.get_running_loop().time()
+    writer.write(begun)
+    for _ in range(4):
+        await turn_loop(50)
+        site.board.sweep(now)
+        now += OPTIONS.stall_timeout_s * 0.6
+        if not writer.transport.is_closing():
+            writer.write(piece)
+    await turn_loop(50)
+    assert bool(site.board.connections) is not is_cut
+    assert not site.application.requests
+    if is_cut:
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), LIMIT_S) == b""
+        assert site.board.buffered_bytes == 0
+
+
+def addresses() -> list[str]:
+    """The loopback addresses of this machine."""
+    found = ["127.0.0.1"]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        found.append("::1")
+    return found
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_without_a_host_every_address_is_listened_on(address: str) -> None:
+    if address not in addresses():
+        pytest.skip(f"this machine has no {address}")
+    site = Site(OPTIONS)
+    site.port = await site.listener.listen_tcp("", 0)
+    reader, writer = await asyncio.open_connection(address, site.port)
+    writer.write(b"GET /now HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert bodies(await asyncio.wait_for(reader.read(), LIMIT_S)) == [b"/now:"]
+    writer.close()
+    await writer.wait_closed()
+    await site.close()
+
+
+async def test_a_port_that_is_taken_is_an_error_on_every_address(site: Site) -> None:
+    for host, where in (("", "any address"), ("127.0.0.1", "127.0.0.1")):
+        with pytest.raises(InvalidArgument, match=f"Cannot listen on {where}, port {site.port}: "):
+            await Site(OPTIONS).listener.listen_tcp(host, site.port)
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 10**20])
+async def test_a_port_that_is_none_is_an_error_on_every_address(site: Site, port: int) -> None:
+    for host in ("", "127.0.0.1"):
+        with pytest.raises(InvalidArgument, match=f"port {port}: "):
+            await Site(OPTIONS).listener.listen_tcp(host, port)
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,13 @@ class Handler(Protocol):
     raises ends the session and comes out of the call of `feed` or `data_to_send` under way.
     """
 
-    def on_request(self, stream_id: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """A whole request is there. Its trailers, if it had any, are left out."""
+    def on_request(
+        self, stream_id: int, headers: list[tuple[bytes, bytes]], body: bytes | memoryview
+    ) -> None:
+        """A whole request is there. Its trailers, if it had any, are left out.
+
+        The body is a read-only `memoryview` only where `on_long_body` wanted a byte aligned.
+        """
 
     def on_overflow(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The body is, or is announced to be, larger than `max_body_bytes`; it is thrown away.
@@ -44,6 +49,19 @@ class Handler(Protocol):
         the handler reset. Nothing can be sent on the stream any more.
         """
 
+@type_check_only
+class LongBodyHandler(Handler, Protocol):
+    """A handler that knows what is in its bodies."""
+
+    def on_long_body(self, headers: list[tuple[bytes, bytes]], head: memoryview) -> tuple[int, int]:
+        """The first bytes of a body, 8 KiB or more, are there, for the time of the call.
+
+        Returns:
+            The size of the body, as far as `head` tells, and the byte of it that is to lie on
+            a boundary of 64 bytes in memory. -1 each if there is none. Both may be wrong: it
+            then only takes longer.
+        """
+
 class SessionError(Exception):
     """The peer broke the protocol, or nghttp2 ran out of memory; the text is nghttp2's."""
 
@@ -53,7 +71,7 @@ class Session:
 
     def __init__(
         self,
-        handler: Handler,
+        handler: Handler | LongBodyHandler,
         *,
         max_concurrent_streams: int = 1000,
         max_header_bytes: int = 65_536,
@@ -66,7 +84,7 @@ class Session:
         """Make a session that has its SETTINGS to send.
 
         Args:
-            handler: Its three methods are looked up here, once.
+            handler: Its methods are looked up here, once.
             max_concurrent_streams: More are refused, told to the peer or not.
             max_header_bytes: Of one request, each field counted with 32 bytes more; above it,
                 and above 128 fields, the answer is 431 without a call of the handler. Four

@@ -8,8 +8,9 @@ nghttp2's stack. A callback that fails keeps its exception and tells nghttp2 to 
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
@@ -20,6 +21,7 @@ from salver._http2.stream cimport Stream
 cdef enum:
     MAX_EMPTY_FRAMES = 1024  # of DATA, in one request
     MAX_UNREAD_FRAMES = 10_000  # beside answers, waiting for a peer that does not read
+    LONG_REQUEST_BYTES = 1 << 13  # in its first piece
     LONG_ANSWER_BYTES = 1 << 14
     BUFFER_BYTES = 1 << 15
     SLICE_BYTES = 1 << 13  # from here on a slice costs less than a copy
@@ -36,7 +38,7 @@ class SessionError(Exception):
 @cython.final
 cdef class Session:
     cdef c.nghttp2_session* session
-    cdef object on_request, on_overflow, on_close
+    cdef object on_request, on_overflow, on_close, on_long_body
     cdef object failure  # of a callback, on its way to the caller
     cdef HeaderBlock block
     cdef dict streams
@@ -58,6 +60,7 @@ cdef class Session:
         self.on_request = handler.on_request
         self.on_overflow = handler.on_overflow
         self.on_close = handler.on_close
+        self.on_long_body = getattr(handler, "on_long_body", None)
         self.streams = {}
         self.block = HeaderBlock()
         self.block.max_size = max_header_bytes
@@ -269,8 +272,19 @@ cdef class Session:
             return 0
         if size > self.max_body_bytes - stream.size:
             return self.overflow(stream)
+        if stream.body == NULL and size >= LONG_REQUEST_BYTES and self.on_long_body is not None:
+            self.begin_long(stream, data, size)
         stream.gather(data, size)
         self.buffered += size
+        return 0
+
+    cdef int begin_long(self, Stream stream, const uint8_t* data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t expected, aligned_at
+        head = PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ)
+        expected, aligned_at = self.on_long_body(stream.headers, head)
+        head.release()
+        expected = max(expected, stream.content_length, size)
+        stream.make_room(min(expected, self.max_body_bytes), aligned_at)
         return 0
 
     cdef int end_frame(self, Stream stream, bint complete) except -1:

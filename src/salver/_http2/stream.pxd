@@ -10,6 +10,8 @@ cdef class Stream:
     cdef object key  # its number
     cdef list headers
     cdef PyObject* body  # bytes with room to grow, which nobody else has seen
+    cdef Py_ssize_t trusted  # of the room for it, as long as the body is arriving
+    cdef Py_ssize_t start  # of the body in `body`, see `make_room`
     cdef Py_ssize_t size, capacity, frames
     cdef int64_t content_length  # -1 if not announced
     cdef bint announced  # the handler knows of it
@@ -24,8 +26,9 @@ cdef class Stream:
     cdef Py_ssize_t backlog  # bytes of the answer not sent yet
     cdef object queue  # what comes after `source`
 
+    cdef int make_room(self, Py_ssize_t expected, Py_ssize_t aligned_at) except -1
     cdef int gather(self, const uint8_t* data, Py_ssize_t size) except -1
-    cdef bytes gathered(self)
+    cdef object gathered(self)
     cdef void drop(self) noexcept
     cdef int load(self, source) except -1
     cdef int append(self, source) except -1

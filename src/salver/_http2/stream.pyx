@@ -17,40 +17,69 @@ cdef extern from "Python.h":
     void Py_XDECREF(PyObject*)
 
 cdef enum:
-    MAX_TRUSTED_LENGTH = 1 << 20  # of a body that is only announced, room made at once
+    ALIGNMENT = 64  # a line of the cache
+    # Of bodies that are only announced: room made at once for one, and for all together.
+    # It costs addresses at first; pages are filled as the bytes come.
+    MAX_TRUSTED_BYTES = 1 << 20
+    MAX_TRUSTED_LONG_BYTES = 1 << 25
+    MAX_TRUSTED_TOTAL = 1 << 28
+
+cdef Py_ssize_t trusted = 0  # bytes of room for long bodies that are arriving
 
 
 @cython.no_gc
 @cython.freelist(64)
 cdef class Stream:
     def __dealloc__(self):
-        Py_XDECREF(self.body)
+        self.drop()
 
-    cdef int gather(self, const uint8_t* data, Py_ssize_t size) except -1:
-        cdef Py_ssize_t needed = self.size + size
-        if self.body == NULL:
-            self.capacity = max(needed, min(self.content_length, MAX_TRUSTED_LENGTH))
-            self.body = new_bytes(NULL, self.capacity)
-        elif needed > self.capacity:
-            self.capacity = max(needed, 2 * self.capacity)
-            _PyBytes_Resize(&self.body, self.capacity)
-        memcpy(bytes_data(self.body) + self.size, data, size)
-        self.size = needed
+    cdef int make_room(self, Py_ssize_t expected, Py_ssize_t aligned_at) except -1:
+        """Make room for a body of so many bytes; byte `aligned_at`, if not -1, will lie aligned."""
+        global trusted
+        cdef Py_ssize_t room = min(max(expected, 0), MAX_TRUSTED_LONG_BYTES)
+        if room > MAX_TRUSTED_BYTES and trusted + room > MAX_TRUSTED_TOTAL:
+            room = MAX_TRUSTED_BYTES
+        if aligned_at >= 0:
+            room += ALIGNMENT - 1
+        self.body = new_bytes(NULL, room)
+        self.capacity = room
+        if aligned_at >= 0:
+            self.start = -(<Py_ssize_t>bytes_data(self.body) + aligned_at) & (ALIGNMENT - 1)
+        if room > MAX_TRUSTED_BYTES:
+            self.trusted = room
+            trusted += room
         return 0
 
-    cdef bytes gathered(self):
+    cdef int gather(self, const uint8_t* data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t needed
+        if self.body == NULL:
+            self.make_room(max(size, min(self.content_length, MAX_TRUSTED_BYTES)), -1)
+        needed = self.start + self.size + size
+        if needed > self.capacity:
+            self.capacity = max(needed, 2 * self.capacity)
+            _PyBytes_Resize(&self.body, self.capacity)
+        memcpy(bytes_data(self.body) + self.start + self.size, data, size)
+        self.size += size
+        return 0
+
+    cdef object gathered(self):
+        cdef Py_ssize_t start = self.start
+        cdef Py_ssize_t end = start + self.size
         if self.body == NULL:
             return b""
-        if self.size < self.capacity:
-            _PyBytes_Resize(&self.body, self.size)
+        if end < self.capacity:
+            _PyBytes_Resize(&self.body, end)
         body = <bytes>self.body
         self.drop()
-        return body
+        return memoryview(body)[start:] if start else body
 
     cdef void drop(self) noexcept:
+        global trusted
         cdef PyObject* body = self.body
         self.body = NULL
-        self.size = self.capacity = 0
+        self.start = self.size = self.capacity = 0
+        trusted -= self.trusted
+        self.trusted = 0
         Py_XDECREF(body)
 
     cdef int load(self, source) except -1:

@@ -1,6 +1,7 @@
 """`salver serve` and `tensorflow_model_server`: read the flags, run the server until it ends."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -65,6 +66,8 @@ def start(flags: Flags, without_effect: Sequence[str]) -> int:
     if without_effect:
         names = ", ".join(f"--{name}" for name in without_effect)
         logger.warning("These flags are accepted but have no effect: %s", names)
+    # NumPy's linear algebra is not used here; its threads would only take time and memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         # Only now, so that --help and --version do not wait for NumPy, protobuf and the bindings.
         from salver.server import run

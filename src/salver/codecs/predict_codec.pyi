@@ -54,6 +54,12 @@ def decode_predict_request(data: Buffer) -> PredictRequest:
             name that is not UTF-8.
     """
 
+def first_tensor_data(head: Buffer) -> int:
+    """Where the values of the first large tensor begin, by the first bytes of a PredictRequest.
+
+    -1 if `head` does not tell. Any bytes will do: nothing is checked.
+    """
+
 def encode_predict_response(
     names: Sequence[str],
     arrays: Sequence[np.ndarray],

@@ -30,6 +30,7 @@ cdef enum:
     MAX_CACHED_NAME = 48
     OUTPUTS_ON_STACK = 8
     GRPC_PREFIX_BYTES = 5
+    LONG_TENSOR_BYTES = 8192
 
 # Requests repeat a few names: one str for each, with its hash known. Names that share a slot
 # replace each other.
@@ -92,6 +93,32 @@ def decode_predict_request(data):
         else:
             _require(skip_field(&span, tag))
     return request
+
+
+def first_tensor_data(head):
+    cdef Span span
+    cdef Span content
+    cdef uint32_t tag
+    cdef uint64_t size
+    cdef int depth = 0  # PredictRequest, entry of `inputs`, TensorProto
+    cdef object owner = buffer_owner(head, &span)
+    cdef const uint8_t* start = span.at
+    while read_tag(&span, &tag):
+        if tag & 7 != DELIMITED:
+            if not skip_field(&span, tag):
+                break
+            continue
+        if not read_varint(&span, &size):
+            break
+        if depth < 2 and tag >> 3 == 2 and size >= LONG_TENSOR_BYTES:
+            depth += 1
+        elif depth == 2 and size >= LONG_TENSOR_BYTES:
+            return span.at - start
+        elif size > <uint64_t>(span.end - span.at):
+            break
+        else:
+            span.at += size
+    return -1
 
 
 cdef inline int _require(bint good) except -1:

@@ -207,6 +207,8 @@ class Runner:
             run = self._finished.popleft()
             if not run.unwanted:
                 self.in_flight -= 1
+                # It is over: from here on there is nothing to abandon.
+                run.unwanted = True
             if run.timer is not None:
                 run.timer.cancel()
             if run.elapsed_s:

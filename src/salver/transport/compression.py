@@ -48,14 +48,18 @@ def inflate(
             return None
     loop = asyncio.get_running_loop()
     future = loop.run_in_executor(None, _inflated, data, window_bits, max_bytes)
+    is_wanted = True
 
     def done(finished: asyncio.Future[bytes | Damaged | TooLarge]) -> None:
-        if not finished.cancelled():
+        if is_wanted and not finished.cancelled():
             on_inflated(finished.result())
 
     future.add_done_callback(done)
 
     def cancel() -> None:
+        # A future that is done cannot be cancelled, though `done` may not have been called.
+        nonlocal is_wanted
+        is_wanted = False
         future.cancel()
 
     return cancel

@@ -88,7 +88,7 @@ def percent_encoded(message: bytes) -> bytes:
     return b"".join(_ENCODED.get(byte, bytes((byte,))) for byte in message)
 
 
-def single_message(body: bytes) -> tuple[memoryview, bool]:
+def single_message(body: bytes | memoryview) -> tuple[memoryview, bool]:
     """The one message of a unary request, and whether it is compressed.
 
     Raises:

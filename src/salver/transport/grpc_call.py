@@ -52,7 +52,7 @@ class GrpcCall:
     def begin(
         self,
         headers: Mapping[bytes, bytes],
-        body: bytes,
+        body: Message,
         max_message_bytes: int,
         loop_time: Callable[[], float],
     ) -> None:

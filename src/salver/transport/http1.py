@@ -47,6 +47,7 @@ class _Owed:
     def respond(self, response: HttpResponse) -> None:
         self.response = response
         self.engine.waiting_bytes -= self.size
+        self.size = 0
         self.cancel = None
         self.engine.send_ready()
 
@@ -97,18 +98,10 @@ class Http1:
         if self._parser is None:
             self._parser = self._new_parser(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # No upgrade is offered. The parser skipped the body of such a request: it is
-            # read again, as if it had not asked.
-            rest = data[upgrade.args[0] :]
-            head = self._head_without_upgrade()
-            self._start_over()
-            self._parser = None
-            if not self._refused:
-                self.feed(memoryview(head))
-                self.feed(rest)
-                return
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             # What follows the last request of a connection is none of our business.
             if not self._is_closing:
@@ -117,6 +110,21 @@ class Http1:
         if self._refused:
             self._refuse(self._refused)
             self.send_ready()
+
+    def _go_on_without_upgrade(self, rest: memoryview) -> None:
+        # No upgrade is offered. The parser skipped the body of such a request: it is read
+        # again, as if it had not asked.
+        while not (self._refused or self._is_closing):
+            head = self._head_without_upgrade()
+            self._start_over()
+            self._parser = self._new_parser(memoryview(head))
+            try:
+                self._parser.feed_data(head)
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            else:
+                return
 
     def _head_without_upgrade(self) -> bytes:
         assert self._parser is not None
@@ -127,9 +135,15 @@ class Http1:
 
     def lost(self) -> None:
         self._is_closing = True
-        self._body_bytes = self.waiting_bytes = 0
+        self._body_bytes = 0
+        self._give_up_owed()
         self._account()
+
+    def _give_up_owed(self) -> None:
+        """Nobody will read the answers that are still to come."""
         for owed in self._owed:
+            self.waiting_bytes -= owed.size
+            owed.size = 0
             if owed.cancel is not None:
                 owed.cancel()
         self._owed.clear()
@@ -239,7 +253,7 @@ class Http1:
             _append_response(self._out, first, first.response, closes)
             if closes:
                 self._is_closing = True
-                owed.clear()
+                self._give_up_owed()
         if not self._flush_is_due and (self._out or self._is_closing):
             self._flush_is_due = True
             self._connection.switchboard.flush_soon(self)

@@ -11,12 +11,13 @@ from functools import lru_cache
 from time import time
 
 from salver._http2 import Session, SessionError
+from salver.codecs.predict_codec import first_tensor_data
 from salver.errors import (
     ResourceExhausted,
     Unimplemented,
 )
 from salver.transport.connection import Connection, Phase
-from salver.transport.exchange import HttpRequest, HttpResponse
+from salver.transport.exchange import HttpRequest, HttpResponse, Message
 from salver.transport.grpc import (
     PREFIX_BYTES,
     error_headers,
@@ -33,6 +34,7 @@ _MAX_FRAME_BYTES = 2**20
 # Between the notice that no new streams are wanted and the end of taking them: what the
 # client had already sent when it read the notice is still served.
 _NOTICE_S = 0.2
+_PREDICT_PATH = b"/tensorflow.serving.PredictionService/Predict"
 _UNKNOWN_METHOD = error_headers(Unimplemented(""))
 
 
@@ -61,8 +63,6 @@ class Http2:
         self._is_over = False
         self._waiting: dict[int, int] = {}
         self._waiting_bytes = 0
-        self._unsent_bytes = 0
-        self._sent_bytes = 0
         self._accounted = 0
         self._requests = 0
         self._in_flight = 0
@@ -100,23 +100,31 @@ class Http2:
 
     def progress(self) -> tuple[Phase, int]:
         # A stream that is neither whole nor with us waits for the client: to send, or to read.
-        moved = self._requests + self._session.buffered_bytes
-        if self._unsent_bytes:
-            moved += self._sent_bytes
-        if self._session.open_streams > self._in_flight:
+        session = self._session
+        moved = self._requests + session.buffered_bytes - session.unsent_bytes
+        if session.open_streams > self._in_flight:
             return Phase.ARRIVING, moved
         return (Phase.BUSY if self._in_flight else Phase.IDLE), moved
 
     # --- the session's side --------------------------------------------------------
 
-    def on_request(self, stream_id: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    def on_long_body(self, headers: list[tuple[bytes, bytes]], head: memoryview) -> tuple[int, int]:
+        if (b":path", _PREDICT_PATH) not in headers or head[0]:
+            return -1, -1
+        # TensorFlow reads the values where they lie if they lie on a boundary.
+        data = first_tensor_data(head[PREFIX_BYTES:])
+        size = PREFIX_BYTES + int.from_bytes(head[1:PREFIX_BYTES], "big")
+        return size, PREFIX_BYTES + data if data >= 0 else -1
+
+    def on_request(self, stream_id: int, headers: list[tuple[bytes, bytes]], body: Message) -> None:
         self._requests += 1
         self._in_flight += 1
         named = dict(headers)
         if is_grpc(named.get(b"content-type", b"")):
             self._call(stream_id, named, body)
         else:
-            request = HttpRequest(named[b":method"], named.get(b":path", b""), headers, body)
+            path = named.get(b":path", b"")
+            request = HttpRequest(named[b":method"], path, headers, bytes(body))
             cancel = self._application.handle(
                 request, lambda response: self._respond_http(stream_id, request, response)
             )
@@ -141,7 +149,7 @@ class Http2:
             self._wait_no_more(stream_id)
             cancel()
 
-    def _call(self, stream_id: int, headers: dict[bytes, bytes], body: bytes) -> None:
+    def _call(self, stream_id: int, headers: dict[bytes, bytes], body: Message) -> None:
         # CONNECT has no path.
         handler = self._grpc_handlers.get(headers.get(b":path", b""))
         if handler is None:
@@ -176,8 +184,6 @@ class Http2:
         self._in_flight -= 1
         if self._cancels and self._cancels.pop(stream_id, None) is not None:
             self._wait_no_more(stream_id)
-        if body is not None:
-            self._unsent_bytes += len(body)
         self._session.respond(stream_id, headers, body, trailers)
         self._flush_soon()
 
@@ -205,7 +211,6 @@ class Http2:
             if not chunks:
                 break
             connection.write(chunks)
-            self._sent(sum(map(len, chunks)))
         self._account()
         session = self._session
         if self._is_over or not (session.want_read or session.want_write):
@@ -214,22 +219,19 @@ class Http2:
         elif self._is_draining and not session.open_streams and not session.want_write:
             connection.close()
 
-    def _sent(self, size: int) -> None:
-        self._sent_bytes += size
-        self._unsent_bytes = max(self._unsent_bytes - size, 0)
-
     def _account(self) -> None:
         """Tell how many bytes of requests and answers are held here."""
-        if self._unsent_bytes and self._session.open_streams <= self._in_flight:
-            # What was still to be sent is sent, or was reset by the client.
-            self._unsent_bytes = 0
-        held = self._session.buffered_bytes + self._waiting_bytes + self._unsent_bytes
+        if self._is_over:
+            # What was told of is given back when the connection is lost, and only once.
+            return
+        session = self._session
+        held = session.buffered_bytes + self._waiting_bytes + session.unsent_bytes
         if held != self._accounted:
             fits = self._connection.buffer_changed(held - self._accounted)
             self._accounted = held
-            if not fits and not self._is_over:
+            if not fits:
                 logger.warning("Too many bytes wait for clients and models: a connection ends")
-                self._session.terminate(_ENHANCE_YOUR_CALM)
+                session.terminate(_ENHANCE_YOUR_CALM)
                 self._flush_soon()
 
 

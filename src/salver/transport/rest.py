@@ -128,12 +128,14 @@ class RestApi:
         if found.api:
             if b"gzip" not in request.header(b"content-encoding"):
                 return self._infer(exchange, request.body)
-            exchange.cancel = inflate(
+            cancel = inflate(
                 request.body,
                 GZIP_WINDOW_BITS,
                 MAX_INFLATED_BYTES,
                 partial(self._inflated, exchange),
             )
+            if cancel is not None:
+                exchange.cancel = cancel
             return exchange.give_up if exchange.cancel is not None else None
         if found.verb is Verb.STATUS:
             statuses = self._status.of(found.model, found.version)

@@ -138,7 +138,7 @@ def test_a_warm_up_that_fails_fails_the_load_and_keeps_nothing() -> None:
 def measured(*cpu_s: float) -> Executable:
     executable = Executable(NamedProgram((), ()))
     for seconds in cpu_s:
-        executable.record_threaded(5, seconds)
+        executable.record_threaded(5, seconds, seconds)
     return executable
 
 
@@ -157,6 +157,28 @@ def test_later_runs_move_the_estimate_by_an_eighth() -> None:
     assert executable.cost_s[5] == 3.0
 
 
+def test_time_that_is_only_waited_for_a_core_does_not_raise_the_estimate() -> None:
+    executable = measured(0.5)
+    for elapsed_s in (1000.0, 2000.0, 3000.0):
+        executable.record_threaded(5, 0.5, elapsed_s)
+    assert executable.cost_s[5] == 0.5
+
+
+def test_a_program_that_never_ends_quickly_is_dear_however_little_cpu_time_it_takes() -> None:
+    executable = Executable(NamedProgram((), ()))
+    for elapsed_s in (10.0, 9.0, 8.0, 12.0, 8.0, 9.0):
+        executable.record_threaded(5, 0.001, elapsed_s)
+        assert 0.5 < executable.cost_s[5] <= elapsed_s
+
+
+def test_one_quick_run_is_enough_to_trust_the_cpu_time() -> None:
+    executable = Executable(NamedProgram((), ()))
+    executable.record_threaded(5, 0.001, 10.0)
+    assert executable.cost_s[5] > 0.5
+    executable.record_threaded(5, 0.001, 0.001)
+    assert executable.cost_s[5] == 0.001
+
+
 def test_a_size_class_learns_nothing_from_the_others() -> None:
     cost_s = measured(1.0).cost_s
     assert [number for number, cost in enumerate(cost_s) if cost != math.inf] == [5]
@@ -164,23 +186,23 @@ def test_a_size_class_learns_nothing_from_the_others() -> None:
 
 def test_a_failed_run_can_raise_the_estimate_but_not_lower_it() -> None:
     executable = measured(2.0, 2.0, 2.0, 2.0)
-    executable.record_threaded(5, 0.001, failed=True)
+    executable.record_threaded(5, 0.001, 0.001, failed=True)
     executable.record_inline(5, 0.001, limit_s=100.0, failed=True)
     assert executable.cost_s[5] == 2.0
-    executable.record_threaded(5, 10.0, failed=True)
+    executable.record_threaded(5, 10.0, 10.0, failed=True)
     assert executable.cost_s[5] == 3.0
 
 
 def test_an_input_of_any_size_has_a_size_class() -> None:
     executable = Executable(NamedProgram((), ()))
-    executable.record_threaded((2**62).bit_length(), 1.0)
+    executable.record_threaded((2**62).bit_length(), 1.0, 1.0)
     assert executable.cost_s[63] == 1.0
 
 
 def runs_until_trusted(executable: Executable) -> int:
     count = 0
     while executable.cost_s[5] == math.inf:
-        executable.record_threaded(5, 0.001)
+        executable.record_threaded(5, 0.001, 0.001)
         count += 1
     return count
 
@@ -208,6 +230,6 @@ def test_one_bad_moment_is_forgiven_after_many_good_ones() -> None:
 
 def test_surprises_in_one_size_leave_the_others_inline() -> None:
     executable = measured(0.001)
-    executable.record_threaded(9, 0.001)
+    executable.record_threaded(9, 0.001, 0.001)
     executable.record_inline(9, 1.0, limit_s=0.1)
     assert executable.cost_s[5] == 0.001

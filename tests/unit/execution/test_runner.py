@@ -135,6 +135,24 @@ async def test_an_expensive_program_stays_on_the_workers(runner: Runner) -> None
     assert set(program.threads) == {"worker-0"}
 
 
+class WaitingProgram(FakeProgram):
+    """Takes its time, but next to none of the CPU's."""
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        threading.Event().wait(0.02)
+        return super().run(inputs)
+
+
+async def test_a_program_that_waits_never_holds_up_the_loop() -> None:
+    runner = started_runner(1e-3)
+    program = WaitingProgram()
+    executable = Executable(program)
+    for _ in range(8):
+        await settled(runner, executable)
+    assert program.threads == ["worker-0"] * 8
+    runner.stop()
+
+
 async def test_a_large_input_is_not_judged_by_what_small_ones_took(
     learning_runner: Runner,
 ) -> None:
@@ -303,13 +321,46 @@ async def test_more_than_may_wait_are_refused_at_once() -> None:
     callers = [Caller() for _ in range(3)]
     runs = [submit(runner, FakeProgram(gate=gate), caller) for caller in callers]
     assert runs[2] is None
-    assert callers[2].failures == ["UNAVAILABLE: 2 requests wait for a worker already"]
+    assert callers[2].failures == ["UNAVAILABLE: 2 requests are under way already"]
     assert callers[2].settlements == 1
     gate.set()
     for caller in callers[:2]:
         await caller.until_settled()
     await settled(runner, Executable(FakeProgram()))
     runner.stop()
+
+
+async def test_those_whose_callers_are_gone_keep_nobody_out() -> None:
+    runner = started_runner(NEVER_INLINE_S, max_queued=2)
+    gate = threading.Event()
+    callers = [Caller() for _ in range(4)]
+    now = asyncio.get_running_loop().time()
+    abandoned = submit(runner, FakeProgram(gate=gate), callers[0])
+    submit(runner, FakeProgram(gate=gate), callers[1], deadline=now)
+    assert abandoned is not None
+    assert runner.in_flight == 2
+    runner.abandon(abandoned)
+    runner.abandon(abandoned)
+    await callers[1].until_answered()
+    assert runner.in_flight == 0
+    for caller in callers[2:]:
+        assert submit(runner, FakeProgram(gate=gate), caller) is not None
+    gate.set()
+    for caller in callers:
+        await caller.until_settled()
+    assert [caller.failures for caller in callers[2:]] == [[None], [None]]
+    assert runner.in_flight == 0
+    runner.stop()
+
+
+async def test_to_abandon_what_is_over_changes_nothing(runner: Runner) -> None:
+    caller = Caller(ZeroDivisionError("in the encoder"))
+    run = submit(runner, FakeProgram(), caller)
+    assert run is not None
+    await caller.until_settled()
+    runner.abandon(run)
+    assert runner.in_flight == 0
+    assert (len(caller.answers), caller.settlements) == (1, 1)
 
 
 async def test_stopping_ends_what_runs_and_refuses_what_waits_and_what_comes() -> None:
@@ -370,7 +421,7 @@ async def test_an_inline_answer_that_cannot_be_given_is_the_callers_error_but_se
 async def test_a_run_that_fails_inline_makes_no_program_look_cheaper() -> None:
     runner = started_runner(ALWAYS_INLINE_S)
     executable = Executable(FakeProgram(NotFound("no such row")))
-    executable.record_threaded(0, 50.0)
+    executable.record_threaded(0, 50.0, 50.0)
     submit(runner, executable, Caller())
     assert executable.cost_s[0] == 50.0
     runner.stop()
@@ -439,7 +490,7 @@ class Scenario:
         is_gated = request.is_gated and not request.is_cheap
         executable = Executable(FakeProgram(request.error, self.gate if is_gated else None))
         if request.is_cheap:
-            executable.record_threaded(0, 0.0)
+            executable.record_threaded(0, 0.0, 0.0)
         caller = Caller(OSError("gone") if request.answer_fails else None)
         index = len(self.callers)
         self.callers.append(caller)

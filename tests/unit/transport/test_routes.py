@@ -6,21 +6,27 @@ MALFORMED = Route(Verb.MALFORMED)
 MISSING = Route(Verb.MISSING_MODEL)
 
 
+def inference(
+    verb: Verb, model: str, version: int | None = None, label: str | None = None
+) -> Route:
+    return Route(verb, model, version, label, verb.name.lower())
+
+
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        (b"/v1/models/m:predict", Route(Verb.PREDICT, "m")),
-        (b"/v1/models/m:classify", Route(Verb.CLASSIFY, "m")),
-        (b"/v1/models/m:regress", Route(Verb.REGRESS, "m")),
-        (b"/v1/models/m/versions/12:predict", Route(Verb.PREDICT, "m", 12)),
-        (b"/v1/models/m/versions/0:predict", Route(Verb.PREDICT, "m", 0)),
-        (b"/v1/models/m/labels/stable:predict", Route(Verb.PREDICT, "m", None, "stable")),
-        (b"/V1/MODELS/M/Versions/1:predict", Route(Verb.PREDICT, "M", 1)),
-        (b"/v1/models/versions/versions/1:predict", Route(Verb.PREDICT, "versions", 1)),
-        (b"/v1/models/a%2Fb%3ac%20+%25:predict", Route(Verb.PREDICT, "a/b:c +%")),
-        (b"/v1/models/m/labels/%2f%3A:predict", Route(Verb.PREDICT, "m", None, "/:")),
-        (b"/v1/models/gr%C3%B6%C3%9Fe:predict", Route(Verb.PREDICT, "größe")),
-        (b"/v1/models/%ff:predict", Route(Verb.PREDICT, "\udcff")),
+        (b"/v1/models/m:predict", inference(Verb.PREDICT, "m")),
+        (b"/v1/models/m:classify", inference(Verb.CLASSIFY, "m")),
+        (b"/v1/models/m:regress", inference(Verb.REGRESS, "m")),
+        (b"/v1/models/m/versions/12:predict", inference(Verb.PREDICT, "m", 12)),
+        (b"/v1/models/m/versions/0:predict", inference(Verb.PREDICT, "m", 0)),
+        (b"/v1/models/m/labels/stable:predict", inference(Verb.PREDICT, "m", None, "stable")),
+        (b"/V1/MODELS/M/Versions/1:predict", inference(Verb.PREDICT, "M", 1)),
+        (b"/v1/models/versions/versions/1:predict", inference(Verb.PREDICT, "versions", 1)),
+        (b"/v1/models/a%2Fb%3ac%20+%25:predict", inference(Verb.PREDICT, "a/b:c +%")),
+        (b"/v1/models/m/labels/%2f%3A:predict", inference(Verb.PREDICT, "m", None, "/:")),
+        (b"/v1/models/gr%C3%B6%C3%9Fe:predict", inference(Verb.PREDICT, "größe")),
+        (b"/v1/models/%ff:predict", inference(Verb.PREDICT, "\udcff")),
         (b"/v1/models/m:PREDICT", Route(Verb.MALFORMED, "m")),
         (b"/v1/models/m:Classify", Route(Verb.MALFORMED, "m")),
         (b"/v1/models/m:explain", MALFORMED),
@@ -110,7 +116,7 @@ def test_a_version_must_fit_64_bits(digits: bytes, version: int | None) -> None:
     if version is None:
         assert post.verb is get.verb is Verb.VERSION_OVERFLOW
     else:
-        assert post == Route(Verb.PREDICT, "m", version)
+        assert post == inference(Verb.PREDICT, "m", version)
         assert get == Route(Verb.STATUS, "m", version)
 
 
@@ -122,4 +128,4 @@ def test_names_and_labels_may_hold_every_reserved_character_encoded() -> None:
     name = RESERVED.decode()
     target = b"/v1/models/" + encoded + b"/labels/" + encoded
     assert route(b"GET", target) == Route(Verb.STATUS, name, None, name)
-    assert route(b"POST", target + b":predict") == Route(Verb.PREDICT, name, None, name)
+    assert route(b"POST", target + b":predict") == inference(Verb.PREDICT, name, None, name)
