@@ -15,7 +15,7 @@ from salver.transport.http1 import Http1
 from salver.transport.listener import Listener
 from tests.fakes import turn_loop
 
-LIMIT_S = 3
+LIMIT_S = 20
 
 
 class Application:
@@ -75,12 +75,20 @@ class Site:
 OPTIONS = ConnectionOptions(max_request_bytes=1_000_000, max_header_bytes=4096)
 
 
+@contextlib.asynccontextmanager
+async def opened(options: ConnectionOptions, host: str = "127.0.0.1") -> AsyncIterator[Site]:
+    site = Site(options)
+    site.port = await site.listener.listen_tcp(host, 0)
+    try:
+        yield site
+    finally:
+        await site.close()
+
+
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    site = Site(OPTIONS)
-    site.port = await site.listener.listen_tcp("127.0.0.1", 0)
-    yield site
-    await site.close()
+    async with opened(OPTIONS) as site:
+        yield site
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -219,17 +227,25 @@ async def test_any_number_of_requests_may_offer_an_upgrade(site: Site) -> None:
     assert bodies(await site.exchange(request * 1500)) == [b"/now:"] * 1500
 
 
-@pytest.mark.parametrize("length", [b"1000001", b"9" * 18, b"9" * 19, b"9" * 3000])
+@pytest.mark.parametrize(
+    ("length", "status"),
+    [
+        pytest.param(b"1000001", 413, id="one byte too many"),
+        pytest.param(b"9" * 18, 413, id="18 digits"),
+        pytest.param(b"9" * 19, 413, id="19 digits"),
+        pytest.param(b"9" * 3000, 400, id="more than any counter holds"),
+    ],
+)
 @pytest.mark.parametrize("expectation", [b"", b"Expect: 100-continue\r\n"])
 async def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(
-    site: Site, length: bytes, expectation: bytes
+    site: Site, length: bytes, status: int, expectation: bytes
 ) -> None:
     reader, writer = await site.connect()
     head = b"POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: %b\r\n%b\r\n"
     writer.write(head % (length, expectation))
     # The client says no more, and does not close: the answer has to come by itself.
     answer = await asyncio.wait_for(reader.read(), LIMIT_S)
-    assert statuses(answer)[-1] in (413, 400 if len(length) > 18 else 413)
+    assert statuses(answer) == [status]
     assert b"Connection: close\r\n" in answer
     assert not site.application.requests
     assert site.board.buffered_bytes == 0
@@ -334,19 +350,17 @@ async def test_draining_finishes_what_is_in_flight_and_closes_what_is_idle(site:
 
 
 async def test_unfinished_bodies_are_bounded_over_all_connections() -> None:
-    site = Site(ConnectionOptions(max_buffered_bytes=100_000))
-    site.port = await site.listener.listen_tcp("127.0.0.1", 0)
-    head = b"POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n"
-    _, first = await site.connect()
-    first.write(head + b"x" * 80_000)
-    await until(lambda: site.board.buffered_bytes == 80_000)
-    reader, second = await site.connect()
-    second.write(head + b"x" * 80_000)
-    assert statuses(await asyncio.wait_for(reader.read(), LIMIT_S)) == [503]
-    assert site.board.buffered_bytes == 80_000
-    first.transport.abort()
-    await until(lambda: not site.board.buffered_bytes)
-    await site.close()
+    async with opened(ConnectionOptions(max_buffered_bytes=100_000)) as site:
+        head = b"POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n"
+        _, first = await site.connect()
+        first.write(head + b"x" * 80_000)
+        await until(lambda: site.board.buffered_bytes == 80_000)
+        reader, second = await site.connect()
+        second.write(head + b"x" * 80_000)
+        assert statuses(await asyncio.wait_for(reader.read(), LIMIT_S)) == [503]
+        assert site.board.buffered_bytes == 80_000
+        first.transport.abort()
+        await until(lambda: not site.board.buffered_bytes)
 
 
 def posted(target: bytes, body: bytes) -> bytes:
@@ -404,20 +418,18 @@ async def test_what_follows_the_last_answer_of_a_connection_is_cancelled(site: S
 
 
 async def test_requests_that_wait_are_bounded_over_all_connections() -> None:
-    site = Site(ConnectionOptions(max_buffered_bytes=100_000))
-    site.port = await site.listener.listen_tcp("127.0.0.1", 0)
-    first_reader, first = await site.connect()
-    first.write(posted(b"/later/1", bytes(80_000)))
-    await until(lambda: site.board.buffered_bytes == 80_000)
-    reader, second = await site.connect()
-    second.write(posted(b"/later/2", bytes(80_000)))
-    answer = await asyncio.wait_for(reader.read(), LIMIT_S)
-    assert statuses(answer) == [503]
-    await until(lambda: site.board.buffered_bytes == 80_000)
-    site.application.answer(b"/later/1", b"first")
-    await first_reader.readuntil(b"first")
-    await until(lambda: site.board.buffered_bytes == 0)
-    await site.close()
+    async with opened(ConnectionOptions(max_buffered_bytes=100_000)) as site:
+        first_reader, first = await site.connect()
+        first.write(posted(b"/later/1", bytes(80_000)))
+        await until(lambda: site.board.buffered_bytes == 80_000)
+        reader, second = await site.connect()
+        second.write(posted(b"/later/2", bytes(80_000)))
+        answer = await asyncio.wait_for(reader.read(), LIMIT_S)
+        assert statuses(answer) == [503]
+        await until(lambda: site.board.buffered_bytes == 80_000)
+        site.application.answer(b"/later/1", b"first")
+        await first_reader.readuntil(b"first")
+        await until(lambda: site.board.buffered_bytes == 0)
 
 
 @pytest.mark.parametrize(
@@ -469,27 +481,18 @@ def addresses() -> list[str]:
 async def test_without_a_host_every_address_is_listened_on(address: str) -> None:
     if address not in addresses():
         pytest.skip(f"this machine has no {address}")
-    site = Site(OPTIONS)
-    site.port = await site.listener.listen_tcp("", 0)
-    reader, writer = await asyncio.open_connection(address, site.port)
-    writer.write(b"GET /now HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-    assert bodies(await asyncio.wait_for(reader.read(), LIMIT_S)) == [b"/now:"]
-    writer.close()
-    await writer.wait_closed()
-    await site.close()
+    async with opened(OPTIONS, host="") as site:
+        reader, writer = await asyncio.open_connection(address, site.port)
+        writer.write(b"GET /now HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert bodies(await asyncio.wait_for(reader.read(), LIMIT_S)) == [b"/now:"]
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_a_port_that_is_taken_is_an_error_on_every_address(site: Site) -> None:
     for host, where in (("", "any address"), ("127.0.0.1", "127.0.0.1")):
         with pytest.raises(InvalidArgument, match=f"Cannot listen on {where}, port {site.port}: "):
             await Site(OPTIONS).listener.listen_tcp(host, site.port)
-
-
-@pytest.mark.parametrize("port", [-1, 65536, 10**20])
-async def test_a_port_that_is_none_is_an_error_on_every_address(site: Site, port: int) -> None:
-    for host in ("", "127.0.0.1"):
-        with pytest.raises(InvalidArgument, match=f"port {port}: "):
-            await Site(OPTIONS).listener.listen_tcp(host, port)
 
 
 @pytest.mark.parametrize(

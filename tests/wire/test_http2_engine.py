@@ -3,8 +3,12 @@
 import asyncio
 import contextlib
 import logging
+import random
+import threading
 import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +51,46 @@ GOAWAY = 7
 
 def framed(message: bytes) -> bytes:
     return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+class GatedExecutor(ThreadPoolExecutor):
+    """Its work begins when the test opens the gate."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.gate = threading.Event()
+        self.submissions = 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        def work() -> Any:
+            assert self.gate.wait(LIMIT_S)
+            return fn(*args, **kwargs)
+
+        self.submissions += 1
+        return super().submit(work)
+
+
+def gated() -> GatedExecutor:
+    """From here on, what the loop hands to threads waits for a gate."""
+    executor = GatedExecutor()
+    asyncio.get_running_loop().set_default_executor(executor)
+    return executor
+
+
+MIB = 1024 * 1024
+GZIP = ("grpc-encoding", "gzip")
+
+
+def gzip_of(*pieces: bytes) -> bytes:
+    deflater = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return b"".join([*map(deflater.compress, pieces), deflater.flush()])
+
+
+def bomb() -> bytes:
+    """About a megabyte that unpacks to a little more than 100 MiB."""
+    packed = gzip_of(random.Random(1).randbytes(900_000), *[bytes(MIB)] * 100)
+    assert 900_000 < len(packed) < 1_500_000
+    return packed
 
 
 class Service:
@@ -161,8 +205,22 @@ class Client:
         return stream_id
 
     def call(self, method: str, message: bytes, *headers: tuple[str, str], end: bool = True) -> int:
+        return self._call(method, framed(message), headers, end)
+
+    async def call_packed(self, method: str, packed: bytes, *headers: tuple[str, str]) -> int:
+        """Call with a message that is compressed already, once the windows have room for it."""
+        connection, size = self.connection, len(packed) + 5
+
+        def has_room() -> bool:
+            windows = connection.outbound_flow_control_window
+            return min(windows, connection.remote_settings.initial_window_size) >= size
+
+        await self.until(has_room)
+        return self._call(method, b"\1" + framed(packed)[1:], headers, True)
+
+    def _call(self, method: str, body: bytes, headers: Sequence[tuple[str, str]], end: bool) -> int:
         grpc_headers = [("te", "trailers"), ("content-type", "application/grpc"), *headers]
-        return self.request(SERVICE + method, framed(message), *grpc_headers, end=end)
+        return self.request(SERVICE + method, body, *grpc_headers, end=end)
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Read until the condition holds."""
@@ -680,3 +738,206 @@ async def test_unfinished_bodies_are_bounded_over_all_connections() -> None:
         response = await first.response(kept)
         assert len(response.body) == 40_005
         assert site.board.buffered_bytes == 0
+
+
+async def test_a_message_of_5_mb_may_come_as_a_few_kb(site: Site) -> None:
+    message = bytes(5_000_000)
+    answer = await called(site.channel(), "Echo", message, compression=grpc.Compression.Gzip)
+    assert answer == message
+    assert site.service.messages == [message]
+
+
+async def test_a_bomb_is_refused_and_others_are_answered_in_the_meantime() -> None:
+    executor = gated()
+    async with opened(ConnectionOptions()) as site:
+        hostile, other = await site.connect(), await site.connect()
+        refused = await hostile.call_packed("Echo", bomb(), GZIP)
+        await until(lambda: executor.submissions)
+        same = hostile.call("Echo", b"on the same connection")
+        assert (await hostile.response(same)).ended
+        assert (await other.response(other.call("Echo", b"on another"))).ended
+        assert not hostile.responses[refused].headers
+        await until(lambda: site.board.buffered_bytes > 900_000)
+        executor.gate.set()
+        response = await hostile.response(refused)
+        assert response.headers[b"grpc-status"] == b"8"
+        assert response.headers[b"grpc-message"] == b"The decompressed message is too large"
+        assert site.service.messages == [b"on the same connection", b"on another"]
+        await until(lambda: site.board.buffered_bytes == 0)
+
+
+async def test_as_much_as_the_limit_is_unpacked() -> None:
+    async with opened(ConnectionOptions()) as site:
+        client = await site.connect()
+        stream_id = await client.call_packed("Wait", gzip_of(*[bytes(MIB)] * 100), GZIP)
+        await until(lambda: site.service.waiting)
+        assert [len(name) for name in site.service.waiting] == [100 * MIB]
+        [call] = site.service.waiting.values()
+        call.succeed(framed(b"done"))
+        assert bytes((await client.response(stream_id)).body) == framed(b"done")
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "lost"])
+async def test_what_is_cancelled_while_it_is_unpacked_never_reaches_its_handler(
+    site: Site, ending: str
+) -> None:
+    executor = gated()
+    leaving, staying = await site.connect(), await site.connect()
+    packed = gzip_of(bytes(5_000_000))
+    unwanted = await leaving.call_packed("Wait", packed, GZIP)
+    await until(lambda: executor.submissions == 1)
+    wanted = await staying.call_packed("Echo", packed, GZIP)
+    await until(lambda: executor.submissions == 2)
+    await until(lambda: site.board.buffered_bytes == 2 * (len(packed) + 5))
+    if ending == "lost":
+        leaving.writer.transport.abort()
+        await until(lambda: len(site.board.connections) == 1)
+    else:
+        leaving.connection.reset_stream(unwanted)
+        leaving.flush()
+    await until(lambda: site.board.buffered_bytes == len(packed) + 5)
+    executor.gate.set()
+    await staying.response(wanted)
+    await turn_loop(100)
+    assert site.service.messages == [bytes(5_000_000)]
+    assert not site.service.waiting
+    assert not site.service.cancelled
+    assert site.board.buffered_bytes == 0
+
+
+async def test_requests_count_as_long_as_they_wait_for_the_model(site: Site) -> None:
+    client = await site.connect()
+    answered = client.call("Wait", bytes(1000))
+    cancelled = client.call("Wait", bytes(200))
+    client.request("/later", bytes(30))
+    await until(lambda: len(site.service.waiting) == 2 and site.application.waiting)
+    await until(lambda: site.board.buffered_bytes == 1240)
+    site.service.answer(bytes(1000))
+    await client.response(answered)
+    assert site.board.buffered_bytes == 235
+    client.connection.reset_stream(cancelled)
+    client.flush()
+    await until(lambda: site.board.buffered_bytes == 30)
+    client.writer.transport.abort()
+    await until(lambda: not site.board.connections)
+    await turn_loop()
+    assert site.board.buffered_bytes == 0
+
+
+async def test_requests_that_wait_are_bounded_over_all_connections() -> None:
+    async with opened(ConnectionOptions(max_buffered_bytes=60_000)) as site:
+        first, second = await site.connect(), await site.connect()
+        kept = first.call("Wait", bytes(40_000))
+        await until(lambda: site.board.buffered_bytes == 40_005)
+        second.call("Wait", bytes(40_001))
+        await second.until_closed()
+        assert [code for code, _ in second.goaways] == [ENHANCE_YOUR_CALM]
+        await until(lambda: site.board.buffered_bytes == 40_005)
+        assert site.service.cancelled == [bytes(40_001)]
+        site.service.answer(bytes(40_000))
+        assert (await first.response(kept)).ended
+        assert site.board.buffered_bytes == 0
+
+
+async def test_answers_that_a_client_has_no_window_for_are_bounded() -> None:
+    async with opened(ConnectionOptions(max_buffered_bytes=100_000)) as site:
+        site.service.large = bytes(40_000)
+        client, other = await site.connect(window=0), await site.connect()
+        for number in range(3):
+            client.call("Large", b"%d" % number)
+            await until(lambda: len(site.service.messages) == number + 1)  # noqa: B023
+        await client.until_closed()
+        assert [code for code, _ in client.goaways] == [ENHANCE_YOUR_CALM]
+        await until(lambda: site.board.buffered_bytes == 0)
+        assert (await other.response(other.call("Large", b"x"))).ended
+
+
+async def test_answers_count_until_the_client_takes_them_or_resets_them(site: Site) -> None:
+    site.service.large = bytes(40_000)
+    client = await site.connect(window=10_000)
+    first, second = client.call("Large", b"1"), client.call("Large", b"2")
+    await until(lambda: site.board.buffered_bytes == 60_000)
+    client.connection.reset_stream(first)
+    client.flush()
+    await until(lambda: site.board.buffered_bytes == 30_000)
+    assert bytes((await client.response(second)).body) == bytes(40_000)
+    assert site.board.buffered_bytes == 0
+    await client.response(client.call("Echo", b"x"))
+    assert site.board.buffered_bytes == 0
+
+
+@pytest.mark.parametrize("sign", ["ping", "settings", "nothing"])
+async def test_signs_of_life_do_not_stand_for_taking_an_answer(site: Site, sign: str) -> None:
+    site.service.large = bytes(40_000)
+    client = await site.connect(window=0)
+    client.call("Large", b"x")
+    await until(lambda: site.board.buffered_bytes == 40_000)
+    now = asyncio.get_running_loop().time()
+    for _ in range(3):
+        site.board.sweep(now)
+        now += OPTIONS.stall_timeout_s * 0.6
+        if sign == "ping" and not client.is_closed:
+            client.connection.ping(bytes(8))
+        elif sign == "settings":
+            client.connection.update_settings({SettingCodes.MAX_FRAME_SIZE: 20_000})
+        client.flush()
+        await turn_loop(50)
+        assert site.board.buffered_bytes in (0, 40_000)
+    await until(lambda: not site.board.connections)
+    assert site.board.buffered_bytes == 0
+
+
+async def test_a_client_that_takes_its_answer_slowly_is_left_alone(site: Site) -> None:
+    site.service.large = bytes(40_000)
+    client = await site.connect(window=0)
+    stream_id = client.call("Large", b"x")
+    await until(lambda: site.board.buffered_bytes == 40_000)
+    now = asyncio.get_running_loop().time()
+    for number in range(1, 6):
+        site.board.sweep(now)
+        now += OPTIONS.stall_timeout_s * 0.6
+        client.connection.increment_flow_control_window(10, stream_id)
+        client.flush()
+        await until(lambda: site.board.buffered_bytes == 40_000 - 10 * number)  # noqa: B023
+    site.board.sweep(now)
+    await turn_loop(50)
+    assert len(site.board.connections) == 1
+
+
+class SilentTransport(asyncio.Transport):
+    """A socket to nobody."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def writelines(self, list_of_data: Any) -> None:
+        pass
+
+    def write(self, data: Any) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+async def test_what_arrives_in_the_moment_of_the_loss_does_not_count_for_ever(site: Site) -> None:
+    client = H2Connection(H2Configuration(client_side=True, header_encoding=None))
+    client.initiate_connection()
+    headers = [(":method", "POST"), (":scheme", "http"), (":path", "/now"), (":authority", "a")]
+    client.send_headers(1, headers)
+    client.send_data(1, bytes(1000))
+    data = client.data_to_send()
+    connection = site.board.connection()
+    connection.connection_made(SilentTransport())
+    connection.get_buffer(-1)[: len(data)] = data
+    connection.buffer_updated(len(data))
+    connection.connection_lost(None)
+    await turn_loop()
+    assert site.board.buffered_bytes == 0
+    assert not site.board.connections

@@ -141,12 +141,14 @@ class Http1:
 
     def _give_up_owed(self) -> None:
         """Nobody will read the answers that are still to come."""
-        for owed in self._owed:
-            self.waiting_bytes -= owed.size
-            owed.size = 0
-            if owed.cancel is not None:
-                owed.cancel()
-        self._owed.clear()
+        while self._owed:
+            self._give_up(self._owed.popleft())
+
+    def _give_up(self, owed: _Owed) -> None:
+        self.waiting_bytes -= owed.size
+        owed.size = 0
+        if owed.cancel is not None:
+            owed.cancel()
 
     def drain(self) -> None:
         if self._owed:
@@ -289,6 +291,16 @@ class Http1:
             self._accounted = held
             if not fits and not self._refused:
                 self._refused = 503
+                if not self._is_arriving:
+                    self._give_up_newest()
+
+    def _give_up_newest(self) -> None:
+        """Have the refusal take the place of the newest request that waits."""
+        while self._owed:
+            owed = self._owed.pop()
+            if owed.size:
+                self._give_up(owed)
+                return
 
     def _status_of(self, error: Exception, data: memoryview) -> int:
         if self._is_arriving and self._headers and "chunk" in str(error).lower():

@@ -11,6 +11,7 @@ from salver.errors import InvalidArgument
 from salver.transport.connection import Switchboard
 
 _BACKLOG = 1024
+_MAX_PORT = 65535
 _SWEEP_S = 1.0
 
 
@@ -31,6 +32,8 @@ class Listener:
         Raises:
             InvalidArgument: the port cannot be had; the message says why.
         """
+        if not 0 <= port <= _MAX_PORT:
+            raise InvalidArgument(f"Cannot listen on port {port}: ports end at {_MAX_PORT}")
         loop = asyncio.get_running_loop()
         try:
             if host:
@@ -41,7 +44,7 @@ class Listener:
                 server = await loop.create_server(
                     self._switchboard.connection, sock=_any_address(port), backlog=_BACKLOG
                 )
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             where = host or "any address"
             raise InvalidArgument(f"Cannot listen on {where}, port {port}: {error}") from error
         self._add(server)

@@ -163,5 +163,5 @@ def test_the_usage_begins_with_the_program_and_has_our_own_flags_under_a_heading
     assert text.startswith("usage: tensorflow_model_server\nFlags:\n\t--port=8500")
     theirs, ours = text.split("\nFlags of Salver:\n")
     assert "--rest_api_port=0" in theirs
-    assert '--host="0.0.0.0"' in ours
+    assert '--host=""' in ours
     assert "--host" not in theirs

@@ -180,9 +180,7 @@ def test_the_deadline_is_known_to_the_handler(timeout: bytes, deadline: float | 
     assert connection.messages == [b"x"]
 
 
-@pytest.mark.parametrize(
-    ("timeout", "status"), [(b"0n", DEADLINE_EXCEEDED), (b"soon", INTERNAL)]
-)
+@pytest.mark.parametrize(("timeout", "status"), [(b"0n", DEADLINE_EXCEEDED), (b"soon", INTERNAL)])
 def test_a_call_without_time_is_not_begun(timeout: bytes, status: int) -> None:
     connection = Connection()
     connection.begin(framed(b"x"), timeout=timeout)

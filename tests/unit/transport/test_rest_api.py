@@ -2,8 +2,11 @@ import asyncio
 import gzip
 import json
 import logging
+import random
 import threading
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -42,6 +45,7 @@ class Doubling:
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.outputs: list[Any] | None = None
+        self.runs = 0
         self.gate = threading.Event()
         self.gate.set()
 
@@ -49,6 +53,7 @@ class Doubling:
         return self
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        self.runs += 1
         assert self.gate.wait(LIMIT_S)
         if self.error is not None:
             raise self.error
@@ -109,6 +114,43 @@ class Site:
     ) -> HttpResponse:
         assert self.send(method, target, body, *headers) is None
         return self.answers.pop()
+
+
+GZIP = (b"content-encoding", b"gzip")
+MIB = 1024 * 1024
+
+
+def gzip_of(*pieces: bytes) -> bytes:
+    deflater = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return b"".join([*map(deflater.compress, pieces), deflater.flush()])
+
+
+class GatedExecutor(ThreadPoolExecutor):
+    """Its work begins when the test opens the gate."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.gate = threading.Event()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        def work() -> Any:
+            assert self.gate.wait(LIMIT_S)
+            return fn(*args, **kwargs)
+
+        return super().submit(work)
+
+
+def gated() -> GatedExecutor:
+    """From here on, what the loop hands to threads waits for a gate."""
+    executor = GatedExecutor()
+    asyncio.get_running_loop().set_default_executor(executor)
+    return executor
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():
+            await turn_loop(1)
 
 
 def error_of(response: HttpResponse) -> str:
@@ -184,6 +226,85 @@ def test_a_body_in_gzip_is_inflated_and_a_damaged_one_counts_as_empty() -> None:
     damaged = site.ask(b"POST", PREDICT, packed[:-1], header)
     assert damaged.status == 400
     assert error_of(damaged).startswith("JSON Parse error: The document is empty")
+
+
+async def test_a_body_of_5_mb_may_come_as_a_few_kb() -> None:
+    site = Site()
+    body = b'{"instances": [1.0, 2.0]' + b" " * 5_000_000 + b"}"
+    cancel = site.send(b"POST", PREDICT, gzip.compress(body), GZIP)
+    assert cancel is not None
+    await until(lambda: site.answers)
+    [response] = site.answers
+    assert json.loads(response.body) == {"predictions": [2.0, 4.0]}
+    assert site.handle.uses == 0
+
+
+async def test_a_bomb_is_refused_and_others_are_answered_in_the_meantime() -> None:
+    site, executor = Site(), gated()
+    bomb = gzip_of(random.Random(1).randbytes(900_000), *[b" " * MIB] * 100)
+    assert len(bomb) < 1_500_000
+    assert site.send(b"POST", PREDICT, bomb, GZIP) is not None
+    assert json.loads(site.ask(b"POST", PREDICT, ROWS).body) == {"predictions": [2.0, 4.0]}
+    await turn_loop()
+    assert not site.answers
+    executor.gate.set()
+    await until(lambda: site.answers)
+    [response] = site.answers
+    assert response.status == 400
+    assert error_of(response).startswith("JSON Parse error: The document is empty")
+
+
+async def test_what_is_cancelled_while_it_is_unpacked_never_reaches_the_model() -> None:
+    site, executor = Site(), gated()
+    body = gzip.compress(ROWS + b" " * 5_000_000)
+    cancel = site.send(b"POST", PREDICT, body, GZIP)
+    assert site.send(b"POST", PREDICT, body, GZIP) is not None
+    assert cancel is not None
+    cancel()
+    executor.gate.set()
+    await until(lambda: site.answers)
+    await turn_loop(100)
+    assert [response.status for response in site.answers] == [200]
+    assert site.model.runs == 1
+    assert site.handle.uses == 0
+
+
+@pytest.mark.parametrize("padding", [0, 5_000_000], ids=["at once", "beside the loop"])
+async def test_what_was_unpacked_and_runs_on_a_worker_can_be_cancelled(padding: int) -> None:
+    site = Site(inline_budget_s=-1.0)
+    site.runner.start()
+    site.model.gate.clear()
+    cancel = site.send(b"POST", PREDICT, gzip.compress(ROWS + b" " * padding), GZIP)
+    await until(lambda: site.handle.uses)
+    assert cancel is not None
+    cancel()
+    site.model.gate.set()
+    await until(lambda: not site.handle.uses)
+    await turn_loop()
+    assert not site.answers
+    site.runner.stop()
+
+
+async def test_an_error_in_what_was_unpacked_beside_the_loop_is_answered() -> None:
+    site = Site()
+    for body, text in (
+        (b"{" + b" " * 5_000_000, "JSON Parse error: "),
+        (b'{"instances": ["a"]' + b" " * 5_000_000 + b"}", "Failed to process element: 0 "),
+    ):
+        site.send(b"POST", PREDICT, gzip.compress(body), GZIP)
+        await until(lambda: site.answers)
+        response = site.answers.pop()
+        assert response.status == 400
+        assert error_of(response).startswith(text)
+    assert site.handle.uses == 0
+
+
+@pytest.mark.parametrize("refusal", [b"gzip;q=0", b"br, gzip; q=0.0", b"GZIP;Q=0"])
+def test_who_refuses_gzip_gets_none(refusal: bytes) -> None:
+    site = Site(RestOptions(compression_min_bytes=1))
+    response = site.ask(b"POST", PREDICT, ROWS, (b"accept-encoding", refusal))
+    assert json.loads(response.body) == {"predictions": [2.0, 4.0]}
+    assert not response.headers
 
 
 def test_answers_are_packed_for_clients_that_take_it_from_the_size_on_that_is_set() -> None:
