@@ -116,7 +116,7 @@ class Session:
         self,
         stream_id: int,
         headers: Sequence[tuple[bytes, bytes]],
-        body: Buffer | None = None,
+        body: Buffer | list[bytes | memoryview] | None = None,
         trailers: Sequence[tuple[bytes, bytes]] | None = None,
     ) -> None:
         """Give the whole answer. On a stream that is gone, do nothing.
@@ -125,7 +125,7 @@ class Session:
             stream_id: Of the request.
             headers: `:status` first, names in lower case, up to 128 fields of up to 60,000
                 bytes together, each counted with 32 bytes more.
-            body: Kept, not copied: it must not change before it is sent.
+            body: Or a list of its pieces. Kept, not copied: it must not change before it is sent.
             trailers: Like `headers`, without `:status`.
 
         Raises:

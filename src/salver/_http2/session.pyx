@@ -235,10 +235,9 @@ cdef class Session:
         pack(stream.trailers, entries)
         stream.fields = tuple(headers)
         cdef size_t count = pack(stream.fields, entries)
-        stream.load(body)
-        stream.backlog = stream.length
-        self.unsent += stream.length
-        if not finished or stream.length > LONG_ANSWER_BYTES:
+        stream.load_whole(body)
+        self.unsent += stream.backlog
+        if not finished or stream.backlog > LONG_ANSWER_BYTES:
             # Long answers take turns; nghttp2 would send one after the other.
             check(c.nghttp2_session_change_extpri_stream_priority(
                 self.session, stream.key, &IN_TURNS, 0))
@@ -246,7 +245,7 @@ cdef class Session:
         stream.finished = finished
         provider.source.ptr = <void*>stream
         provider.read_callback = on_read
-        cdef bint bare = finished and not stream.length and not stream.trailers
+        cdef bint bare = finished and not stream.backlog and not stream.trailers
         check(c.nghttp2_submit_response(
             self.session, stream.key, entries, count, NULL if bare else &provider))
         return 0

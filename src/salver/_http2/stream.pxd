@@ -31,6 +31,7 @@ cdef class Stream:
     cdef object gathered(self)
     cdef void drop(self) noexcept
     cdef int load(self, source) except -1
+    cdef int load_whole(self, body) except -1
     cdef int append(self, source) except -1
     cdef Py_ssize_t next_size(self) except -1
     cdef bint ends(self, Py_ssize_t size) noexcept

@@ -95,6 +95,19 @@ cdef class Stream:
         self.sent = 0
         return 0
 
+    cdef int load_whole(self, body) except -1:
+        """Begin with a whole answer, or with all the pieces of one."""
+        self.queue = None
+        self.backlog = 0
+        if type(body) is list:
+            self.load(b"")
+            for piece in body:
+                self.append(piece)
+        else:
+            self.load(body)
+            self.backlog = self.length
+        return 0
+
     cdef int append(self, source) except -1:
         cdef object piece = memoryview(source).cast("B")
         cdef Py_ssize_t size = len(piece)

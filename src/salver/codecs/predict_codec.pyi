@@ -1,7 +1,7 @@
 """PredictRequest and PredictResponse between bytes and NumPy, without protobuf's objects."""
 
 from collections.abc import Sequence
-from typing import final
+from typing import Literal, final, overload
 
 import numpy as np
 from typing_extensions import Buffer
@@ -60,6 +60,7 @@ def first_tensor_data(head: Buffer) -> int:
     -1 if `head` does not tell. Any bytes will do: nothing is checked.
     """
 
+@overload
 def encode_predict_response(
     names: Sequence[str],
     arrays: Sequence[np.ndarray],
@@ -68,11 +69,27 @@ def encode_predict_response(
     signature_name: str,
     as_tensor_content: bool = False,
     grpc_prefix: bool = False,
-) -> bytes:
+    in_pieces: Literal[False] = False,
+) -> bytes: ...
+@overload
+def encode_predict_response(
+    names: Sequence[str],
+    arrays: Sequence[np.ndarray],
+    model_name: str,
+    version: int,
+    signature_name: str,
+    as_tensor_content: bool = False,
+    grpc_prefix: bool = False,
+    in_pieces: bool = False,
+) -> bytes | list[bytes | memoryview]:
     """A `tensorflow.serving.PredictResponse`, written once into memory of the right size.
 
     With `grpc_prefix` the five bytes that gRPC puts before an uncompressed message are
     there already. See `encode_tensor` for the arrays.
+
+    With `in_pieces` values of 64 KiB or more are not copied, if their bytes are the same in
+    the message: then the pieces of the message come back, in order, and those arrays
+    must not change before they are sent.
 
     Raises:
         InternalError: no tensor can hold the elements of an array.

@@ -14,8 +14,12 @@ from salver.codecs.protobuf_wire cimport (
     read_varint, skip_field, varint_size, write_bytes, write_varint,
 )
 from salver.codecs.tensor_decoder cimport array_of, buffer_owner
-from salver.codecs.tensor_encoder cimport Plan, plan_tensor, write_tensor
+from salver.codecs.tensor_encoder cimport (
+    Plan, has_wire_values, plan_tensor, write_head, write_tensor,
+)
 from salver.codecs.tensor_scanner cimport Tensor, scan_tensor
+
+import numpy as np
 
 from salver.errors import InvalidArgument, ResourceExhausted
 
@@ -31,6 +35,7 @@ cdef enum:
     OUTPUTS_ON_STACK = 8
     GRPC_PREFIX_BYTES = 5
     LONG_TENSOR_BYTES = 8192
+    LONG_VALUES_BYTES = 65536
 
 # Requests repeat a few names: one str for each, with its hash known. Names that share a slot
 # replace each other.
@@ -246,7 +251,7 @@ cdef str _text(Span span):
 
 def encode_predict_response(
         names, arrays, str model_name not None, int64_t version, str signature_name not None,
-        bint as_tensor_content=False, bint grpc_prefix=False):
+        bint as_tensor_content=False, bint grpc_prefix=False, bint in_pieces=False):
     cdef Plan[OUTPUTS_ON_STACK] on_stack
     cdef Plan* plans = on_stack
     cdef list keys = list(names)
@@ -261,39 +266,55 @@ def encode_predict_response(
     try:
         return _encode(
             keys, values, plans, model_name, version, signature_name, as_tensor_content,
-            GRPC_PREFIX_BYTES if grpc_prefix else 0)
+            GRPC_PREFIX_BYTES if grpc_prefix else 0, in_pieces)
     finally:
         if plans != on_stack:
             PyMem_Free(plans)
 
 
-cdef bytes _encode(
+cdef object _encode(
         list names, list arrays, Plan* plans, str model_name, int64_t version,
-        str signature_name, bint as_content, Py_ssize_t prefix):
+        str signature_name, bint as_content, Py_ssize_t prefix, bint in_pieces):
     cdef Py_ssize_t size = 0
+    cdef Py_ssize_t apart = 0  # bytes that stay where they are, in the arrays
     cdef Py_ssize_t spec_size
     cdef Py_ssize_t version_size = 1 + varint_size(<uint64_t>version) if version else 0
     cdef Py_ssize_t i
     cdef bytes message
+    cdef list pieces = None
     cdef uint8_t* out
+    cdef uint8_t* cut
     for i in range(len(names)):
         arrays[i] = plan_tensor(arrays[i], as_content, &plans[i])
         size += delimited_size(_entry_size(names[i], &plans[i]))
+        if in_pieces and _stays_apart(&plans[i]):
+            apart += plans[i].values_size
     spec_size = (
         _string_size(model_name) + delimited_size(version_size) + _string_size(signature_name))
     size += delimited_size(spec_size)
     if size > MAX_MESSAGE_BYTES:
         raise ResourceExhausted(f"the response takes {size} bytes as a message, limit 2 GiB")
-    message = PyBytes_FromStringAndSize(NULL, prefix + size)
+    message = PyBytes_FromStringAndSize(NULL, prefix + size - apart)
     out = <uint8_t*>PyBytes_AS_STRING(message)
+    cut = out
     if prefix:
         out = _write_grpc_prefix(out, size)
+    if apart:
+        pieces = []
+        rest = memoryview(message)
     for i in range(len(names)):
         out[0] = 1 << 3 | DELIMITED
         out = write_varint(out + 1, _entry_size(names[i], &plans[i]))
         out = _write_string(out, 1, names[i])
         out[0] = 2 << 3 | DELIMITED
-        out = write_tensor(arrays[i], &plans[i], write_varint(out + 1, plans[i].size))
+        out = write_varint(out + 1, plans[i].size)
+        if apart and _stays_apart(&plans[i]):
+            out = write_head(arrays[i], &plans[i], out)
+            pieces += (rest[:out - cut], _values(arrays[i]))
+            rest = rest[out - cut:]
+            cut = out
+        else:
+            out = write_tensor(arrays[i], &plans[i], out)
     out[0] = 2 << 3 | DELIMITED
     out = _write_string(write_varint(out + 1, spec_size), 1, model_name)
     out[0] = 2 << 3 | DELIMITED
@@ -302,7 +323,20 @@ cdef bytes _encode(
         out[0] = 1 << 3 | VARINT
         out = write_varint(out + 1, <uint64_t>version)
     _write_string(out, 3, signature_name)
-    return message
+    if pieces is None:
+        return message
+    pieces.append(rest)
+    return pieces
+
+
+cdef inline bint _stays_apart(const Plan* plan) noexcept:
+    """Whether the values are so many that they are sent from where they are."""
+    return plan.values_size >= LONG_VALUES_BYTES and has_wire_values(plan)
+
+
+cdef object _values(cnp.ndarray array):
+    # Types that are not NumPy's own have no buffers.
+    return memoryview(array.reshape(-1).view(np.uint8))
 
 
 cdef inline Py_ssize_t _entry_size(str name, const Plan* plan) except -1:

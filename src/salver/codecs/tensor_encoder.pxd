@@ -13,3 +13,9 @@ cdef struct Plan:
 
 cdef cnp.ndarray plan_tensor(cnp.ndarray array, bint as_content, Plan* plan)
 cdef uint8_t* write_tensor(cnp.ndarray array, const Plan* plan, uint8_t* out) noexcept
+
+# Whether the values on the wire are, byte for byte, those of the array.
+cdef bint has_wire_values(const Plan* plan) noexcept
+
+# Of a tensor that `has_wire_values`, all that comes before them.
+cdef uint8_t* write_head(cnp.ndarray array, const Plan* plan, uint8_t* out) noexcept

@@ -17,7 +17,7 @@ from salver.codecs.protobuf_wire cimport (
 )
 from salver.codecs.tensor_layout cimport (
     FLOAT8, LAYOUTS, NIBBLES, RAW, STRING_TYPE, STRING_VAL, STRINGS, TENSOR_CONTENT, TRUTHS,
-    UNSUPPORTED, VARINTS, Layout, data_type_number,
+    UNSUPPORTED, VARINTS, Coding, Layout, data_type_number,
 )
 
 import numpy as np
@@ -120,20 +120,32 @@ cdef uint8_t* write_tensor(cnp.ndarray array, const Plan* plan, uint8_t* out) no
     """Write exactly `plan.size` bytes; returns where they end."""
     cdef const Layout* layout = &LAYOUTS[plan.data_type]
     cdef const void* data = cnp.PyArray_DATA(array)
-    out[0] = 1 << 3 | VARINT
-    out = write_varint(out + 1, plan.data_type)
-    out = _write_shape(array, plan, out)
+    out = write_head(array, plan, out)
     if plan.elements == 0:
         return out
     if layout.coding == STRINGS:
         return _write_strings(<PyObject**>data, plan, out)
-    out = write_varint(out, (TENSOR_CONTENT if plan.as_content else layout.field) << 3 | DELIMITED)
-    out = write_varint(out, plan.values_size)
-    if layout.coding == RAW or layout.coding == FLOAT8 or plan.as_content:
+    if has_wire_values(plan):
         return write_bytes(out, data, plan.values_size)
     if layout.coding == TRUTHS:
         return _write_truths(out, <const uint8_t*>data, plan.elements)
     return out + _put_varints(layout, plan, data, out)
+
+
+cdef bint has_wire_values(const Plan* plan) noexcept:
+    cdef Coding coding = LAYOUTS[plan.data_type].coding
+    return coding == RAW or coding == FLOAT8 or (plan.as_content and coding != STRINGS)
+
+
+cdef uint8_t* write_head(cnp.ndarray array, const Plan* plan, uint8_t* out) noexcept:
+    cdef const Layout* layout = &LAYOUTS[plan.data_type]
+    out[0] = 1 << 3 | VARINT
+    out = write_varint(out + 1, plan.data_type)
+    out = _write_shape(array, plan, out)
+    if plan.elements == 0 or layout.coding == STRINGS:
+        return out
+    out = write_varint(out, (TENSOR_CONTENT if plan.as_content else layout.field) << 3 | DELIMITED)
+    return write_varint(out, plan.values_size)
 
 
 cdef uint8_t* _write_shape(cnp.ndarray array, const Plan* plan, uint8_t* out) noexcept:

@@ -57,6 +57,8 @@ class HttpApplication(Protocol):
 
 
 Message = bytes | memoryview
+Framed = bytes | list[bytes | memoryview]
+"""An answer behind its gRPC prefix, or its pieces."""
 
 
 class UnaryCall(Protocol):
@@ -69,7 +71,7 @@ class UnaryCall(Protocol):
     cancel: Callable[[], None] | None
     """What to call if the client goes away; set by the handler."""
 
-    def succeed(self, framed: bytes) -> None:
+    def succeed(self, framed: Framed) -> None:
         """Answer with a message that already has its gRPC prefix."""
 
     def fail(self, error: ServingError) -> None:

@@ -13,7 +13,7 @@ from salver.errors import (
     unexpected_error,
 )
 from salver.transport.compression import MAX_INFLATED_BYTES, Damaged, TooLarge, inflate
-from salver.transport.exchange import Handler, Message
+from salver.transport.exchange import Framed, Handler, Message
 from salver.transport.grpc import (
     OK_TRAILERS,
     RESPONSE_HEADERS,
@@ -31,7 +31,7 @@ class Responder(Protocol):
     """Where answers go: the engine of the connection."""
 
     def respond(
-        self, stream_id: int, headers: Headers, body: bytes | None, trailers: Headers | None
+        self, stream_id: int, headers: Headers, body: Framed | None, trailers: Headers | None
     ) -> None:
         """Send a whole answer."""
 
@@ -98,7 +98,7 @@ class GrpcCall:
         if self.cancel is not None:
             self.cancel()
 
-    def succeed(self, framed: bytes) -> None:
+    def succeed(self, framed: Framed) -> None:
         self._responder.respond(self._stream_id, RESPONSE_HEADERS, framed, OK_TRAILERS)
 
     def fail(self, error: ServingError) -> None:

@@ -98,6 +98,7 @@ class PredictionService:
                     prediction.signature_name,
                     self._as_tensor_content,
                     grpc_prefix=True,
+                    in_pieces=True,
                 )
             except ServingError as failure:
                 error = failure

@@ -17,7 +17,7 @@ from salver.errors import (
     Unimplemented,
 )
 from salver.transport.connection import Connection, Phase
-from salver.transport.exchange import HttpRequest, HttpResponse, Message
+from salver.transport.exchange import Framed, HttpRequest, HttpResponse, Message
 from salver.transport.grpc import (
     PREFIX_BYTES,
     error_headers,
@@ -175,7 +175,7 @@ class Http2:
         self,
         stream_id: int,
         headers: tuple[tuple[bytes, bytes], ...],
-        body: bytes | None,
+        body: Framed | None,
         trailers: tuple[tuple[bytes, bytes], ...] | None,
     ) -> None:
         """Queue a whole answer; it leaves with the others of this turn."""
