@@ -28,13 +28,8 @@ class Handler(Protocol):
     raises ends the session and comes out of the call of `feed` or `data_to_send` under way.
     """
 
-    def on_request(
-        self, stream_id: int, headers: list[tuple[bytes, bytes]], body: bytes | memoryview
-    ) -> None:
-        """A whole request is there. Its trailers, if it had any, are left out.
-
-        The body is a read-only `memoryview` only where `on_long_body` wanted a byte aligned.
-        """
+    def on_request(self, stream_id: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """A whole request is there. Its trailers, if it had any, are left out."""
 
     def on_overflow(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The body is, or is announced to be, larger than `max_body_bytes`; it is thrown away.
@@ -51,7 +46,12 @@ class Handler(Protocol):
 
 @type_check_only
 class LongBodyHandler(Handler, Protocol):
-    """A handler that knows what is in its bodies."""
+    """A handler that knows what is in its bodies; it may lack this method and be a `Handler`."""
+
+    def on_request(
+        self, stream_id: int, headers: list[tuple[bytes, bytes]], body: bytes | memoryview
+    ) -> None:
+        """As for any handler. Where a byte was wanted aligned, the body may be a `memoryview`."""
 
     def on_long_body(self, headers: list[tuple[bytes, bytes]], head: memoryview) -> tuple[int, int]:
         """The first bytes of a body, 8 KiB or more, are there, for the time of the call.

@@ -27,7 +27,7 @@ _INTRA_OP_THREADS, _INTER_OP_THREADS = 2, 5
 """Fields of `tensorflow.ConfigProto`."""
 
 _MAPPED_FROM, _MAPPED_FROM_BYTES = -3, 32 * 1024 * 1024
-_KEPT_ON_TOP, _KEPT_ON_TOP_BYTES = -1, 256 * 1024 * 1024
+_KEPT_ON_TOP, _KEPT_ON_TOP_BYTES = -1, 128 * 1024 * 1024
 """M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h, and what they are set to."""
 
 

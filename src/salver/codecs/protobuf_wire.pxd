@@ -59,6 +59,8 @@ cdef inline bint read_tag(Span* span, uint32_t* tag) noexcept nogil:
     while span.at < span.end and shift < 35:
         byte = span.at[0]
         span.at += 1
+        if shift == 28 and byte > 0x0F:
+            return False  # more than 32 bits
         result |= <uint32_t>(byte & 0x7F) << shift
         if byte < 0x80:
             tag[0] = result

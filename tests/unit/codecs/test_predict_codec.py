@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from salver.codecs.messages import message_class
@@ -13,7 +13,9 @@ from salver.codecs.predict_codec import (
     PredictRequest,
     decode_predict_request,
     encode_predict_response,
+    first_tensor_data,
 )
+from salver.core.data_type import DataType, numpy_type_of
 from salver.errors import InternalError, InvalidArgument
 
 NAMES = st.text(max_size=3) | st.sampled_from(["x", "y", "a name of more than 48 bytes " * 3])
@@ -235,6 +237,57 @@ def test_a_response_holds_all_that_was_given(outputs: int, version: int, as_cont
         tensor = response.outputs[name]
         values = np.frombuffer(tensor.tensor_content, "f4") if as_content else tensor.float_val
         assert np.array_equal(np.reshape(values, array.shape), array)
+
+
+@pytest.mark.parametrize("as_content", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "complex128", "int32", "bool", "bfloat16"])
+def test_the_pieces_of_a_response_are_its_bytes(dtype: str, as_content: bool) -> None:
+    type_ = numpy_type_of(DataType.BFLOAT16) if dtype == "bfloat16" else np.dtype(dtype)
+    arrays = [np.arange(size).astype(type_).reshape(2, -1) for size in (100_000, 2, 80_000, 0)]
+    names = ["large", "small", "larger", "empty"]
+    whole = encode_predict_response(names, arrays, "m", 3, "s", as_content, grpc_prefix=True)
+    pieces = encode_predict_response(
+        names, arrays, "m", 3, "s", as_content, grpc_prefix=True, in_pieces=True
+    )
+    assert b"".join(pieces if isinstance(pieces, list) else [pieces]) == whole
+
+
+def test_large_values_are_sent_from_where_they_are() -> None:
+    array = np.arange(100_000, dtype=np.float32)
+    pieces = encode_predict_response(["y"], [array], "m", 1, "s", in_pieces=True)
+    assert isinstance(pieces, list)
+    assert any(np.shares_memory(np.frombuffer(piece, np.uint8), array) for piece in pieces)
+
+
+def test_small_responses_come_in_one_piece() -> None:
+    array = np.zeros(16_000, np.float32)
+    assert isinstance(encode_predict_response(["y"], [array], "m", 1, "s", in_pieces=True), bytes)
+
+
+@pytest.mark.parametrize("as_content", [False, True])
+def test_the_values_of_a_large_tensor_are_found_by_how_the_message_begins(as_content: bool) -> None:
+    request = message_class("tensorflow.serving.PredictRequest")()
+    request.model_spec.name = "m"
+    request.model_spec.version.value = 7
+    request.inputs["small"].float_val[:] = [1.0]
+    request.inputs["small"].dtype = DataType.FLOAT
+    values = np.arange(5000, dtype=np.float32)
+    tensor = request.inputs["large"]
+    tensor.dtype = DataType.FLOAT
+    tensor.tensor_shape.dim.add().size = 5000
+    if as_content:
+        tensor.tensor_content = values.tobytes()
+    else:
+        tensor.float_val[:] = values
+    message = request.SerializeToString()
+    found = first_tensor_data(memoryview(message)[:8192])
+    assert message[found : found + values.nbytes] == values.tobytes()
+
+
+@given(st.binary(max_size=200))
+@example(b"\x12\xff\xff\x03\x12\xff\xff\x03\x22\xff\xff\x03")
+def test_the_search_for_a_tensor_ends_in_any_bytes(head: bytes) -> None:
+    assert -1 <= first_tensor_data(head) <= len(head)
 
 
 def test_empty_names_are_left_out() -> None:
