@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salver.errors import NotFound
-from salver.transport.exchange import Message, UnaryCall
+from salver.transport.exchange import Framed, Message, UnaryCall
 from salver.transport.grpc import Headers
 from salver.transport.grpc_call import GrpcCall
 from tests.fakes import LIMIT_S, turn_loop
@@ -34,7 +34,7 @@ class Connection:
 
     def __init__(self, error: Exception | None = None, answers: bool = True) -> None:
         self.messages: list[bytes] = []
-        self.answers: list[tuple[Headers, bytes | None, Headers | None]] = []
+        self.answers: list[tuple[Headers, Framed | None, Headers | None]] = []
         self.cancelled = 0
         self.call = GrpcCall(self, 7, self._handle)
         self._error = error
@@ -53,7 +53,7 @@ class Connection:
         self.cancelled += 1
 
     def respond(
-        self, stream_id: int, headers: Headers, body: bytes | None, trailers: Headers | None
+        self, stream_id: int, headers: Headers, body: Framed | None, trailers: Headers | None
     ) -> None:
         assert stream_id == 7
         self.answers.append((headers, body, trailers))
