@@ -14,12 +14,12 @@ PROTOS = Path("src/salver/codecs/protos")
 DESCRIPTORS = Path("src/salver/codecs/messages.binpb")
 
 
-def require_nghttp2() -> None:
+def require_compiler_and_nghttp2() -> None:
     """Say what is missing before the compiler does."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
+    compiler = shutil.which("c++") or shutil.which("g++")
     if compiler is None:
-        sys.exit("salver needs a C compiler to build: on Debian or Ubuntu, apt-get install gcc")
-    probe = [compiler, "-E", "-x", "c", "-", "-o", "/dev/null"]
+        sys.exit("salver needs a C++ compiler to build: on Debian or Ubuntu, apt-get install g++")
+    probe = [compiler, "-E", "-x", "c++", "-", "-o", "/dev/null"]
     found = subprocess.run(probe, input=b"#include <nghttp2/nghttp2.h>\n", capture_output=True)
     if found.returncode:
         sys.exit(
@@ -45,7 +45,7 @@ class BuildWithMessages(build_py):
         super().run()
 
 
-require_nghttp2()
+require_compiler_and_nghttp2()
 compile_messages()
 EXTENSIONS = cythonize("src/salver/**/*.pyx", include_path=["src"], language_level=3)
 for extension in EXTENSIONS:
