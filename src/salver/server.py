@@ -124,7 +124,9 @@ class Server:
         )
         self._runner = Runner(
             RunnerOptions(
-                workers=flags.worker_threads or schedulable_cpus(),
+                # One more than cores: while one waits for the interpreter lock to hand over a
+                # result, another computes.
+                workers=flags.worker_threads or schedulable_cpus() + 1,
                 inline_budget_s=flags.inline_budget_us / 1e6,
             )
         )

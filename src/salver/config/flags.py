@@ -305,7 +305,7 @@ class Flags:
     )
     worker_threads: int = int32(
         0,
-        "Threads that run models. 0: one for each CPU.",
+        "Threads that run models. 0: one for each CPU, and one more.",
         origin=Origin.SALVER,
     )
     inline_budget_us: int = int32(
