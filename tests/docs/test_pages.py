@@ -12,7 +12,7 @@ from salver.config.flags import DECLARATIONS
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/configuration.md",
-    "docs/protocols.md", "benchmarks/README.md",
+    "docs/operations.md", "docs/protocols.md", "benchmarks/README.md",
 ]  # fmt: skip
 
 
