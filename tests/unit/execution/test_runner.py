@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -150,6 +151,36 @@ async def test_a_program_that_waits_never_holds_up_the_loop() -> None:
     for _ in range(8):
         await settled(runner, executable)
     assert program.threads == ["worker-0"] * 8
+    runner.stop()
+
+
+class SlowProgram(FakeProgram):
+    """Takes longer than many times the budget below; the clock, not the machine, says so."""
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        outputs = super().run(inputs)
+        until = perf_counter() + 40 * BUDGET_S
+        while perf_counter() < until:
+            pass
+        return outputs
+
+
+BUDGET_S = 1e-4
+
+
+@pytest.mark.parametrize("workers_are_busy", [False, True])
+async def test_a_slow_run_on_the_loop_is_a_surprise_only_if_no_worker_may_have_held_it_up(
+    workers_are_busy: bool,
+) -> None:
+    runner = started_runner(BUDGET_S)
+    gate = threading.Event()
+    if workers_are_busy:
+        submit(runner, FakeProgram(gate=gate), Caller())
+    executable = Executable(SlowProgram())
+    executable.cost_s[0] = 0.0
+    assert submit(runner, executable, Caller()) is None
+    assert (executable.cost_s[0] == float("inf")) is not workers_are_busy
+    gate.set()
     runner.stop()
 
 
