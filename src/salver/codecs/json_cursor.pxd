@@ -32,23 +32,23 @@ cdef struct Cursor:
     bint exact
 
 
-cdef inline int fail(Cursor* cursor, Failure failure, const char* at) noexcept:
+cdef inline int fail(Cursor* cursor, Failure failure, const char* at) noexcept nogil:
     cursor.failure = failure
     cursor.offset = at - cursor.begin
     return 0
 
 
-cdef inline const char* past_blanks(const char* at) noexcept:
+cdef inline const char* past_blanks(const char* at) noexcept nogil:
     while at[0] == b" " or at[0] == b"\n" or at[0] == b"\r" or at[0] == b"\t":
         at += 1
     return at
 
 
-cdef inline uint8_t digit_of(char character) noexcept:
+cdef inline uint8_t digit_of(char character) noexcept nogil:
     return <uint8_t>(character - 48)
 
 
-cdef inline bint past_word(const char** at, const char* word) noexcept:
+cdef inline bint past_word(const char** at, const char* word) noexcept nogil:
     """Move past as much of `word` as is there; True if it is all there."""
     while word[0] and at[0][0] == word[0]:
         at[0] += 1

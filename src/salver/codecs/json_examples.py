@@ -39,7 +39,7 @@ class ExamplesBody:
         stands before each, so that a feature of the example wins."""
 
     @staticmethod
-    def parse(body: bytes) -> "ExamplesBody":
+    def parse(body: bytes | bytearray) -> "ExamplesBody":
         """Read a body.
 
         Raises:

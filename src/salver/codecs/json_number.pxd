@@ -3,4 +3,4 @@
 from salver.codecs.json_cursor cimport Cursor, Kind, Slot
 
 
-cdef Kind scan_number(Cursor* cursor, Slot* out) noexcept
+cdef Kind scan_number(Cursor* cursor, Slot* out) noexcept nogil

@@ -25,7 +25,7 @@ cdef extern from *:
         return std::from_chars(first, last, *out).ec == std::errc();
     }
     """
-    bint read_double "salver_read_double"(const char* first, const char* last, double* out) noexcept
+    bint read_double "salver_read_double"(const char* first, const char* last, double* out) noexcept nogil
 
 cdef double SMALLEST_NORMAL = 2.2250738585072014e-308
 
@@ -35,7 +35,7 @@ for _power in range(309):
     POWERS[_power] = float(f"1e{_power}")
 
 
-cdef inline double scaled(double digits, int exponent) noexcept:
+cdef inline double scaled(double digits, int exponent) noexcept nogil:
     if exponent < -308:
         return 0.0
     if exponent < 0:
@@ -43,12 +43,12 @@ cdef inline double scaled(double digits, int exponent) noexcept:
     return digits * POWERS[exponent]
 
 
-cdef inline double flushed(double number) noexcept:
+cdef inline double flushed(double number) noexcept nogil:
     # Numbers below the normal range count as zero, as on TensorFlow's threads.
     return copysign(0.0, number) if fabs(number) < SMALLEST_NORMAL else number
 
 
-cdef Kind scan_special(Cursor* cursor, const char* at, bint negative, Slot* out) noexcept:
+cdef Kind scan_special(Cursor* cursor, const char* at, bint negative, Slot* out) noexcept nogil:
     # Like the original, an infinity may follow upon a NaN that breaks off: `NaInf`.
     if past_word(&at, b"NaN"):
         out.real = NAN
@@ -60,7 +60,7 @@ cdef Kind scan_special(Cursor* cursor, const char* at, bint negative, Slot* out)
     return REAL
 
 
-cdef Kind scan_exactly(Cursor* cursor, Slot* out) noexcept:
+cdef Kind scan_exactly(Cursor* cursor, Slot* out) noexcept nogil:
     """Any number, with the original's own arithmetic, its limits and its wrong rounding."""
     cdef const char* start = cursor.at
     cdef const char* at = start
@@ -156,7 +156,7 @@ cdef Kind scan_exactly(Cursor* cursor, Slot* out) noexcept:
     return UNSIGNED if not negative and digits > <uint64_t>INT64_MAX else INTEGER
 
 
-cdef Kind scan_unusual(Cursor* cursor, Slot* out) noexcept:
+cdef Kind scan_unusual(Cursor* cursor, Slot* out) noexcept nogil:
     cdef const char* start = cursor.at
     cdef double nearest
     cdef Kind kind = scan_exactly(cursor, out)
@@ -166,21 +166,53 @@ cdef Kind scan_unusual(Cursor* cursor, Slot* out) noexcept:
     return kind
 
 
-cdef inline bint eight_digits(uint64_t text) noexcept:
-    return not (((text + 0x4646464646464646ULL) | (text - 0x3030303030303030ULL))
-                & 0x8080808080808080ULL)
+cdef extern from *:
+    int trailing_zeros "__builtin_ctzll"(unsigned long long) noexcept nogil
+
+cdef uint64_t[9] TENS
+TENS[:] = [10**_power for _power in range(9)]
 
 
-cdef inline uint32_t eight_digits_value(uint64_t text) noexcept:
+cdef inline int leading_digits(uint64_t* text) noexcept nogil:
+    """How many of the next eight bytes are digits; makes them values, the others' bits stay."""
+    text[0] ^= 0x3030303030303030ULL
+    cdef uint64_t others = (
+        ((text[0] & 0x7F7F7F7F7F7F7F7FULL) + 0x7676767676767676ULL) | text[0]
+    ) & 0x8080808080808080ULL
+    return trailing_zeros(others) >> 3 if others else 8
+
+
+cdef inline uint32_t joined(uint64_t values) noexcept nogil:
     # Neighbours are joined in pairs: 8 digits, 4 pairs, 2 fours, 1 number.
-    text -= 0x3030303030303030ULL
-    text = (text * 10) + (text >> 8)
+    values = (values * 10) + (values >> 8)
     return <uint32_t>((
-        (text & 0x000000FF000000FFULL) * 0x000F424000000064ULL
-        + ((text >> 16) & 0x000000FF000000FFULL) * 0x0000271000000001ULL) >> 32)
+        (values & 0x000000FF000000FFULL) * 0x000F424000000064ULL
+        + ((values >> 16) & 0x000000FF000000FFULL) * 0x0000271000000001ULL) >> 32)
 
 
-cdef Kind scan_number(Cursor* cursor, Slot* out) noexcept:
+cdef inline const char* past_digits(
+    const char* at, const char* end, uint64_t* digits
+) noexcept nogil:
+    """Move past digits and append them to the number `digits`, which may overflow."""
+    cdef uint64_t text
+    cdef int count
+    while end - at >= 8:
+        memcpy(&text, at, 8)
+        count = leading_digits(&text)
+        if count < 8:
+            if count:
+                # The digits move to the end, zeros take their place.
+                digits[0] = digits[0] * TENS[count] + joined(text << (64 - 8 * count))
+            return at + count
+        digits[0] = digits[0] * 100000000 + joined(text)
+        at += 8
+    while digit_of(at[0]) <= 9:
+        digits[0] = digits[0] * 10 + digit_of(at[0])
+        at += 1
+    return at
+
+
+cdef Kind scan_number(Cursor* cursor, Slot* out) noexcept nogil:
     """The usual number, fast; the rest is left to `scan_unusual`."""
     cdef const char* start = cursor.at
     cdef const char* at = start
@@ -206,19 +238,9 @@ cdef Kind scan_number(Cursor* cursor, Slot* out) noexcept:
     cdef int exponent = 0
     cdef int written = 0
     cdef bint negative_exponent
-    cdef uint64_t text
     if at[0] == b".":
-        at += 1
-        first = at
-        while cursor.end - at >= 8:
-            memcpy(&text, at, 8)
-            if not eight_digits(text):
-                break
-            digits = digits * 100000000 + eight_digits_value(text)
-            at += 8
-        while digit_of(at[0]) <= 9:
-            digits = digits * 10 + digit_of(at[0])
-            at += 1
+        first = at + 1
+        at = past_digits(first, cursor.end, &digits)
         if at == first:
             return scan_unusual(cursor, out)
         count += at - first

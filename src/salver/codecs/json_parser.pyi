@@ -20,7 +20,7 @@ class _Absent: ...
 ABSENT: Final[_Absent]
 """Stands for a member that an object does not have."""
 
-def parse(body: bytes) -> Node:
+def parse(body: bytes | bytearray) -> Node:
     """Parse a whole document into plain nodes, for those who must look at every value.
 
     Doubles are rounded with rapidjson's own arithmetic, because messages quote them.
@@ -29,7 +29,7 @@ def parse(body: bytes) -> Node:
         InvalidArgument: the text is not JSON.
     """
 
-def parse_members(body: bytes, names: tuple[bytes, ...]) -> list[object] | None:
+def parse_members(body: bytes | bytearray, names: tuple[bytes, ...]) -> list[object] | None:
     """Parse a document and keep some members of the object that it must be.
 
     The first member of each name counts; without one its place holds ABSENT. Members that

@@ -10,7 +10,8 @@ allowed, which stops after the first value. Each failure is the one that its
 state machine reports, at the same offset.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_CheckExact
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
@@ -32,6 +33,8 @@ from salver.errors import InvalidArgument
 cdef enum:
     # From here on, the unused end of a block of numbers is worth giving back.
     LARGE_NUMBERS = 4096
+    # A text of this length takes so long that letting go of the interpreter lock pays.
+    LONG_BYTES = 65536
 
 _TEXTS = {
     EMPTY: "The document is empty.",
@@ -63,15 +66,27 @@ cdef struct Block:
     bint has_integer
 
 
-cdef inline bint push_number(Block* block, Kind kind, Slot slot) noexcept:
-    cdef Py_ssize_t index
+cdef bint grow(Block* block, Py_ssize_t rest) noexcept nogil:
+    """Make room for more numbers; `rest` is how many bytes of text are left."""
     cdef Slot* grown
-    if block.size == block.capacity:
+    if block.capacity < LARGE_NUMBERS:
         block.capacity = block.capacity * 2 if block.capacity else 16
-        grown = <Slot*>realloc(block.slots, block.capacity * sizeof(Slot))
-        if grown is NULL:
-            return False
-        block.slots = grown
+    else:
+        # A float with six digits takes eight bytes or more: mostly this is enough for them all.
+        block.capacity = block.capacity * 2 + rest // 8
+    grown = <Slot*>realloc(block.slots, block.capacity * sizeof(Slot))
+    if grown is NULL:
+        return False
+    block.slots = grown
+    return True
+
+
+cdef inline bint push_number(
+    Block* block, Kind kind, Slot slot, Py_ssize_t rest
+) noexcept nogil:
+    cdef Py_ssize_t index
+    if block.size == block.capacity and not grow(block, rest):
+        return False
     if kind == REAL:
         if not block.has_real:
             for index in range(block.size):
@@ -88,7 +103,7 @@ cdef inline bint push_number(Block* block, Kind kind, Slot slot) noexcept:
 
 cdef bint scan_block(
     Cursor* cursor, Block* block, Py_ssize_t* shape, int* found_rank
-) noexcept:
+) noexcept nogil:
     """Read a regular nest of numbers; False, the cursor somewhere inside, if it is not one."""
     cdef Py_ssize_t[MAX_COMPACT_RANK + 1] counts
     cdef int depth = 0
@@ -120,7 +135,7 @@ cdef bint scan_block(
             kind = scan_number(cursor, &slot)
             if kind != INTEGER and kind != REAL:
                 return False
-            if not push_number(block, kind, slot):
+            if not push_number(block, kind, slot, cursor.end - cursor.at):
                 return False
             counts[depth - 1] += 1
         while True:
@@ -154,7 +169,14 @@ cdef Numbers scan_numbers(Cursor* cursor):
     block.slots = NULL
     block.size = block.capacity = 0
     block.has_real = block.has_integer = False
-    if not scan_block(cursor, &block, shape, &rank):
+    cdef bint found
+    if cursor.end - start < LONG_BYTES:
+        found = scan_block(cursor, &block, shape, &rank)
+    else:
+        # Workers that hand over their results need the interpreter lock meanwhile.
+        with nogil:
+            found = scan_block(cursor, &block, shape, &rank)
+    if not found:
         # Each byte is tried once at the most: the cost stays linear whatever the nesting.
         cursor.tried = cursor.at
         cursor.at = start
@@ -336,9 +358,16 @@ cdef class _Absent:
 ABSENT = _Absent()
 
 
-cdef void start(Cursor* cursor, bytes body, bint compact, bint exact) noexcept:
-    cursor.begin = cursor.at = cursor.tried = PyBytes_AS_STRING(body)
-    cursor.end = cursor.begin + PyBytes_GET_SIZE(body)
+cdef int start(Cursor* cursor, object body, bint compact, bint exact) except -1:
+    # Both kinds have a NUL byte behind their last.
+    if PyByteArray_CheckExact(body):
+        cursor.begin = PyByteArray_AS_STRING(body)
+    elif PyBytes_CheckExact(body):
+        cursor.begin = PyBytes_AS_STRING(body)
+    else:
+        raise TypeError(f"JSON is read from bytes, not from {type(body).__name__}")
+    cursor.at = cursor.tried = cursor.begin
+    cursor.end = cursor.begin + len(body)
     cursor.failure = NONE
     cursor.offset = 0
     cursor.compact = compact
@@ -348,6 +377,7 @@ cdef void start(Cursor* cursor, bytes body, bint compact, bint exact) noexcept:
     cursor.at += cursor.at[0] == b"\xBB"
     cursor.at += cursor.at[0] == b"\xBF"
     cursor.at = past_blanks(cursor.at)
+    return 0
 
 
 cdef object failed(Cursor* cursor):
@@ -364,7 +394,7 @@ cdef int check_start(Cursor* cursor) except -1:
     return 0
 
 
-def parse(bytes body not None):
+def parse(body not None):
     cdef Cursor cursor
     start(&cursor, body, compact=False, exact=True)
     check_start(&cursor)
@@ -397,7 +427,7 @@ cdef Py_ssize_t place_of(Cursor* cursor, tuple names) except -2:
     return -1
 
 
-def parse_members(bytes body not None, tuple names not None):
+def parse_members(body not None, tuple names not None):
     cdef Cursor cursor
     cdef Py_ssize_t place
     cdef bint build

@@ -15,12 +15,12 @@ from salver.errors import InvalidArgument
 _PREDICT_MEMBERS = (b"signature_name", b"instances", b"inputs")
 
 
-def refused(body: bytes, reason: str) -> InvalidArgument:
+def refused(body: bytes | bytearray, reason: str) -> InvalidArgument:
     """The error for a body as a whole, which it quotes."""
     return InvalidArgument(f"JSON Value: {quoted(parse(body))} {reason}")
 
 
-def signature_name_of(body: bytes, value: object) -> str:
+def signature_name_of(body: bytes | bytearray, value: object) -> str:
     """The member `signature_name`, "" when absent.
 
     Raises:
@@ -43,14 +43,14 @@ class PredictBody:
     signature_name: str
     """"" when the body names none."""
 
-    def __init__(self, body: bytes, members: list[object]) -> None:
+    def __init__(self, body: bytes | bytearray, members: list[object]) -> None:
         self._body = body
         name, self._instances, self._inputs = members
         self.signature_name = "" if name is ABSENT else signature_name_of(body, name)
         self.row_format = self._instances is not ABSENT
 
     @staticmethod
-    def parse(body: bytes) -> "PredictBody":
+    def parse(body: bytes | bytearray) -> "PredictBody":
         """Read a body.
 
         Raises:

@@ -34,7 +34,7 @@ Inflated = Callable[[bytes | Damaged | TooLarge], None]
 
 
 def inflate(
-    data: bytes | memoryview, window_bits: int, max_bytes: int, on_inflated: Inflated
+    data: bytes | bytearray | memoryview, window_bits: int, max_bytes: int, on_inflated: Inflated
 ) -> Cancel | None:
     """Unpack `data`, now or on a thread, and call `on_inflated` once with the outcome.
 
@@ -66,7 +66,7 @@ def inflate(
 
 
 def _inflated(
-    data: bytes | memoryview, window_bits: int, max_bytes: int
+    data: bytes | bytearray | memoryview, window_bits: int, max_bytes: int
 ) -> bytes | Damaged | TooLarge:
     inflater = zlib.decompressobj(window_bits)
     try:

@@ -154,6 +154,8 @@ class Connection(asyncio.BufferedProtocol):
         self._engine: Engine | None = None
         self._first_bytes = b""
         self._is_discarding = False
+        self._place: memoryview | None = None
+        self._on_placed: Callable[[int], None] | None = None
         self._mark: tuple[object, ...] = ()
         self._marked_at = self.loop.time()
 
@@ -170,16 +172,33 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self.switchboard.receive_buffer
+        return self.switchboard.receive_buffer if self._place is None else self._place
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._is_discarding:
+            return
+        if self._place is not None:
+            self._placed(nbytes)
             return
         data = self.switchboard.receive_buffer[:nbytes]
         if self._engine is not None:
             self._engine.feed(data)
         else:
             self._choose_engine(bytes(data))
+
+    def _placed(self, nbytes: int) -> None:
+        assert self._place is not None
+        assert self._on_placed is not None
+        on_placed = self._on_placed
+        self._place = self._place[nbytes:]
+        if not self._place:
+            self._place = self._on_placed = None
+        on_placed(nbytes)
+
+    def eof_received(self) -> None:
+        # What is answered by now is still sent; then the transport closes by itself.
+        if self._engine is not None:
+            self._engine.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.switchboard.closed(self)
@@ -211,6 +230,14 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._transport.writelines(chunks)
 
+    def receive_into(self, place: memoryview, on_placed: Callable[[int], None]) -> None:
+        """Receive the next bytes where they belong rather than in the shared buffer.
+
+        `on_placed` is called with how many there are now, until `place` is full; then
+        bytes go to `Engine.feed` again.
+        """
+        self._place, self._on_placed = place, on_placed
+
     def close(self) -> None:
         """Close after what was written has been sent."""
         if self._transport is not None:
@@ -230,6 +257,7 @@ class Connection(asyncio.BufferedProtocol):
         if transport is None or transport.is_closing():
             return
         self._is_discarding = True
+        self._place = self._on_placed = None
         if transport.can_write_eof():
             transport.write_eof()
         self.loop.call_later(_LINGER_S, transport.close)

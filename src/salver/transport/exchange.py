@@ -20,7 +20,7 @@ class HttpRequest:
     target: bytes
     """Path and query, undecoded."""
     headers: list[tuple[bytes, bytes]]
-    body: bytes
+    body: bytes | bytearray
 
     def header(self, name: bytes) -> bytes:
         """The first header of that name, empty if there is none."""

@@ -27,6 +27,9 @@ _TARGET = re.compile(
     + rb"|\?)*)?|\*)"
 )  # fmt: skip
 _MAX_PIPELINED = 256
+# A body of such a length is received in its place: two copies less, which pays from here on. Room
+# is made for it when its first bytes are there, and counts as used; beyond, as they come.
+_LONG_BODY_BYTES = range(128 * 1024, 64 * 1024 * 1024)
 
 
 class _Owed:
@@ -79,6 +82,8 @@ class Http1:
         self._header_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._length = 0
+        self._long_body: bytearray | None = None
 
     def _new_parser(self, data: memoryview) -> httptools.HttpRequestParser:
         parser = httptools.HttpRequestParser(self)
@@ -106,10 +111,34 @@ class Http1:
             # What follows the last request of a connection is none of our business.
             if not self._is_closing:
                 self._refused = self._refused or self._status_of(error, data)
+        if self._body and self._length in _LONG_BODY_BYTES:
+            self._receive_long_body()
         self._account()
         if self._refused:
             self._refuse(self._refused)
             self.send_ready()
+
+    def _receive_long_body(self) -> None:
+        """Take the rest of the body from the socket, past the parser, to where it belongs."""
+        assert self._parser is not None
+        if self._refused or self._is_closing or self._parser.should_upgrade():
+            return
+        self._long_body = bytearray(self._length)
+        place = memoryview(self._long_body)
+        place[: self._body_bytes] = b"".join(self._body)
+        self._body = []
+        self._connection.receive_into(place[self._body_bytes :], self._on_long_body)
+
+    def _on_long_body(self, size: int) -> None:
+        self._body_bytes += size
+        if self._body_bytes == self._length and self._long_body is not None:
+            self._take_request(self._long_body)
+            # It still waits for the body.
+            self._parser = None
+            self._account()
+            if self._refused:
+                self._refuse(self._refused)
+                self.send_ready()
 
     def _go_on_without_upgrade(self, rest: memoryview) -> None:
         # No upgrade is offered. The parser skipped the body of such a request: it is read
@@ -136,6 +165,7 @@ class Http1:
     def lost(self) -> None:
         self._is_closing = True
         self._body_bytes = 0
+        self._long_body = None
         self._give_up_owed()
         self._account()
 
@@ -183,19 +213,22 @@ class Http1:
             self._refuse_headers()
         elif name == b"expect" and not self._refused:
             self._expect(value)
-        elif name == b"content-length" and self._is_too_long(value):
-            # Refused before it is sent, not after.
-            self._refused = self._refused or 413
+        elif name == b"content-length":
+            self._expect_body(value)
 
     def _refuse_headers(self) -> None:
         self._refused = self._refused or 431
         self._headers = []
         self._target = b""
 
-    def _is_too_long(self, length: bytes) -> bool:
+    def _expect_body(self, length: bytes) -> None:
         if not length.isdigit():
-            return False
-        return len(length) > 18 or int(length) > self._options.max_request_bytes
+            return
+        if len(length) > 18 or int(length) > self._options.max_request_bytes:
+            # Refused before it is sent, not after.
+            self._refused = self._refused or 413
+        else:
+            self._length = int(length)
 
     def _expect(self, value: bytes) -> None:
         if value.lower() != b"100-continue":
@@ -214,6 +247,9 @@ class Http1:
             self._body.append(body)
 
     def on_message_complete(self) -> None:
+        self._take_request(self._body[0] if len(self._body) == 1 else b"".join(self._body))
+
+    def _take_request(self, body: bytes | bytearray) -> None:
         self._is_arriving = False
         if self._refused or self._is_closing:
             return
@@ -226,7 +262,6 @@ class Http1:
         if self._refused or self._parser.should_upgrade():
             return
         assert target is not None
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         request = HttpRequest(method, target, self._headers, body)
         self._start_over()
         keeps_alive = self._parser.should_keep_alive()
@@ -277,6 +312,7 @@ class Http1:
     def _refuse(self, status: int) -> None:
         self._is_closing = True
         self._body = []
+        self._long_body = None
         self._body_bytes = 0
         self._account()
         owed = _Owed(self, is_head=False, keeps_alive=False, version="1.1")
@@ -285,7 +321,9 @@ class Http1:
 
     def _account(self) -> None:
         """Tell how many bytes of requests are held here."""
-        held = self.waiting_bytes + (self._body_bytes if self._is_arriving else 0)
+        held = self.waiting_bytes
+        if self._is_arriving:
+            held += self._body_bytes if self._long_body is None else self._length
         if held != self._accounted:
             fits = self._connection.buffer_changed(held - self._accounted)
             self._accounted = held

@@ -175,13 +175,13 @@ class RestApi:
         except Exception as error:  # noqa: BLE001 - the request boundary
             exchange.fail(_expected(error))
 
-    def _infer(self, exchange: "_Exchange", body: bytes) -> Cancel | None:
+    def _infer(self, exchange: "_Exchange", body: bytes | bytearray) -> Cancel | None:
         verb = exchange.route.verb
         if verb is Verb.PREDICT:
             return self._run_predict(exchange, body)
         return self._run_examples(exchange, body, _METHODS[verb])
 
-    def _run_predict(self, exchange: "_Exchange", body: bytes) -> Cancel | None:
+    def _run_predict(self, exchange: "_Exchange", body: bytes | bytearray) -> Cancel | None:
         parsed = PredictBody.parse(body)
         found = exchange.route
         handle = self._opening.open(found.model, found.version, found.label)
@@ -197,7 +197,9 @@ class RestApi:
         run = self._predict.run(handle, prepared, ordered, (), deadline, answer)
         return None if run is None else partial(self._predict.abandon, run)
 
-    def _run_examples(self, exchange: "_Exchange", body: bytes, method: Method) -> Cancel | None:
+    def _run_examples(
+        self, exchange: "_Exchange", body: bytes | bytearray, method: Method
+    ) -> Cancel | None:
         parsed = ExamplesBody.parse(body)
         found = exchange.route
         handle = self._opening.open(found.model, found.version, found.label)
