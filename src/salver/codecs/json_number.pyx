@@ -10,7 +10,7 @@ because that is what its error messages show.
 """
 
 from libc.math cimport HUGE_VAL, NAN, copysign, fabs
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.string cimport memcpy
 
 from salver.codecs.json_cursor cimport (
@@ -164,30 +164,6 @@ cdef Kind scan_unusual(Cursor* cursor, Slot* out) noexcept nogil:
             and read_double(start, cursor.at, &nearest)):
         out.real = flushed(nearest)
     return kind
-
-
-cdef extern from *:
-    int trailing_zeros "__builtin_ctzll"(unsigned long long) noexcept nogil
-
-cdef uint64_t[9] TENS
-TENS[:] = [10**_power for _power in range(9)]
-
-
-cdef inline int leading_digits(uint64_t* text) noexcept nogil:
-    """How many of the next eight bytes are digits; makes them values, the others' bits stay."""
-    text[0] ^= 0x3030303030303030ULL
-    cdef uint64_t others = (
-        ((text[0] & 0x7F7F7F7F7F7F7F7FULL) + 0x7676767676767676ULL) | text[0]
-    ) & 0x8080808080808080ULL
-    return trailing_zeros(others) >> 3 if others else 8
-
-
-cdef inline uint32_t joined(uint64_t values) noexcept nogil:
-    # Neighbours are joined in pairs: 8 digits, 4 pairs, 2 fours, 1 number.
-    values = (values * 10) + (values >> 8)
-    return <uint32_t>((
-        (values & 0x000000FF000000FFULL) * 0x000F424000000064ULL
-        + ((values >> 16) & 0x000000FF000000FFULL) * 0x0000271000000001ULL) >> 32)
 
 
 cdef inline const char* past_digits(

@@ -25,7 +25,7 @@ from salver.codecs.json_cursor cimport (
     ARRAY_COMMA, BROKEN, COLON, EMPTY, ESCAPE, EXPONENT, FRACTION, HEX, INTEGER, NAME, NONE,
     OBJECT_COMMA, QUOTE, REAL, SURROGATE, TOO_BIG, VALUE, Cursor, Kind, Slot, fail, past_blanks,
     past_word)
-from salver.codecs.json_number cimport scan_number
+from salver.codecs.json_number cimport scan_number, scan_short_fraction
 from salver.codecs.json_string cimport decoded, scan_string, skip_string
 
 from salver.errors import InvalidArgument
@@ -132,9 +132,11 @@ cdef bint scan_block(
                 if rank >= 0:
                     return False
                 rank = depth
-            kind = scan_number(cursor, &slot)
-            if kind != INTEGER and kind != REAL:
-                return False
+            kind = REAL
+            if not scan_short_fraction(cursor, &slot):
+                kind = scan_number(cursor, &slot)
+                if kind != INTEGER and kind != REAL:
+                    return False
             if not push_number(block, kind, slot, cursor.end - cursor.at):
                 return False
             counts[depth - 1] += 1
