@@ -257,6 +257,57 @@ async def test_a_body_may_be_as_large_as_the_limit(site: Site) -> None:
     assert body == b"/now:" + bytes(1_000_000)
 
 
+LONG = bytes(range(256)) * 2000
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 700])
+async def test_a_long_body_comes_whole_however_it_arrives_and_others_follow_it(
+    site: Site, pieces: int
+) -> None:
+    reader, writer = await site.connect()
+    sent = posted(b"/now/1", b"short") + posted(b"/now/2", LONG) + posted(b"/now/3", LONG[:-1])
+    sent += posted(b"/now/4", b"last")
+    size = -(-len(sent) // pieces)
+    for start in range(0, len(sent), size):
+        writer.write(sent[start : start + size])
+        await writer.drain()
+    writer.write_eof()
+    answer = await asyncio.wait_for(reader.read(), LIMIT_S)
+    expected = [b"/now/1:short", b"/now/2:" + LONG, b"/now/3:" + LONG[:-1], b"/now/4:last"]
+    assert bodies(answer) == expected
+    assert site.board.buffered_bytes == 0
+
+
+async def test_a_long_body_counts_whole_from_its_beginning_until_its_client_is_lost(
+    site: Site,
+) -> None:
+    _, writer = await site.connect()
+    writer.write(posted(b"/now", LONG)[:300_000])
+    await until(lambda: site.board.buffered_bytes == len(LONG))
+    writer.transport.abort()
+    await until(lambda: not site.board.connections)
+    assert site.board.buffered_bytes == 0
+    assert not site.application.requests
+
+
+async def test_a_long_body_beyond_what_may_wait_is_refused_while_it_arrives() -> None:
+    async with opened(ConnectionOptions(max_buffered_bytes=len(LONG) - 1)) as site:
+        reader, writer = await site.connect()
+        writer.write(posted(b"/now", LONG)[:300_000])
+        answer = await asyncio.wait_for(reader.read(), LIMIT_S)
+        assert statuses(answer) == [503]
+        assert site.board.buffered_bytes == 0
+        assert not site.application.requests
+
+
+async def test_a_long_body_with_connection_close_ends_the_connection(site: Site) -> None:
+    reader, writer = await site.connect()
+    writer.write(posted(b"/now", LONG).replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+    answer = await asyncio.wait_for(reader.read(), LIMIT_S)
+    assert bodies(answer) == [b"/now:" + LONG]
+    assert b"Connection: close" in answer
+
+
 @pytest.mark.parametrize(
     ("data", "status"),
     [

@@ -37,15 +37,15 @@ cdef extern from *:
     }
     """
     ctypedef unsigned long long wide "salver_wide"
-    bint reads_back "salver_reads_back"(const char*, const char*, float) noexcept
-    bint reads_back_double "salver_reads_back"(const char*, const char*, double) noexcept
-    char* put_general "salver_put_general"(char*, float, int) noexcept
-    char* put_general_double "salver_put_general"(char*, double, int) noexcept
-    char* put_integer "salver_put_integer"(char*, int64_t) noexcept
-    char* put_unsigned "salver_put_integer"(char*, uint64_t) noexcept
+    bint reads_back "salver_reads_back"(const char*, const char*, float) noexcept nogil
+    bint reads_back_double "salver_reads_back"(const char*, const char*, double) noexcept nogil
+    char* put_general "salver_put_general"(char*, float, int) noexcept nogil
+    char* put_general_double "salver_put_general"(char*, double, int) noexcept nogil
+    char* put_integer "salver_put_integer"(char*, int64_t) noexcept nogil
+    char* put_unsigned "salver_put_integer"(char*, uint64_t) noexcept nogil
 
 cdef extern from *:
-    int __builtin_clzll(unsigned long long) noexcept
+    int __builtin_clzll(unsigned long long) noexcept nogil
 
 cdef uint64_t[20] TENS
 cdef wide[45] FIVES
@@ -68,18 +68,18 @@ cdef struct Decimal:
     bint exact
 
 
-cdef inline bint divided(wide number, wide divisor, Decimal* out) noexcept:
+cdef inline bint divided(wide number, wide divisor, Decimal* out) noexcept nogil:
     cdef wide quotient = number / divisor
     cdef wide rest = (number - quotient * divisor) * 2
     out.exact = rest == 0
     out.digits = <uint64_t>quotient
-    out.digits += rest > divisor or (rest == divisor and out.digits & 1)
+    out.digits += (rest > divisor) | ((rest == divisor) & <int>(out.digits & 1))
     return True
 
 
 cdef inline bint round_to(
     uint64_t significand, int exponent, int bits, int precision, Decimal* out
-) noexcept:
+) noexcept nogil:
     """significand * 2**exponent to `precision` digits; False if 128 bits are too few for it."""
     cdef int scale = precision - 1 - out.exponent
     cdef int shift = exponent + scale
@@ -96,7 +96,7 @@ cdef inline bint round_to(
         half = <wide>1 << (-shift - 1)
         rest = product & (half * 2 - 1)
         out.digits = <uint64_t>(product >> -shift)
-        out.digits += rest > half or (rest == half and out.digits & 1)
+        out.digits += (rest > half) | ((rest == half) & <int>(out.digits & 1))
         out.exact = rest == 0
         return True
     if scale < -44 or shift < 0 or bits + shift > 126:
@@ -106,7 +106,7 @@ cdef inline bint round_to(
 
 cdef inline bint decimal_of(
     uint64_t significand, int exponent, int bits, int precision, Decimal* out
-) noexcept:
+) noexcept nogil:
     # log10(2), rounded down: the estimate is right or one too small.
     out.exponent = ((63 - __builtin_clzll(significand) + exponent) * 315652) >> 20
     if not round_to(significand, exponent, bits, precision, out):
@@ -117,7 +117,7 @@ cdef inline bint decimal_of(
     return True
 
 
-cdef inline char* put_digits(char* out, uint64_t digits, int count) noexcept:
+cdef inline char* put_digits(char* out, uint64_t digits, int count) noexcept nogil:
     cdef int index = count
     while index >= 2:
         index -= 2
@@ -128,7 +128,7 @@ cdef inline char* put_digits(char* out, uint64_t digits, int count) noexcept:
     return out + count
 
 
-cdef inline char* put_layout(char* out, uint64_t digits, int exponent, int precision) noexcept:
+cdef inline char* put_layout(char* out, uint64_t digits, int exponent, int precision) noexcept nogil:
     """`precision` digits the way of `%g`, and `.0` where neither point nor exponent is."""
     cdef int count = precision
     cdef int size
@@ -170,7 +170,7 @@ cdef inline char* put_layout(char* out, uint64_t digits, int exponent, int preci
 
 cdef inline char* put_short(
     char* out, const Decimal* decimal, int precision, uint64_t window, bint* sure
-) noexcept:
+) noexcept nogil:
     """The number in six digits; NULL if they cannot read back, `sure` if they must."""
     cdef uint64_t unit = TENS[precision - 6]
     cdef uint64_t digits = decimal.digits / unit
@@ -187,14 +187,14 @@ cdef inline char* put_short(
     return put_layout(out, digits, exponent, 6)
 
 
-cdef inline char* put_point(char* first, char* last) noexcept:
+cdef inline char* put_point(char* first, char* last) noexcept nogil:
     if memchr(first, b".", last - first) is NULL and memchr(first, b"e", last - first) is NULL:
         memcpy(last, b".0", 2)
         last += 2
     return last
 
 
-cdef inline char* put_special(char* out, bint negative, bint zero, bint nan) noexcept:
+cdef inline char* put_special(char* out, bint negative, bint zero, bint nan) noexcept nogil:
     if nan:
         memcpy(out, b"NaN", 3)
         return out + 3
@@ -208,7 +208,7 @@ cdef inline char* put_special(char* out, bint negative, bint zero, bint nan) noe
     return out + 8
 
 
-cdef char* put_float(char* out, float value) noexcept:
+cdef char* put_float(char* out, float value) noexcept nogil:
     cdef uint32_t bits
     cdef Decimal decimal
     cdef char* last
@@ -233,7 +233,7 @@ cdef char* put_float(char* out, float value) noexcept:
     return put_point(out, last)
 
 
-cdef char* put_double(char* out, double value) noexcept:
+cdef char* put_double(char* out, double value) noexcept nogil:
     cdef uint64_t bits
     cdef Decimal decimal
     cdef char* last
@@ -259,9 +259,9 @@ cdef char* put_double(char* out, double value) noexcept:
     return put_point(out, last)
 
 
-cdef char* put_int64(char* out, int64_t value) noexcept:
+cdef char* put_int64(char* out, int64_t value) noexcept nogil:
     return put_integer(out, value)
 
 
-cdef char* put_uint64(char* out, uint64_t value) noexcept:
+cdef char* put_uint64(char* out, uint64_t value) noexcept nogil:
     return put_unsigned(out, value)

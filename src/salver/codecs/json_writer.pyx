@@ -11,13 +11,15 @@ pretty writer with four blanks of indentation, its arrays on one line or not.
 cimport numpy as cnp
 from cpython.bytes cimport (
     PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE)
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset, strlen
+from libc.stdlib cimport free, realloc
+from libc.string cimport strlen
 
 import numpy as np
 
+from salver.codecs.json_buffer cimport (
+    Buffer, put, put_base64, put_line, put_string, put_text, reserve)
 from salver.codecs.json_decimal cimport (
     MAX_NUMBER_BYTES, put_double, put_float, put_int64, put_uint64)
 
@@ -29,10 +31,8 @@ cnp.import_array()
 cdef enum Element:
     UNWRITABLE, FLOAT, DOUBLE, INT8, UINT8, INT16, INT32, UINT32, INT64, UINT64, BOOL, TEXT, BASE64
 
-cdef struct Buffer:
-    char* begin
-    char* at
-    char* end
+cdef enum:
+    LONG_NUMBERS = 4096
 
 cdef struct Tensor:
     # What is left of an array to be written: `at` moves on with each element.
@@ -42,115 +42,6 @@ cdef struct Tensor:
     int rank
     const cnp.npy_intp* shape
 
-cdef const char* HEX_DIGITS = b"0123456789ABCDEF"
-cdef const char* BASE64_DIGITS = (
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
-
-
-# ---------------------------------------------------------------- text
-
-cdef int reserve(Buffer* out, Py_ssize_t size) except -1:
-    """Make room for `size` more bytes."""
-    cdef Py_ssize_t used = out.at - out.begin
-    cdef Py_ssize_t capacity
-    cdef char* grown
-    if out.end - out.at >= size:
-        return 0
-    capacity = 2 * (used + size) + 256
-    grown = <char*>PyMem_Realloc(out.begin, capacity)
-    if grown is NULL:
-        raise MemoryError
-    out.begin = grown
-    out.at = grown + used
-    out.end = grown + capacity
-    return 0
-
-
-cdef inline int put(Buffer* out, const char* text, Py_ssize_t size) except -1:
-    reserve(out, size)
-    memcpy(out.at, text, size)
-    out.at += size
-    return 0
-
-
-cdef inline int put_text(Buffer* out, const char* text) except -1:
-    return put(out, text, strlen(text))
-
-
-cdef inline int put_line(Buffer* out, int depth) except -1:
-    """A line break, and the indentation of this depth."""
-    reserve(out, 1 + 4 * depth)
-    out.at[0] = b"\n"
-    memset(out.at + 1, 32, 4 * depth)
-    out.at += 1 + 4 * depth
-    return 0
-
-
-cdef inline char short_escape(uint8_t byte) noexcept:
-    if byte == b'"' or byte == b"\\":
-        return byte
-    if byte == 8:
-        return b"b"
-    if byte == 9:
-        return b"t"
-    if byte == 10:
-        return b"n"
-    if byte == 12:
-        return b"f"
-    return b"r" if byte == 13 else b"u"
-
-
-cdef int put_string(Buffer* out, const char* text, Py_ssize_t size) except -1:
-    """A string with quotation marks; all but `"`, `\\` and control characters as it is."""
-    cdef const uint8_t* at = <const uint8_t*>text
-    cdef const uint8_t* end = at + size
-    cdef const uint8_t* plain
-    cdef uint8_t byte
-    put(out, b'"', 1)
-    while at < end:
-        plain = at
-        while at < end and at[0] >= 0x20 and at[0] != b'"' and at[0] != b"\\":
-            at += 1
-        put(out, <const char*>plain, at - plain)
-        if at == end:
-            break
-        byte = at[0]
-        at += 1
-        reserve(out, 6)
-        out.at[0] = b"\\"
-        out.at[1] = short_escape(byte)
-        if out.at[1] == b"u":
-            memcpy(out.at + 2, b"00", 2)
-            out.at[4] = HEX_DIGITS[byte >> 4]
-            out.at[5] = HEX_DIGITS[byte & 15]
-            out.at += 4
-        out.at += 2
-    return put(out, b'"', 1)
-
-
-cdef int put_base64(Buffer* out, const uint8_t* data, Py_ssize_t size) except -1:
-    cdef Py_ssize_t index
-    cdef uint32_t bits
-    cdef char* at
-    reserve(out, 4 * (size // 3) + 6)
-    at = out.at
-    at[0] = b'"'
-    at += 1
-    for index in range(0, size, 3):
-        bits = data[index] << 16
-        if size - index > 1:
-            bits |= data[index + 1] << 8
-        if size - index > 2:
-            bits |= data[index + 2]
-        at[0] = BASE64_DIGITS[bits >> 18]
-        at[1] = BASE64_DIGITS[bits >> 12 & 63]
-        at[2] = BASE64_DIGITS[bits >> 6 & 63] if size - index > 1 else b"="
-        at[3] = BASE64_DIGITS[bits & 63] if size - index > 2 else b"="
-        at += 4
-    at[0] = b'"'
-    out.at = at + 1
-    return 0
-
 
 cdef bytes taken(Buffer* out):
     return PyBytes_FromStringAndSize(out.begin, out.at - out.begin)
@@ -158,7 +49,7 @@ cdef bytes taken(Buffer* out):
 
 # ---------------------------------------------------------------- values
 
-cdef inline int put_number(Buffer* out, Tensor* tensor) except -1:
+cdef inline int put_number(Buffer* out, Tensor* tensor) except -1 nogil:
     cdef const char* at = tensor.at
     reserve(out, MAX_NUMBER_BYTES + 2)
     if tensor.element == FLOAT:
@@ -207,22 +98,25 @@ cdef int put_bytes(Buffer* out, bytes value, int depth) except -1:
     return put(out, b"}", 1)
 
 
-cdef inline int put_value(Buffer* out, Tensor* tensor, int depth) except -1:
+cdef int put_string_value(Buffer* out, Tensor* tensor, int depth) except -1:
+    cdef bytes value = string_at(tensor.at)
+    if tensor.element == BASE64:
+        return put_bytes(out, value, depth)
+    return put_string(out, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+
+
+cdef inline int put_value(Buffer* out, Tensor* tensor, int depth) except -1 nogil:
     """The next element, which stands inside `depth` arrays and objects."""
-    cdef bytes value
     if tensor.element < TEXT:
         put_number(out, tensor)
     else:
-        value = string_at(tensor.at)
-        if tensor.element == BASE64:
-            put_bytes(out, value, depth)
-        else:
-            put_string(out, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+        with gil:
+            put_string_value(out, tensor, depth)
     tensor.at += tensor.width
     return 0
 
 
-cdef int put_inline(Buffer* out, Tensor* tensor, int axis, int depth) except -1:
+cdef int put_inline(Buffer* out, Tensor* tensor, int axis, int depth) except -1 nogil:
     """All that lies below an axis, on one line."""
     cdef Py_ssize_t index
     if axis == tensor.rank:
@@ -235,7 +129,7 @@ cdef int put_inline(Buffer* out, Tensor* tensor, int axis, int depth) except -1:
     return put(out, b"]", 1)
 
 
-cdef int put_expanded(Buffer* out, Tensor* tensor, int axis, int depth) except -1:
+cdef int put_expanded(Buffer* out, Tensor* tensor, int axis, int depth) except -1 nogil:
     """All that lies below an axis, every element on its own line."""
     cdef Py_ssize_t index
     if axis == tensor.rank:
@@ -252,6 +146,15 @@ cdef int put_expanded(Buffer* out, Tensor* tensor, int axis, int depth) except -
 
 
 # ---------------------------------------------------------------- answers
+
+cdef bint is_long(const Tensor* tensor) noexcept:
+    """Whether writing takes so long that letting go of the interpreter lock pays."""
+    cdef int axis
+    cdef double size = 1  # no overflow, whatever the shape
+    for axis in range(tensor.rank):
+        size *= tensor.shape[axis]
+    return tensor.element < TEXT and size >= LONG_NUMBERS
+
 
 cdef Element element_of(cnp.ndarray array) noexcept:
     cdef int number = cnp.PyArray_TYPE(array)
@@ -322,16 +225,28 @@ cdef Py_ssize_t batch_size(list names, list arrays) except -1:
     return size
 
 
+cdef int put_bare_rows(Buffer* out, Py_ssize_t size, Tensor* tensor) except -1 nogil:
+    """All rows of the only output, side by side."""
+    cdef Py_ssize_t row
+    for row in range(size):
+        if row:
+            put(out, b", ", 2)
+        put_inline(out, tensor, 1, 2)
+    return put_line(out, 1) if size else 0
+
+
 cdef int put_rows(Buffer* out, Py_ssize_t size, list names, Tensor* tensors) except -1:
     cdef Py_ssize_t row, index
     cdef Py_ssize_t count = len(names)
     put_text(out, b'{\n    "predictions": [')
+    if count == 1:
+        if is_long(tensors):
+            with nogil:
+                put_bare_rows(out, size, tensors)
+        else:
+            put_bare_rows(out, size, tensors)
+        return put_text(out, b"]\n}")
     for row in range(size):
-        if count == 1:
-            if row:
-                put(out, b", ", 2)
-            put_inline(out, &tensors[0], 1, 2)
-            continue
         if row:
             put(out, b",", 1)
         put_line(out, 2)
@@ -349,12 +264,20 @@ cdef int put_rows(Buffer* out, Py_ssize_t size, list names, Tensor* tensors) exc
     return put_text(out, b"]\n}")
 
 
+cdef int put_column(Buffer* out, Tensor* tensor, int depth) except -1:
+    if is_long(tensor):
+        with nogil:
+            put_expanded(out, tensor, 0, depth)
+        return 0
+    return put_expanded(out, tensor, 0, depth)
+
+
 cdef int put_columns(Buffer* out, list names, Tensor* tensors) except -1:
     cdef Py_ssize_t index
     cdef Py_ssize_t count = len(names)
     put_text(out, b'{\n    "outputs": ')
     if count == 1:
-        put_expanded(out, &tensors[0], 0, 1)
+        put_column(out, &tensors[0], 1)
     else:
         put(out, b"{", 1)
         for index in range(count):
@@ -362,7 +285,7 @@ cdef int put_columns(Buffer* out, list names, Tensor* tensors) except -1:
                 put(out, b",", 1)
             put_line(out, 2)
             put_name(out, names[index])
-            put_expanded(out, &tensors[index], 0, 2)
+            put_column(out, &tensors[index], 2)
         put_line(out, 1)
         put(out, b"}", 1)
     return put_text(out, b"\n}")
@@ -385,7 +308,7 @@ def encode_predict(object outputs not None, bint row_format):
     out.begin = out.at = out.end = NULL
     try:
         if count > 1:
-            tensors = <Tensor*>PyMem_Realloc(NULL, count * sizeof(Tensor))
+            tensors = <Tensor*>realloc(NULL, count * sizeof(Tensor))
             if tensors is NULL:
                 raise MemoryError
         for index in range(count):
@@ -397,9 +320,9 @@ def encode_predict(object outputs not None, bint row_format):
             put_columns(&out, names, tensors)
         return taken(&out)
     finally:
-        PyMem_Free(out.begin)
+        free(out.begin)
         if tensors is not &one:
-            PyMem_Free(tensors)
+            free(tensors)
 
 
 def encode_classify(classes, scores):
@@ -438,7 +361,7 @@ def encode_classify(classes, scores):
         put_text(&out, b"\n    ]\n}")
         return taken(&out)
     finally:
-        PyMem_Free(out.begin)
+        free(out.begin)
 
 
 def encode_regress(values):
@@ -455,7 +378,7 @@ def encode_regress(values):
         put_text(&out, b"\n}")
         return taken(&out)
     finally:
-        PyMem_Free(out.begin)
+        free(out.begin)
 
 
 def encode_error(message):
@@ -475,4 +398,4 @@ def encode_error(message):
         put_text(&out, b"\n}")
         return taken(&out)
     finally:
-        PyMem_Free(out.begin)
+        free(out.begin)

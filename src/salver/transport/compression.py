@@ -4,11 +4,12 @@ A small body may unpack to a large one. What takes long is therefore done on a t
 and nothing is unpacked beyond a limit.
 """
 
-import asyncio
 import zlib
 from collections.abc import Callable
+from functools import partial
 
 from salver.transport.exchange import Cancel
+from salver.transport.off_loop import off_loop
 
 GZIP_WINDOW_BITS = 31
 DEFLATE_WINDOW_BITS = 15
@@ -46,23 +47,9 @@ def inflate(
         if limit == max_bytes or not isinstance(outcome, TooLarge):
             on_inflated(outcome)
             return None
-    loop = asyncio.get_running_loop()
-    future = loop.run_in_executor(None, _inflated, data, window_bits, max_bytes)
-    is_wanted = True
-
-    def done(finished: asyncio.Future[bytes | Damaged | TooLarge]) -> None:
-        if is_wanted and not finished.cancelled():
-            on_inflated(finished.result())
-
-    future.add_done_callback(done)
-
-    def cancel() -> None:
-        # A future that is done cannot be cancelled, though `done` may not have been called.
-        nonlocal is_wanted
-        is_wanted = False
-        future.cancel()
-
-    return cancel
+    work = partial(_inflated, data, window_bits, max_bytes)
+    # It raises nothing; what it meets with is its result.
+    return off_loop(work, on_inflated, lambda error: on_inflated(Damaged(str(error))))
 
 
 def _inflated(

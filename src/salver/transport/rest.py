@@ -39,6 +39,7 @@ from salver.transport.compression import (
 )
 from salver.transport.exchange import Cancel, HttpRequest, HttpResponse, Respond
 from salver.transport.http_status import HTTP_STATUS, html_page
+from salver.transport.off_loop import off_loop
 from salver.transport.routes import Route, Verb, route
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,9 @@ _CORS_HEADERS = (
     (b"Access-Control-Allow-Methods", b"POST, GET"),
     (b"Access-Control-Allow-Headers", b"Content-Type"),
 )
+# Above these, a body takes some milliseconds to read, and an answer to write: on a thread.
+_LONG_BODY_BYTES = 2 * 1024 * 1024
+_MANY_VALUES = 50_000
 _GZIP_HEADERS = ((b"Content-Encoding", b"gzip"), (b"Vary", b"Accept-Encoding"))
 
 
@@ -120,22 +124,23 @@ class RestApi:
         try:
             return self._dispatch(exchange, request)
         except Exception as error:  # noqa: BLE001 - the request boundary
-            exchange.fail(_expected(error))
+            exchange.fail_by(error)
         return None
 
     def _dispatch(self, exchange: "_Exchange", request: HttpRequest) -> Cancel | None:
         found = exchange.route
         if found.api:
             if b"gzip" not in request.header(b"content-encoding"):
-                return self._infer(exchange, request.body)
-            cancel = inflate(
-                request.body,
-                GZIP_WINDOW_BITS,
-                MAX_INFLATED_BYTES,
-                partial(self._inflated, exchange),
-            )
-            if cancel is not None:
-                exchange.cancel = cancel
+                self._infer(exchange, request.body)
+            else:
+                cancel = inflate(
+                    request.body,
+                    GZIP_WINDOW_BITS,
+                    MAX_INFLATED_BYTES,
+                    partial(self._inflated, exchange),
+                )
+                if cancel is not None:
+                    exchange.cancel = cancel
             return exchange.give_up if exchange.cancel is not None else None
         if found.verb is Verb.STATUS:
             statuses = self._status.of(found.model, found.version)
@@ -171,18 +176,33 @@ class RestApi:
         body = outcome if isinstance(outcome, bytes) else b""
         exchange.cancel = None
         try:
-            exchange.cancel = self._infer(exchange, body)
+            self._infer(exchange, body)
         except Exception as error:  # noqa: BLE001 - the request boundary
-            exchange.fail(_expected(error))
+            exchange.fail_by(error)
 
-    def _infer(self, exchange: "_Exchange", body: bytes | bytearray) -> Cancel | None:
+    def _infer(self, exchange: "_Exchange", body: bytes | bytearray) -> None:
+        """Answer, or set going what will, with `exchange.cancel` to break it off."""
         verb = exchange.route.verb
         if verb is Verb.PREDICT:
-            return self._run_predict(exchange, body)
-        return self._run_examples(exchange, body, _METHODS[verb])
+            self._run_predict(exchange, body)
+        else:
+            self._run_examples(exchange, body, _METHODS[verb])
 
-    def _run_predict(self, exchange: "_Exchange", body: bytes | bytearray) -> Cancel | None:
-        parsed = PredictBody.parse(body)
+    def _run_predict(self, exchange: "_Exchange", body: bytes | bytearray) -> None:
+        if len(body) < _LONG_BODY_BYTES:
+            self._predict_parsed(exchange, PredictBody.parse(body))
+        else:
+            work = partial(PredictBody.parse, body)
+            exchange.cancel = off_loop(work, partial(self._parsed, exchange), exchange.fail_by)
+
+    def _parsed(self, exchange: "_Exchange", parsed: PredictBody) -> None:
+        exchange.cancel = None
+        try:
+            self._predict_parsed(exchange, parsed)
+        except Exception as error:  # noqa: BLE001 - the request boundary
+            exchange.fail_by(error)
+
+    def _predict_parsed(self, exchange: "_Exchange", parsed: PredictBody) -> None:
         found = exchange.route
         handle = self._opening.open(found.model, found.version, found.label)
         try:
@@ -195,11 +215,10 @@ class RestApi:
         deadline = self._deadline()
         answer = partial(exchange.predicted, parsed.row_format)
         run = self._predict.run(handle, prepared, ordered, (), deadline, answer)
-        return None if run is None else partial(self._predict.abandon, run)
+        if run is not None:
+            exchange.cancel = partial(self._predict.abandon, run)
 
-    def _run_examples(
-        self, exchange: "_Exchange", body: bytes | bytearray, method: Method
-    ) -> Cancel | None:
+    def _run_examples(self, exchange: "_Exchange", body: bytes | bytearray, method: Method) -> None:
         parsed = ExamplesBody.parse(body)
         found = exchange.route
         handle = self._opening.open(found.model, found.version, found.label)
@@ -210,7 +229,8 @@ class RestApi:
             raise
         deadline = self._deadline()
         run = self._examples.run(handle, [question], parsed.examples, deadline, exchange.inferred)
-        return None if run is None else partial(self._examples.abandon, run)
+        if run is not None:
+            exchange.cancel = partial(self._examples.abandon, run)
 
     def _deadline(self) -> float | None:
         return None if self._timeout_s is None else self._loop_time() + self._timeout_s
@@ -276,6 +296,11 @@ class _Exchange:
     def fail(self, error: ServingError) -> None:
         self._respond(self._api.failed(self.route, error))
 
+    def fail_by(self, error: Exception) -> None:
+        """The same for whatever was raised; what nobody expected is logged."""
+        self.cancel = None
+        self.fail(_expected(error))
+
     def refuse_version(self) -> None:
         """A version beyond 64 bits gets the status of an error but no body, as there."""
         response = self._api.failed(self.route, InvalidArgument(""))
@@ -285,19 +310,30 @@ class _Exchange:
     def predicted(
         self, row_format: bool, prediction: Prediction | None, error: ServingError | None
     ) -> None:
+        self.cancel = None
         if prediction is None:
             assert error is not None
             self.fail(error)
             return
         try:
             outputs = dict(zip(prediction.output_names, prediction.outputs, strict=True))
+            if sum(array.size for array in prediction.outputs) >= _MANY_VALUES:
+                work = partial(encode_predict, outputs, row_format)
+                self.cancel = off_loop(work, self.encoded, self.fail_by)
+                return
             body = encode_predict(outputs, row_format)
         except Exception as failure:  # noqa: BLE001 - the request boundary
-            self.fail(_expected(failure))
+            self.fail_by(failure)
         else:
             self.succeed(body)
 
+    def encoded(self, body: bytes) -> None:
+        """An answer that was long in the making is there."""
+        self.cancel = None
+        self.succeed(body)
+
     def inferred(self, inferences: list[Inference] | None, error: ServingError | None) -> None:
+        self.cancel = None
         if inferences is None:
             assert error is not None
             self.fail(error)
@@ -309,7 +345,7 @@ class _Exchange:
             else:
                 body = encode_regress(result.values)
         except Exception as failure:  # noqa: BLE001 - the request boundary
-            self.fail(_expected(failure))
+            self.fail_by(failure)
         else:
             self.succeed(body)
 

@@ -452,3 +452,77 @@ async def test_a_model_that_takes_too_long_is_answered_with_504() -> None:
         while site.handle.uses:
             await turn_loop(1)
     site.runner.stop()
+
+
+LONG_ROWS = b'{"instances": [' + b"1.5, " * 500_000 + b"1.5]}"
+
+
+async def answered(site: Site) -> HttpResponse:
+    async with asyncio.timeout(LIMIT_S):
+        while not site.answers:  # noqa: ASYNC110 - a thread answers, through the loop
+            await asyncio.sleep(0)
+    [answer] = site.answers
+    return answer
+
+
+async def test_a_long_body_is_read_and_its_answer_written_on_threads() -> None:
+    site = Site()
+    assert site.send(b"POST", PREDICT, LONG_ROWS) is not None
+    assert not site.model.runs
+    answer = await answered(site)
+    assert answer.status == 200
+    assert json.loads(answer.body) == {"predictions": [3.0] * 500_001}
+    assert site.handle.uses == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (LONG_ROWS[:-2], "JSON Parse error: Missing a comma or ']' after an array element."),
+        (LONG_ROWS[:-2] + b', "a"]}', "Failed to process element: 500001 of 'instances' list."),
+        (LONG_ROWS.replace(b"instances", b"instanzen"), "Missing 'inputs' or 'instances' key"),
+    ],
+    ids=["its grammar", "a value", "its members"],
+)
+async def test_a_long_body_that_is_wrong_gets_the_error_of_a_short_one(
+    body: bytes, error: str
+) -> None:
+    site = Site()
+    site.send(b"POST", PREDICT, body)
+    answer = await answered(site)
+    assert answer.status == 400
+    assert json.loads(answer.body)["error"].startswith(error)
+    assert site.handle.uses == 0
+
+
+async def test_what_is_cancelled_while_its_long_body_is_read_never_reaches_the_model() -> None:
+    site = Site()
+    cancel = site.send(b"POST", PREDICT, LONG_ROWS)
+    assert cancel is not None
+    cancel()
+    # The same threads do this work later: by then the other is over.
+    await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+    await turn_loop()
+    assert not site.model.runs
+    assert not site.answers
+
+
+async def test_what_is_cancelled_while_its_long_answer_is_written_is_not_answered() -> None:
+    site = Site()
+    site.model.outputs = [np.zeros(200_000, np.float32)]
+    cancel = site.send(b"POST", PREDICT, ROWS)
+    assert cancel is not None
+    assert site.model.runs
+    cancel()
+    await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+    await turn_loop()
+    assert not site.answers
+
+
+async def test_a_long_answer_that_cannot_be_written_is_an_error() -> None:
+    site = Site()
+    site.model.outputs = [np.zeros(200_000, np.complex64)]
+    site.send(b"POST", PREDICT, ROWS)
+    answer = await answered(site)
+    assert answer.status == 400
+    assert b"Failed to write JSON value for tensor type: complex64" in answer.body
