@@ -8,17 +8,15 @@ requests beat threads within one.
 
 import asyncio
 import logging
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
 from time import perf_counter, thread_time
 
 import numpy as np
 
 from salver.errors import DeadlineExceeded, InternalError, ServingError, Unavailable
 from salver.execution.prepared import SURPRISE, Executable
+from salver.execution.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -42,19 +40,20 @@ class Run:
     """One request on its way through a worker thread."""
 
     __slots__ = (
-        "cpu_s",
-        "elapsed_s", "error", "executable", "inputs", "on_done", "on_settled", "outputs",
-        "size_class", "timer", "unwanted",
+        "_runner", "cpu_s", "elapsed_s", "error", "executable", "inputs", "on_done", "on_settled",
+        "outputs", "size_class", "timer", "unwanted",
     )  # fmt: skip
 
     def __init__(
         self,
+        runner: "Runner",
         executable: Executable,
         inputs: Sequence[np.ndarray],
         size_class: int,
         on_done: OnDone,
         on_settled: Callable[[], None],
     ) -> None:
+        self._runner = runner
         self.executable = executable
         self.inputs = inputs
         self.size_class = size_class
@@ -68,33 +67,61 @@ class Run:
         self.unwanted = False
         """Set by the loop when nobody waits any more; a worker then skips the run."""
 
+    def compute(self) -> None:
+        """See `Job`."""
+        inputs = self.inputs
+        if self.unwanted:
+            return
+        if self._runner.is_stopping:
+            self.error = _stopping()
+            return
+        started, cpu_started = perf_counter(), thread_time()
+        self.outputs, self.error = outcome_of(self.executable, inputs)
+        self.elapsed_s = perf_counter() - started
+        self.cpu_s = thread_time() - cpu_started
+
+    def finish(self) -> None:
+        """See `Job`."""
+        if not self.unwanted:
+            self._runner.in_flight -= 1
+            # It is over: from here on there is nothing to abandon.
+            self.unwanted = True
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.elapsed_s:
+            failed = self.error is not None
+            self.executable.record_threaded(self.size_class, self.cpu_s, self.elapsed_s, failed)
+        try:
+            if (on_done := self.on_done) is not None:
+                # Let go first: a run and its caller refer to each other.
+                self.on_done = None
+                on_done(self.outputs, self.error, self.elapsed_s)
+        finally:
+            self.on_settled()
+
 
 class Runner:
     """Owned by the loop: every method but the workers' own is called there only."""
 
     def __init__(self, options: RunnerOptions) -> None:
         self._options = options
-        self._queue: SimpleQueue[Run | None] = SimpleQueue()
-        self._finished: deque[Run] = deque()
-        self._threads: list[threading.Thread] = []
+        self._workers = Workers(options.workers)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._wake_is_due = False
-        self._is_stopping = False
         self.in_flight = 0
         """Runs handed to workers, not yet back and still wanted."""
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        for number in range(self._options.workers):
-            thread = threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        self._workers.start()
 
     def stop(self) -> None:
         """Let the workers end after what they are running now; what is queued is refused."""
-        self._is_stopping = True
-        for _ in self._threads:
-            self._queue.put(None)
+        self._workers.stop()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether what waits is to be refused."""
+        return self._workers.is_stopping
 
     def run(
         self,
@@ -111,7 +138,7 @@ class Runner:
         called once when the program no longer runs, which may be later than that.
         Returns the run if it is still under way, for `abandon`.
         """
-        size_class = _size_of(inputs).bit_length()
+        size_class = size_of(inputs).bit_length()
         budget_s = self._options.inline_budget_s
         if executable.cost_s[size_class] <= budget_s:
             try:
@@ -137,18 +164,18 @@ class Runner:
     ) -> Run | None:
         assert self._loop is not None
         limit = self._options.max_queued
-        if self._is_stopping or self.in_flight >= limit:
+        if self._workers.is_stopping or self.in_flight >= limit:
             full = Unavailable(f"{limit} requests are under way already")
             try:
-                on_done(None, _stopping() if self._is_stopping else full, 0.0)
+                on_done(None, _stopping() if self._workers.is_stopping else full, 0.0)
             finally:
                 on_settled()
             return None
-        run = Run(executable, inputs, size_class, on_done, on_settled)
+        run = Run(self, executable, inputs, size_class, on_done, on_settled)
         if deadline is not None:
             run.timer = self._loop.call_at(deadline, self._expire, run)
         self.in_flight += 1
-        self._queue.put(run)
+        self._workers.submit(run)
         return run
 
     def abandon(self, run: Run) -> None:
@@ -169,67 +196,8 @@ class Runner:
         if on_done is not None:
             on_done(None, DeadlineExceeded("Timed out waiting for notification"), 0.0)
 
-    def _work(self) -> None:
-        while (run := self._queue.get()) is not None:
-            self._compute(run)
-            self._finished.append(run)
-            # While the thread waits it must not keep inputs, outputs and servable alive.
-            del run
-            # Many runs may finish before the loop turns: one wake-up is enough for them.
-            if not self._wake_is_due:
-                self._wake_is_due = True
-                self._wake()
 
-    def _compute(self, run: Run) -> None:
-        inputs = run.inputs
-        if run.unwanted:
-            return
-        if self._is_stopping:
-            run.error = _stopping()
-            return
-        started, cpu_started = perf_counter(), thread_time()
-        try:
-            run.outputs = run.executable.program.run(inputs)
-        except ServingError as failure:
-            run.error = failure
-        except Exception as failure:  # noqa: BLE001 - as in _run_now
-            run.error = _unexpected(failure)
-        run.elapsed_s = perf_counter() - started
-        run.cpu_s = thread_time() - cpu_started
-
-    def _wake(self) -> None:
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(self._deliver)
-        except RuntimeError:
-            # The loop is closed: the process is ending and nobody waits.
-            return
-
-    def _deliver(self) -> None:
-        self._wake_is_due = False
-        while self._finished:
-            run = self._finished.popleft()
-            if not run.unwanted:
-                self.in_flight -= 1
-                # It is over: from here on there is nothing to abandon.
-                run.unwanted = True
-            if run.timer is not None:
-                run.timer.cancel()
-            if run.elapsed_s:
-                failed = run.error is not None
-                run.executable.record_threaded(run.size_class, run.cpu_s, run.elapsed_s, failed)
-            try:
-                if (on_done := run.on_done) is not None:
-                    # Let go first: a run and its caller refer to each other.
-                    run.on_done = None
-                    on_done(run.outputs, run.error, run.elapsed_s)
-            except Exception:  # the others that have finished must not suffer
-                logger.exception("A finished request could not be answered")
-            finally:
-                run.on_settled()
-
-
-def _size_of(inputs: Sequence[np.ndarray]) -> int:
+def size_of(inputs: Sequence[np.ndarray]) -> int:
     """Bytes of the inputs, of strings those that they point to."""
     size = 0
     for array in inputs:
@@ -259,7 +227,7 @@ class ImmediateRunner:
         try:
             elapsed_s, failed = _run_now(executable, inputs, on_done)
             cpu_s = thread_time() - cpu_started
-            executable.record_threaded(_size_of(inputs).bit_length(), cpu_s, elapsed_s, failed)
+            executable.record_threaded(size_of(inputs).bit_length(), cpu_s, elapsed_s, failed)
         finally:
             on_settled()
 
@@ -271,18 +239,23 @@ def _run_now(
     executable: Executable, inputs: Sequence[np.ndarray], on_done: OnDone
 ) -> tuple[float, bool]:
     """Run and answer; the seconds that it took, and whether it failed."""
-    outputs = None
-    error: ServingError | None = None
     started = perf_counter()
-    try:
-        outputs = executable.program.run(inputs)
-    except ServingError as failure:
-        error = failure
-    except Exception as failure:  # noqa: BLE001 - the boundary to a foreign program
-        error = _unexpected(failure)
+    outputs, error = outcome_of(executable, inputs)
     elapsed_s = perf_counter() - started
     on_done(outputs, error, elapsed_s)
     return elapsed_s, error is not None
+
+
+def outcome_of(
+    executable: Executable, inputs: Sequence[np.ndarray]
+) -> tuple[list[np.ndarray] | None, ServingError | None]:
+    """Run it here: outputs or error; what no backend should raise becomes INTERNAL."""
+    try:
+        return executable.program.run(inputs), None
+    except ServingError as failure:
+        return None, failure
+    except Exception as failure:  # noqa: BLE001 - the boundary to a foreign program
+        return None, _unexpected(failure)
 
 
 def _unexpected(failure: Exception) -> ServingError:
