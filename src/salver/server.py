@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import signal
+from functools import partial
 
 import uvloop
 
@@ -23,6 +24,7 @@ from salver.core.manager import Manager, ManagerOptions
 from salver.core.servable import ServableId
 from salver.core.state import State
 from salver.errors import InvalidArgument
+from salver.execution.batcher import Batcher, BatcherOptions
 from salver.execution.prepared import PreparedServable, PreparingLoader
 from salver.execution.runner import Runner, RunnerOptions
 from salver.service.examples import Examples
@@ -130,10 +132,22 @@ class Server:
                 inline_budget_s=flags.inline_budget_us / 1e6,
             )
         )
+        self._metrics = ServingMetrics()
+        batching = self._settings.batching
+        self._batcher: Batcher | None = None
+        if batching.options is not None:
+            self._batcher = Batcher(
+                BatcherOptions(
+                    threads=batching.threads,
+                    thread_pool_name=batching.thread_pool_name,
+                    inline_budget_s=flags.inline_budget_us / 1e6,
+                ),
+                self._runner,
+                self._metrics.batching,
+            )
         self._warm_up = WarmUp(
             flags.num_request_iterations_for_warmup, flags.enable_signature_method_name_check
         )
-        self._metrics = ServingMetrics()
         log_versions(self._events)
         self._events.subscribe(StateChanged, _freeze_what_was_loaded)
         self._listener: Listener | None = None
@@ -150,9 +164,12 @@ class Server:
             op_libraries=tuple(libraries.split(",")) if libraries else (),
         )
         loader = TensorFlowLoader(path, options)
+        batching = partial(self._settings.batching.of_version, path)
         if not self._flags.enable_model_warmup:
-            return PreparingLoader(loader, lambda servable: None)
-        return PreparingLoader(loader, lambda servable: self._warm_up.play(servable, id_, path))
+            return PreparingLoader(loader, lambda servable: None, batching)
+        return PreparingLoader(
+            loader, lambda servable: self._warm_up.play(servable, id_, path), batching
+        )
 
     async def start(self) -> None:
         """Load the models, then open the ports.
@@ -161,6 +178,8 @@ class Server:
             ServingError: a model did not become available, or the gRPC port cannot be had.
         """
         self._runner.start()
+        if self._batcher is not None:
+            self._batcher.start()
         self._manager.start()
         await self._models.apply(self._settings.models)
         # What is loaded by now stays: the garbage collector need not walk it again.
@@ -215,8 +234,9 @@ class Server:
     def _switchboard(self) -> Switchboard:
         flags = self._flags
         opening = Opening(Router(self._manager, self._labels))
-        predict = Predict(self._runner, self._metrics, flags.enable_signature_method_name_check)
-        examples = Examples(self._runner, self._metrics, flags.enable_signature_method_name_check)
+        runner = self._batcher or self._runner
+        predict = Predict(runner, self._metrics, flags.enable_signature_method_name_check)
+        examples = Examples(runner, self._metrics, flags.enable_signature_method_name_check)
         status = Status(self._manager)
         metadata = Metadata(opening)
         timeout_ms = flags.rest_api_timeout_in_ms
@@ -268,6 +288,8 @@ class Server:
             self._listener.close()
             await self._listener.wait_closed(grace_s)
             self._listener.abort()
+        if self._batcher is not None:
+            self._batcher.stop()
         self._runner.stop()
         if await self._manager.stop(grace_s):
             # Their threads would keep the process from ending.

@@ -15,17 +15,11 @@ RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "golden"
 COMMAND = Path(sys.executable).with_name("tensorflow_model_server")
 
 GROUPS = [
-    "classify", "column", "flags", "grpc_classify", "grpc_metadata", "grpc_misc", "grpc_multi",
+    "batching", "classify", "column", "flags", "grpc_classify", "grpc_metadata", "grpc_misc", "grpc_multi",
     "grpc_predict", "grpc_regress", "grpc_reload", "grpc_status", "grpc_tensor", "http", "json",
-    "metadata", "metrics", "output", "regress", "row", "runtime", "status", "types", "url",
+    "metadata", "metrics", "output", "regress", "row", "runtime", "start", "status", "timing", "types",
+    "url",
 ]  # fmt: skip
-SETUPS = [
-    "rest_timeout", "start_bad_bool", "start_bad_text_line", "start_batch_bad_field",
-    "start_both_platform", "start_help", "start_model_empty_version",
-    "start_no_model", "start_no_platform", "start_parallelism", "start_platform",
-    "start_platform_file", "start_port_zero", "start_retries", "start_version", "start_warm_off",
-]  # fmt: skip
-# Batching is not there yet: its groups are missing above.
 NOT_YET = {
     "grpc_tensor-067",  # 254 dimensions: NumPy has 64 at the most
 }
@@ -55,7 +49,3 @@ pytestmark = pytest.mark.skipif(not RECORDINGS.exists(), reason="the recordings 
 def test_every_exchange_of_the_group_is_answered_alike(group: str) -> None:
     assert differences("--group", group) == []
 
-
-@pytest.mark.parametrize("setup", SETUPS)
-def test_every_exchange_of_the_setup_is_answered_alike(setup: str) -> None:
-    assert differences("--setup", setup) == []

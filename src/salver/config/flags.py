@@ -64,7 +64,6 @@ class Flags:
     enable_batching: bool = flag(
         False,
         "Run requests to the same model together.",
-        effect=Effect.NOT_YET,
     )
     allow_version_labels_for_unavailable_models: bool = flag(
         False,
@@ -73,12 +72,11 @@ class Flags:
     batching_parameters_file: str = flag(
         "",
         "Text-format BatchingParameters: how requests are batched; needs --enable_batching.",
-        effect=Effect.NOT_YET,
     )
     enable_per_model_batching_parameters: bool = flag(
         False,
-        "Take the batching parameters from each version's folder, if it has some.",
-        effect=Effect.NOT_YET,
+        "Take the batching parameters from batching_params.pbtxt in each version's folder; "
+        "a version without it is not batched.",
     )
     model_config_file: str = flag(
         "",
@@ -306,6 +304,12 @@ class Flags:
     worker_threads: int = int32(
         0,
         "Threads that run models. 0: one for each CPU, and one more.",
+        origin=Origin.SALVER,
+    )
+    batching: str = flag(
+        "off",
+        "auto: run requests to the same model together, in batches as large as pays by what they "
+        "are measured to cost; no parameters are needed. off: as --enable_batching says.",
         origin=Origin.SALVER,
     )
     inline_budget_us: int = int32(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from salver.config.batching import BatchingSettings, batching_settings
 from salver.config.flags import Flags
 from salver.config.model_config import ModelServerConfig, model_server_config
 from salver.config.monitoring import MonitoringSettings, monitoring_settings
@@ -21,6 +22,7 @@ class Settings:
     session: SessionSettings
     saved_model_tags: tuple[str, ...]
     monitoring: MonitoringSettings
+    batching: BatchingSettings
 
 
 def read_settings(flags: Flags) -> Settings:
@@ -31,14 +33,15 @@ def read_settings(flags: Flags) -> Settings:
     """
     check_options(flags)
     models = model_server_config(flags)
+    batching = BatchingSettings()
     if flags.platform_config_file:
         # It stands for the batching flags too, so a mistake in those is none.
         read_text_file(flags.platform_config_file, "tensorflow.serving.PlatformConfigMap")
     else:
-        _check_batching(flags)
+        batching = batching_settings(flags)
     session = session_settings(flags)
     _refuse_to_run_unprotected(flags)
-    return Settings(models, session, saved_model_tags(flags), monitoring_settings(flags))
+    return Settings(models, session, saved_model_tags(flags), monitoring_settings(flags), batching)
 
 
 def check_options(flags: Flags) -> None:
@@ -96,14 +99,3 @@ def _refuse_to_run_unprotected(flags: Flags) -> None:
         raise Unimplemented("--ssl_config_file: TLS is not implemented yet")
     if flags.use_alts_credentials:
         raise Unimplemented("--use_alts_credentials: ALTS is not implemented")
-
-
-def _check_batching(flags: Flags) -> None:
-    if not flags.batching_parameters_file:
-        return
-    if not flags.enable_batching:
-        raise InvalidArgument(
-            "server_options.batching_parameters_file is set without setting "
-            "server_options.enable_batching to true."
-        )
-    read_text_file(flags.batching_parameters_file, "tensorflow.serving.BatchingParameters")

@@ -5,10 +5,14 @@ that runs them, with a running estimate of what a run costs. The request path
 only looks things up.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from salver.core.servable import Loader, Program, Servable
 from salver.core.signature import Signature
+from salver.execution.batch_options import BatchOptions
+from salver.execution.batch_queue import BatchQueue
 
 # Costs are kept per power of two of the input size, so that a large request is
 # never judged by what small ones took.
@@ -22,6 +26,9 @@ _SHORTEST_PROBATION = 16
 _LONGEST_PROBATION = 100_000
 
 
+_Key = tuple[tuple[str, ...], tuple[str, ...]]
+
+
 class Executable:
     """A program and what it costs. Owned by the loop; `program` runs on any thread."""
 
@@ -32,11 +39,17 @@ class Executable:
         "_quickest_s",
         "_runs",
         "cost_s",
+        "order",
         "program",
+        "queue",
     )
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.queue: BatchQueue | None = None
+        """Where requests gather to be run together; None: each runs alone."""
+        self.order: Order | None = None
+        """How these inputs and outputs lie in those of `queue`, if not in the same order."""
         self.cost_s = [float("inf")] * _SIZE_CLASSES
         """Expected seconds of a run on the loop, by bit length of the input's bytes.
 
@@ -95,6 +108,24 @@ class Executable:
             self._next_probation -= 1
 
 
+class Order:
+    """The way from one order of the same tensors to another, and back."""
+
+    __slots__ = ("_inputs", "_outputs")
+
+    def __init__(self, own: _Key, queued: _Key) -> None:
+        self._inputs = [own[0].index(name) for name in queued[0]]
+        self._outputs = [queued[1].index(name) for name in own[1]]
+
+    def inputs(self, own: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The inputs as the queue has them."""
+        return [own[place] for place in self._inputs]
+
+    def outputs(self, queued: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs as the request has them."""
+        return [queued[place] for place in self._outputs]
+
+
 class PreparedSignature:
     """One signature, ready to run with all its outputs. Attributes are read on each request."""
 
@@ -113,9 +144,11 @@ class PreparedSignature:
 class PreparedServable:
     """What the manager hands out: a servable and its prepared signatures."""
 
-    def __init__(self, servable: Servable) -> None:
+    def __init__(self, servable: Servable, batching: BatchOptions | None = None) -> None:
         self._servable = servable
-        self._executables: dict[tuple[tuple[str, ...], tuple[str, ...]], Executable] = {}
+        self._batching = batching
+        self._executables: dict[_Key, Executable] = {}
+        self._queued: dict[object, tuple[_Key, Executable]] = {}
         self.signature_def_map = servable.signature_def_map
         self.signatures: Mapping[str, PreparedSignature] = {
             name: self._prepare(signature) for name, signature in servable.signatures.items()
@@ -138,18 +171,44 @@ class PreparedServable:
             found = Executable(self._servable.program(feeds, fetches))
             if len(self._executables) < _MAX_EXECUTABLES:
                 self._executables[key] = found
+                if self._batching is not None:
+                    self._give_queue(found, key, self._batching)
         return found
+
+    def _give_queue(self, executable: Executable, key: _Key, options: BatchOptions) -> None:
+        """Programs over the same tensors share a queue, whatever their order."""
+        feeds, fetches = key
+        tensors = (frozenset(feeds), frozenset(fetches))
+        first = self._queued.setdefault(tensors, (key, executable))
+        queued, other = first
+        if other.queue is None:
+            other.queue = BatchQueue(other, options, len(tensors[0]) < len(feeds))
+        elif (sorted(queued[0]), sorted(queued[1])) == (sorted(feeds), sorted(fetches)):
+            executable.queue = other.queue
+            executable.order = None if queued == key else Order(key, queued)
+        else:
+            # A tensor comes twice in one of the two: their rows cannot be told apart.
+            executable.queue = BatchQueue(executable, options, len(tensors[0]) < len(feeds))
+
+    @property
+    def queues(self) -> list[BatchQueue]:
+        """The queues of all programs that are batched."""
+        executables = self._executables.values()
+        return [found.queue for found in executables if found.queue is not None]
 
 
 WarmUp = Callable[[PreparedServable], None]
+Batching = Callable[[], BatchOptions | None]
+"""How a version is to be batched, asked when it is loaded; raises ServingError."""
 
 
 class PreparingLoader:
     """A loader whose servable comes prepared and warm; the work is done on the load thread."""
 
-    def __init__(self, loader: Loader, warm_up: WarmUp) -> None:
+    def __init__(self, loader: Loader, warm_up: WarmUp, batching: Batching = lambda: None) -> None:
         self._loader = loader
         self._warm_up = warm_up
+        self._batching = batching
 
     def load(self) -> PreparedServable:
         """Load, prepare and warm up; what fails in between is not kept.
@@ -157,8 +216,9 @@ class PreparingLoader:
         Raises:
             ServingError: the load or a request of the warm-up failed.
         """
-        servable = PreparedServable(self._loader.load())
+        loaded = self._loader.load()
         try:
+            servable = PreparedServable(loaded, self._batching())
             self._warm_up(servable)
         except BaseException:
             self._loader.unload()

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter, thread_time
+from typing import Protocol
 
 import numpy as np
 
@@ -22,6 +23,26 @@ logger = logging.getLogger(__name__)
 
 OnDone = Callable[[list[np.ndarray] | None, ServingError | None, float], None]
 """Outputs or error, and the seconds that the program itself took."""
+
+
+class Pending(Protocol):
+    """A request that goes on after the call that began it has returned."""
+
+    def abandon(self) -> None:
+        """The caller is gone: it will hear no more, and what is not run yet will not be."""
+
+
+class RunsPrograms(Protocol):
+    """How a request gets to its program: see `Runner`."""
+
+    def run(
+        self,
+        executable: Executable,
+        inputs: Sequence[np.ndarray],
+        deadline: float | None,
+        on_done: OnDone,
+        on_settled: Callable[[], None],
+    ) -> Pending | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +87,25 @@ class Run:
         self.timer: asyncio.TimerHandle | None = None
         self.unwanted = False
         """Set by the loop when nobody waits any more; a worker then skips the run."""
+
+    def abandon(self) -> None:
+        """See `Pending`."""
+        if not self.unwanted:
+            # Nobody waits: it must not keep others out.
+            self._runner.in_flight -= 1
+        self.unwanted = True
+        self.on_done = None
+        # In this order: a worker takes the inputs first and looks whether it may then.
+        self.inputs = ()
+        if self.timer is not None:
+            self.timer.cancel()
+
+    def expire(self) -> None:
+        """It is too late: answer so, and go on as if the caller were gone."""
+        on_done = self.on_done
+        self.abandon()
+        if on_done is not None:
+            on_done(None, DeadlineExceeded("Timed out waiting for notification"), 0.0)
 
     def compute(self) -> None:
         """See `Job`."""
@@ -136,7 +176,7 @@ class Runner:
         `on_done` is called once, on the loop, perhaps before this returns: with the
         result, or at `deadline` (loop time) with DeadlineExceeded. `on_settled` is
         called once when the program no longer runs, which may be later than that.
-        Returns the run if it is still under way, for `abandon`.
+        Returns the run if it is still under way, to be abandoned.
         """
         size_class = size_of(inputs).bit_length()
         budget_s = self._options.inline_budget_s
@@ -173,28 +213,10 @@ class Runner:
             return None
         run = Run(self, executable, inputs, size_class, on_done, on_settled)
         if deadline is not None:
-            run.timer = self._loop.call_at(deadline, self._expire, run)
+            run.timer = self._loop.call_at(deadline, run.expire)
         self.in_flight += 1
         self._workers.submit(run)
         return run
-
-    def abandon(self, run: Run) -> None:
-        """The caller is gone: `on_done` will not be called, and a queued run is skipped."""
-        if not run.unwanted:
-            # Nobody waits: it must not keep others out.
-            self.in_flight -= 1
-        run.unwanted = True
-        run.on_done = None
-        # In this order: a worker takes the inputs first and looks whether it may then.
-        run.inputs = ()
-        if run.timer is not None:
-            run.timer.cancel()
-
-    def _expire(self, run: Run) -> None:
-        on_done = run.on_done
-        self.abandon(run)
-        if on_done is not None:
-            on_done(None, DeadlineExceeded("Timed out waiting for notification"), 0.0)
 
 
 def size_of(inputs: Sequence[np.ndarray]) -> int:
@@ -209,30 +231,6 @@ def size_of(inputs: Sequence[np.ndarray]) -> int:
 
 def _stopping() -> ServingError:
     return Unavailable("The server is shutting down")
-
-
-class ImmediateRunner:
-    """Runs everything at once in the calling thread: for a version that is still loading."""
-
-    def run(
-        self,
-        executable: Executable,
-        inputs: Sequence[np.ndarray],
-        deadline: float | None,
-        on_done: OnDone,
-        on_settled: Callable[[], None],
-    ) -> None:
-        """As `Runner.run`; there is nothing left to abandon, and no deadline."""
-        cpu_started = thread_time()
-        try:
-            elapsed_s, failed = _run_now(executable, inputs, on_done)
-            cpu_s = thread_time() - cpu_started
-            executable.record_threaded(size_of(inputs).bit_length(), cpu_s, elapsed_s, failed)
-        finally:
-            on_settled()
-
-    def abandon(self, run: Run) -> None:
-        """Never called: no run outlives `run`."""
 
 
 def _run_now(
@@ -255,10 +253,10 @@ def outcome_of(
     except ServingError as failure:
         return None, failure
     except Exception as failure:  # noqa: BLE001 - the boundary to a foreign program
-        return None, _unexpected(failure)
+        return None, unexpected(failure)
 
 
-def _unexpected(failure: Exception) -> ServingError:
+def unexpected(failure: Exception) -> ServingError:
     logger.error("A model raised what no backend should", exc_info=failure)
     error = InternalError(f"The model failed: {type(failure).__name__}: {failure}")
     error.__cause__ = failure

@@ -13,7 +13,7 @@ from salver.core.servable import ServableId
 from salver.core.signature import DEFAULT_SIGNATURE
 from salver.errors import InvalidArgument, ServingError, Unimplemented
 from salver.execution.prepared import PreparedSignature
-from salver.execution.runner import ImmediateRunner, Run, Runner
+from salver.execution.runner import Pending, RunsPrograms
 from salver.service.example_signature import (
     ExampleResult,
     Method,
@@ -52,7 +52,7 @@ class Examples:
 
     def __init__(
         self,
-        runner: Runner | ImmediateRunner,
+        runner: RunsPrograms,
         metrics: ServingMetrics,
         check_method_names: bool = False,
     ) -> None:
@@ -106,12 +106,12 @@ class Examples:
         deadline: float | None,
         on_inferred: OnInferred,
         api: str = "",
-    ) -> Run | None:
+    ) -> Pending | None:
         """Answer `questions` about `examples`: serialized `tf.Example`s, shape [n].
 
         Takes the handle over and releases it, also when it raises. `deadline` is loop
         time; `api` is the name under which the run's time is counted, if it is.
-        Returns the run when it goes on after this returned, for `Runner.abandon`.
+        Returns the run when it goes on after this returned, to be abandoned.
 
         Raises:
             InvalidArgument: there are no examples.
@@ -152,10 +152,6 @@ class Examples:
 
         inputs = [examples] * len(feeds)
         return self._runner.run(executable, inputs, deadline, done, handle.release)
-
-    def abandon(self, run: Run) -> None:
-        """Nobody waits for this run any more."""
-        self._runner.abandon(run)
 
 
 def _method_of(task: Task) -> Method:

@@ -19,7 +19,7 @@ from salver.errors import (
     UnknownError,
 )
 from salver.execution.prepared import Executable, PreparedSignature
-from salver.execution.runner import ImmediateRunner, Run, Runner
+from salver.execution.runner import Pending, RunsPrograms
 from salver.service.opening import ServableHandle
 from salver.telemetry.serving_metrics import ServingMetrics
 
@@ -48,7 +48,7 @@ class Predict:
 
     def __init__(
         self,
-        runner: Runner | ImmediateRunner,
+        runner: RunsPrograms,
         metrics: ServingMetrics,
         check_method_names: bool = False,
     ) -> None:
@@ -132,11 +132,11 @@ class Predict:
         output_filter: Sequence[str],
         deadline: float | None,
         on_predicted: OnPredicted,
-    ) -> Run | None:
+    ) -> Pending | None:
         """Compute the outputs of `inputs`, which are in the order of the signature.
 
         Takes the handle over and releases it, also when it raises. `deadline` is loop
-        time. Returns the run when it goes on after this returned, for `Runner.abandon`.
+        time. Returns the run when it goes on after this returned, to be abandoned.
 
         Raises:
             InvalidArgument: `output_filter` names no output, or one twice.
@@ -164,10 +164,6 @@ class Predict:
                 on_predicted(Prediction(id_, name, output_names, outputs), None)
 
         return self._runner.run(executable, inputs, deadline, done, handle.release)
-
-    def abandon(self, run: Run) -> None:
-        """Nobody waits for this run any more."""
-        self._runner.abandon(run)
 
 
 def _filtered(

@@ -46,9 +46,9 @@ class HistogramCell:
         self._counts = [0] * (len(limits) + 1)
         self._sum = 0.0
 
-    def observe(self, value: float) -> None:
-        self._counts[bisect_right(self._limits, value)] += 1
-        self._sum += value
+    def observe(self, value: float, times: int = 1) -> None:
+        self._counts[bisect_right(self._limits, value)] += times
+        self._sum += value * times
 
     @property
     def count(self) -> int:

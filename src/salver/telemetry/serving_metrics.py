@@ -7,6 +7,7 @@ import re
 from time import perf_counter
 
 from salver.errors import Code
+from salver.telemetry.batching_metrics import BatchingMetrics
 from salver.telemetry.metrics import Counter, Histogram, HistogramCell, exponential_limits
 
 _LATENCY_LIMITS_US = exponential_limits(10, 1.8, 33)
@@ -38,6 +39,7 @@ class ServingMetrics:
         self.request_log_count = Counter(
             f"{_PREFIX}request_log_count", ("model_name", "status_code")
         )
+        self.batching = BatchingMetrics()
         self._model_names: set[str] = set()
         # Two cells and a counter per request: looked up by one key each, bound once.
         self._request_cells: dict[tuple[str, str, str], tuple[HistogramCell, str]] = {}
@@ -104,4 +106,5 @@ class ServingMetrics:
             self.request_example_counts,
             self.request_example_count_total,
             self.request_log_count,
+            *self.batching.metrics(),
         ]

@@ -77,7 +77,7 @@ class ExampleService:
     ) -> None:
         run = self._examples.run(handle, questions, examples, call.deadline, on_inferred, api)
         if run is not None:
-            call.cancel = partial(self._examples.abandon, run)
+            call.cancel = run.abandon
 
     def _inferred(
         self,

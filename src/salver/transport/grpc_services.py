@@ -12,7 +12,6 @@ from functools import partial
 from salver.codecs.messages import WireMessage, message_class
 from salver.codecs.predict_codec import decode_predict_request, encode_predict_response
 from salver.errors import InternalError, InvalidArgument, ServingError, unexpected_error
-from salver.execution.runner import Run
 from salver.service.metadata import Metadata
 from salver.service.opening import Opening
 from salver.service.predict import Predict, Prediction
@@ -77,13 +76,10 @@ class PredictionService:
                 partial(self._predicted, call, model),
             )
             if run is not None:
-                call.cancel = partial(self._abandon, run)
+                call.cancel = run.abandon
         except ServingError as error:
             self._metrics.request_failed(model, error.code)
             raise
-
-    def _abandon(self, run: Run) -> None:
-        self._predict.abandon(run)
 
     def _predicted(
         self, call: UnaryCall, model: str, prediction: Prediction | None, error: ServingError | None

@@ -216,7 +216,7 @@ class RestApi:
         answer = partial(exchange.predicted, parsed.row_format)
         run = self._predict.run(handle, prepared, ordered, (), deadline, answer)
         if run is not None:
-            exchange.cancel = partial(self._predict.abandon, run)
+            exchange.cancel = run.abandon
 
     def _run_examples(self, exchange: "_Exchange", body: bytes | bytearray, method: Method) -> None:
         parsed = ExamplesBody.parse(body)
@@ -230,7 +230,7 @@ class RestApi:
         deadline = self._deadline()
         run = self._examples.run(handle, [question], parsed.examples, deadline, exchange.inferred)
         if run is not None:
-            exchange.cancel = partial(self._examples.abandon, run)
+            exchange.cancel = run.abandon
 
     def _deadline(self) -> float | None:
         return None if self._timeout_s is None else self._loop_time() + self._timeout_s

@@ -17,8 +17,8 @@ from salver.codecs.predict_codec import decode_predict_request
 from salver.codecs.tf_record import read_records
 from salver.core.servable import ServableId
 from salver.errors import DataLoss, InvalidArgument, ServingError, Unimplemented
+from salver.execution.immediate import ImmediateRunner
 from salver.execution.prepared import PreparedServable
-from salver.execution.runner import ImmediateRunner
 from salver.service.example_signature import Method
 from salver.service.examples import Examples, Task
 from salver.service.predict import Predict

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from salver.core.handle import Handle
 from salver.core.servable import ServableId
 from salver.errors import InternalError, NotFound, ServingError
+from salver.execution.immediate import ImmediateRunner
 from salver.execution.prepared import Executable
-from salver.execution.runner import ImmediateRunner, Run, Runner, RunnerOptions
+from salver.execution.runner import Pending, Runner, RunnerOptions
 from tests.fakes import LIMIT_S, failure, turn_loop
 
 ALWAYS_INLINE_S = float("inf")
@@ -103,7 +104,7 @@ def submit(
     caller: Caller,
     inputs: Sequence[np.ndarray] = (),
     deadline: float | None = None,
-) -> Run | None:
+) -> Pending | None:
     executable = program if isinstance(program, Executable) else Executable(program)
     return runner.run(executable, inputs, deadline, caller.on_done, caller.on_settled)
 
@@ -298,7 +299,7 @@ async def test_an_abandoned_request_is_skipped_but_settled(runner: Runner) -> No
     deadline = asyncio.get_running_loop().time()
     run = submit(runner, unwanted, second, deadline=deadline)
     assert run is not None
-    runner.abandon(run)
+    run.abandon()
     await turn_loop()
     gate.set()
     await second.until_settled()
@@ -314,7 +315,7 @@ async def test_what_is_abandoned_while_it_runs_is_settled_when_it_no_longer_runs
     run = submit(runner, program, caller)
     assert program.started.wait(LIMIT_S)
     assert run is not None
-    runner.abandon(run)
+    run.abandon()
     await turn_loop()
     assert caller.settlements == 0
     gate.set()
@@ -331,7 +332,7 @@ async def test_an_abandoned_request_lets_go_of_its_inputs_in_the_queue(runner: R
     run = submit(runner, FakeProgram(), second, [array])
     assert run is not None
     del array
-    runner.abandon(run)
+    run.abandon()
     assert inputs() is None
     gate.set()
     await second.until_settled()
@@ -370,8 +371,8 @@ async def test_those_whose_callers_are_gone_keep_nobody_out() -> None:
     submit(runner, FakeProgram(gate=gate), callers[1], deadline=now)
     assert abandoned is not None
     assert runner.in_flight == 2
-    runner.abandon(abandoned)
-    runner.abandon(abandoned)
+    abandoned.abandon()
+    abandoned.abandon()
     await callers[1].until_answered()
     assert runner.in_flight == 0
     for caller in callers[2:]:
@@ -389,7 +390,7 @@ async def test_to_abandon_what_is_over_changes_nothing(runner: Runner) -> None:
     run = submit(runner, FakeProgram(), caller)
     assert run is not None
     await caller.until_settled()
-    runner.abandon(run)
+    run.abandon()
     assert runner.in_flight == 0
     assert (len(caller.answers), caller.settlements) == (1, 1)
 
@@ -540,12 +541,12 @@ class Scenario:
         if run is not None and request.abandoned_after is not None:
             self._abandon_after(request.abandoned_after, index, run)
 
-    def _abandon_after(self, turns: int, index: int, run: Run) -> None:
+    def _abandon_after(self, turns: int, index: int, run: Pending) -> None:
         if turns:
             self._loop.call_soon(self._abandon_after, turns - 1, index, run)
         elif not self.callers[index].answers:
             self.abandoned.add(index)
-            self.runner.abandon(run)
+            run.abandon()
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,0 +1,142 @@
+"""Whether and how requests are batched: flags, the file of parameters, and those of a version.
+
+Source: tensorflow_serving/servables/tensorflow/session_bundle_config.proto, and
+bundle_factory_util.cc for what stands for an absent field.
+"""
+
+import os
+from dataclasses import dataclass
+
+from salver.codecs.messages import WireMessage
+from salver.config.flags import Flags, schedulable_cpus
+from salver.config.text_file import read_text_file
+from salver.errors import InvalidArgument
+from salver.execution.batch_options import BatchOptions, check_options
+
+_PARAMETERS = "tensorflow.serving.BatchingParameters"
+_FILE_OF_A_VERSION = "batching_params.pbtxt"
+_MOST_AUTOMATIC_ROWS = 1024
+_MOST_AUTOMATIC_BATCHES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingSettings:
+    """What the flags and their file say about batching."""
+
+    options: BatchOptions | None = None
+    """Those of every version that has none of its own; None: it is not batched."""
+    per_model: bool = False
+    """Whether versions bring their own parameters, and are not batched without."""
+    threads: int = 0
+    thread_pool_name: str = ""
+
+    def of_version(self, path: str) -> BatchOptions | None:
+        """The options of the version in the folder `path`. From any thread.
+
+        Raises:
+            InvalidArgument: no queue can be made of them, or the version's file is wrong.
+        """
+        options = self.options
+        if self.per_model:
+            file = os.path.join(path, _FILE_OF_A_VERSION)
+            if not os.path.exists(file):
+                return None
+            options = _options(read_text_file(file, _PARAMETERS))
+        if options is not None:
+            check_options(options)
+        return options
+
+
+def batching_settings(flags: Flags) -> BatchingSettings:
+    """Read the flags and the file of parameters; what is wrong with a queue shows at the load.
+
+    Raises:
+        ServingError: the flags contradict each other, the file cannot be read, or a number in it
+            makes no sense.
+    """
+    if flags.batching not in ("off", "auto"):
+        raise InvalidArgument(f"--batching must be off or auto; got {flags.batching}")
+    file = flags.batching_parameters_file
+    if file and not flags.enable_batching:
+        raise InvalidArgument(
+            "server_options.batching_parameters_file is set without setting "
+            "server_options.enable_batching to true."
+        )
+    if flags.batching == "auto":
+        if file or flags.enable_per_model_batching_parameters:
+            raise InvalidArgument(
+                "--batching=auto finds the parameters by itself: leave it out, or "
+                "--batching_parameters_file and --enable_per_model_batching_parameters"
+            )
+        return _automatic()
+    if not flags.enable_batching:
+        return BatchingSettings()
+    if not file:
+        return BatchingSettings(
+            BatchOptions(),
+            flags.enable_per_model_batching_parameters,
+            schedulable_cpus(),
+            "model_server_batch_threads",
+        )
+    return _of_file(read_text_file(file, _PARAMETERS), flags.enable_per_model_batching_parameters)
+
+
+def _automatic() -> BatchingSettings:
+    options = BatchOptions(
+        max_batch_size=_MOST_AUTOMATIC_ROWS,
+        max_execution_batch_size=_MOST_AUTOMATIC_ROWS,
+        max_enqueued_batches=_MOST_AUTOMATIC_BATCHES,
+        is_automatic=True,
+    )
+    return BatchingSettings(options, False, schedulable_cpus(), "batch_threads")
+
+
+def _of_file(parameters: WireMessage, per_model: bool) -> BatchingSettings:
+    threads = schedulable_cpus()
+    if parameters.HasField("num_batch_threads"):
+        threads = parameters.num_batch_threads.value
+    if threads < 1:
+        raise InvalidArgument(f"num_batch_threads must be positive; was {threads}")
+    options = _options(parameters)
+    if not per_model:
+        _check_at_start(options)
+    name = parameters.thread_pool_name.value or "batch_threads"
+    return BatchingSettings(options, per_model, threads, name)
+
+
+def _check_at_start(options: BatchOptions) -> None:
+    """Say at once what ends the original by a signal; the rest is an error of each load."""
+    if options.max_batch_size < 1:
+        raise InvalidArgument(f"max_batch_size must be positive; was {options.max_batch_size}")
+    if options.batch_timeout_s < 0:
+        micros = round(options.batch_timeout_s * 1e6)
+        raise InvalidArgument(f"batch_timeout_micros must be non-negative; was {micros}")
+    if options.max_execution_batch_size > options.max_batch_size:
+        raise InvalidArgument(
+            f"max_execution_batch_size ({options.max_execution_batch_size}) must not be larger "
+            f"than max_batch_size ({options.max_batch_size})"
+        )
+
+
+def _options(parameters: WireMessage) -> BatchOptions:
+    default = BatchOptions()
+    most = default.max_batch_size
+    if parameters.HasField("max_batch_size"):
+        most = parameters.max_batch_size.value
+    splits = parameters.enable_large_batch_splitting.value
+    at_once = most
+    if splits and parameters.HasField("max_execution_batch_size"):
+        at_once = parameters.max_execution_batch_size.value
+    enqueued = default.max_enqueued_batches
+    if parameters.HasField("max_enqueued_batches"):
+        # Less than none is none, with which the original starts.
+        enqueued = max(parameters.max_enqueued_batches.value, 0)
+    return BatchOptions(
+        max_batch_size=most,
+        batch_timeout_s=parameters.batch_timeout_micros.value / 1e6,
+        max_enqueued_batches=enqueued,
+        allowed_batch_sizes=tuple(parameters.allowed_batch_sizes),
+        pad_variable_length_inputs=parameters.pad_variable_length_inputs,
+        enable_large_batch_splitting=splits,
+        max_execution_batch_size=at_once,
+    )

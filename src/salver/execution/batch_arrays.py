@@ -1,0 +1,107 @@
+"""The arrays of a batch: which fit together, how they are joined, and parted again.
+
+Source: TensorFlow Serving's batching_session.cc and batching_util.cc, for what is padded
+with what, and for the texts.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from salver.errors import FailedPrecondition
+from salver.execution.batch_options import BatchOptions
+
+Inputs = Sequence[np.ndarray]
+
+_MAX_PADDED_RANK = 6
+
+
+def groups_of(requests: Sequence[Inputs], options: BatchOptions) -> list[list[int]]:
+    """Which requests can be run as one: their places, in order, each in one group.
+
+    Those of another type or rank run apart; those of other dimensions, too, unless they
+    may be padded.
+    """
+    groups: dict[object, list[int]] = {}
+    for place, inputs in enumerate(requests):
+        groups.setdefault(_kind_of(inputs, options.pad_variable_length_inputs), []).append(place)
+    return list(groups.values())
+
+
+def _kind_of(inputs: Inputs, may_pad: bool) -> object:
+    if not may_pad:
+        return tuple((array.dtype, array.shape[1:]) for array in inputs)
+    return tuple(
+        (array.dtype, array.ndim if _can_be_padded(array) else array.shape[1:]) for array in inputs
+    )
+
+
+def _can_be_padded(array: np.ndarray) -> bool:
+    # It is filled with its own first element, so it must have one.
+    return array.size > 0 and array.ndim <= _MAX_PADDED_RANK
+
+
+def joined(requests: Sequence[Inputs], size: int) -> list[np.ndarray]:
+    """The inputs of requests of one group as one, `size` rows in all.
+
+    What is too short is filled with its own first element; rows that are missing are
+    copies of the first row of the last request.
+    """
+    if len(requests) == 1 and requests[0][0].shape[0] == size:
+        return list(requests[0])
+    return [_joined_input(arrays, size) for arrays in zip(*requests, strict=True)]
+
+
+def _joined_input(arrays: tuple[np.ndarray, ...], size: int) -> np.ndarray:
+    shape = arrays[0].shape[1:]
+    if any(array.shape[1:] != shape for array in arrays):
+        shape = tuple(max(sizes) for sizes in zip(*(a.shape[1:] for a in arrays), strict=True))
+        arrays = tuple(_padded(array, shape) for array in arrays)
+    missing = size - sum(array.shape[0] for array in arrays)
+    if missing:
+        filler = np.broadcast_to(arrays[-1][:1], (missing, *shape))
+        arrays = (*arrays, filler)
+    return np.concatenate(arrays)
+
+
+def _padded(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if array.shape[1:] == shape:
+        return array
+    padded = np.empty((array.shape[0], *shape), array.dtype)
+    padded[...] = array.flat[0]
+    padded[tuple(slice(size) for size in array.shape)] = array
+    return padded
+
+
+def parted(outputs: Sequence[np.ndarray], sizes: Sequence[int], size: int) -> list[Inputs]:
+    """The outputs of each of the requests, of `sizes` rows, of a batch that ran as `size` rows.
+
+    Raises:
+        FailedPrecondition: an output does not have a row for each row of the inputs.
+    """
+    check_outputs(outputs, size)
+    if len(sizes) == 1:
+        rows = sizes[0]
+        return [outputs if rows == size else [output[:rows] for output in outputs]]
+    requests: list[list[np.ndarray]] = []
+    start = 0
+    for rows in sizes:
+        requests.append([output[start : start + rows] for output in outputs])
+        start += rows
+    return list(requests)
+
+
+def check_outputs(outputs: Sequence[np.ndarray], size: int) -> None:
+    """Whether each output has `size` rows.
+
+    Raises:
+        FailedPrecondition: one has not.
+    """
+    for output in outputs:
+        if not output.ndim:
+            raise FailedPrecondition("Batched output tensor has 0 dimensions")
+        if output.shape[0] != size:
+            raise FailedPrecondition(
+                "Batched output tensor's 0th dimension does not equal the sum of the 0th "
+                "dimension sizes of the input tensors"
+            )

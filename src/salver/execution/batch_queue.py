@@ -1,0 +1,211 @@
+"""A queue of requests for one program, in batches: pure, no clock, no threads.
+
+The last batch is open: requests join it as long as they fit. A batch is due when another
+was opened behind it, when it is full, or when its first request has waited long enough.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from salver.errors import FailedPrecondition, InvalidArgument, Unavailable
+from salver.execution.batch_control import BatchControl
+from salver.execution.batch_options import BatchOptions
+
+if TYPE_CHECKING:
+    from salver.execution.prepared import Executable
+
+
+class Entry(Protocol):
+    """A request, or a piece of one, as the queue sees it."""
+
+    rows: int
+    inputs: Sequence[np.ndarray]
+    batch: "Batch | None"
+    """Where it waits; None once it no longer does."""
+
+
+class Batch:
+    """Requests that will be run together."""
+
+    __slots__ = ("entries", "opened_at", "queue", "rows")
+
+    def __init__(self, queue: "BatchQueue") -> None:
+        self.queue = queue
+        self.entries: list[Entry] = []
+        self.rows = 0
+        self.opened_at = 0.0
+        """When its first request came."""
+
+
+class BatchQueue:
+    """What waits for one program. Times are those of the caller's clock, in seconds."""
+
+    __slots__ = (
+        "_batches", "control", "executable", "feeds_twice", "is_listed", "options", "rows",
+        "wakes_at",
+    )  # fmt: skip
+
+    def __init__(
+        self, executable: "Executable", options: BatchOptions, feeds_twice: bool = False
+    ) -> None:
+        self.executable = executable
+        self.options = options
+        self.control = BatchControl(options) if options.is_automatic else None
+        self.feeds_twice = feeds_twice
+        """Whether two inputs are one tensor of the graph: then rows do not add up."""
+        self.rows = 0
+        """Rows that wait, all batches together."""
+        self.is_listed = False
+        """Whether the scheduler knows that something waits here; the scheduler's alone."""
+        self.wakes_at: float | None = None
+        """When the scheduler looks here again; the scheduler's alone."""
+        self._batches: deque[Batch] = deque([Batch(self)])
+
+    @property
+    def batches(self) -> int:
+        """How many batches wait, the open one included."""
+        return len(self._batches)
+
+    def cut(self, rows: int) -> Iterator[tuple[int, int]]:
+        """The pieces, from row to row, that a request of so many rows is run in.
+
+        Raises:
+            Unavailable: the queue is full.
+        """
+        options = self.options
+        size = options.max_execution_batch_size
+        open_rows = self._batches[-1].rows
+        if not options.enable_large_batch_splitting:
+            if open_rows and open_rows + rows > size:
+                self._require_room()
+            return iter([(0, rows)])
+        limit = options.max_enqueued_batches
+        capacity = (limit - self.batches) * size + size - open_rows
+        if rows > capacity:
+            raise Unavailable(
+                "The batch scheduling queue to which this task was submitted is full; task size "
+                f"is {rows} but scheduling capacity is only {capacity} "
+                f"(num_enqueued_batches={self.batches}, max_enqueued_batches={limit}, "
+                f"open_batch_size={open_rows}, max_execution_batch_size={size})"
+            )
+        return _pieces(rows, size - open_rows, size)
+
+    def _require_room(self) -> None:
+        limit = max(self.options.max_enqueued_batches, 1)
+        if self.batches >= limit:
+            raise Unavailable(
+                "The batch scheduling queue to which this task was submitted is full; currently "
+                f"{self.batches} batches enqueued and max_enqueued_batches is {limit}"
+            )
+
+    def add(self, entry: Entry, now: float) -> None:
+        """Append what `cut` has found room for."""
+        batch = self._batches[-1]
+        if batch.rows and batch.rows + entry.rows > self.options.max_execution_batch_size:
+            batch = Batch(self)
+            self._batches.append(batch)
+        if not batch.entries:
+            batch.opened_at = now
+        batch.entries.append(entry)
+        batch.rows += entry.rows
+        entry.batch = batch
+        self.rows += entry.rows
+
+    def remove(self, entry: Entry) -> None:
+        """Nobody waits for this entry any more: it makes room."""
+        batch = entry.batch
+        if batch is None:
+            return
+        entry.batch = None
+        batch.entries.remove(entry)
+        batch.rows -= entry.rows
+        self.rows -= entry.rows
+        if not batch.entries and batch is not self._batches[-1]:
+            self._batches.remove(batch)
+
+    def due_at(self) -> float | None:
+        """When the first batch may be run, if no other request comes; None: nothing waits."""
+        first = self._batches[0]
+        if not first.entries:
+            return None
+        if len(self._batches) > 1 or first.rows >= self.options.max_execution_batch_size:
+            return first.opened_at
+        return first.opened_at + self.options.batch_timeout_s
+
+    def first_entries(self) -> Sequence[Entry]:
+        """What the first batch holds."""
+        return self._batches[0].entries
+
+    def take(self, most: int | None = None) -> Batch:
+        """The first batch, which no longer waits; of an automatic queue `most` rows, or one entry.
+
+        Something has to wait.
+        """
+        batch = self._batches[0]
+        if most is not None and batch.rows > most and len(batch.entries) > 1:
+            return self._take_part(batch, most)
+        self._batches.popleft()
+        if not self._batches:
+            self._batches.append(Batch(self))
+        self._let_go(batch)
+        return batch
+
+    def _take_part(self, batch: Batch, most: int) -> Batch:
+        part = Batch(self)
+        part.opened_at = batch.opened_at
+        count = 0
+        for entry in batch.entries:
+            if count and part.rows + entry.rows > most:
+                break
+            part.rows += entry.rows
+            count += 1
+        part.entries = batch.entries[:count]
+        batch.entries = batch.entries[count:]
+        batch.rows -= part.rows
+        self._let_go(part)
+        return part
+
+    def _let_go(self, batch: Batch) -> None:
+        self.rows -= batch.rows
+        for entry in batch.entries:
+            entry.batch = None
+
+
+def _pieces(rows: int, first: int, size: int) -> Iterator[tuple[int, int]]:
+    start = 0
+    stop = min(rows, first) or min(rows, size)
+    while start < rows:
+        yield start, stop
+        start, stop = stop, min(rows, stop + size)
+
+
+def rows_of(inputs: Sequence[np.ndarray], queue: BatchQueue) -> int:
+    """The size of a request: the first dimension that all its inputs share.
+
+    Raises:
+        InvalidArgument: they have none in common, or it is too large for a batch.
+        FailedPrecondition: two inputs are the same tensor, whose rows would be twice as many.
+    """
+    if not inputs:
+        raise InvalidArgument("Batching Run() must have at least one input tensor")
+    rows = -1
+    for array in inputs:
+        if not array.ndim:
+            raise InvalidArgument("Batching Run() input tensors must have at least one dimension")
+        size = array.shape[0]
+        if rows < 0:
+            rows = size
+        elif size != rows:
+            raise InvalidArgument("Batching Run() input tensors must have equal 0th-dimension size")
+    most = queue.options.max_batch_size
+    if rows > most:
+        raise InvalidArgument(f"Task size {rows} is larger than maximum input batch size {most}")
+    if queue.feeds_twice:
+        raise FailedPrecondition(
+            "Batched output tensor's 0th dimension does not equal the sum of the 0th "
+            "dimension sizes of the input tensors"
+        )
+    return rows

@@ -1,0 +1,152 @@
+"""A request on its way through a queue of batches, whole or in pieces."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from salver.errors import DeadlineExceeded, ResourceExhausted, ServingError
+from salver.execution.batch_queue import Batch, BatchQueue
+from salver.execution.runner import OnDone
+
+Outputs = Sequence[np.ndarray]
+
+
+class Request:
+    """One request. Loop only, but for `inputs` and `is_unwanted`, which a worker reads."""
+
+    __slots__ = (
+        "_elapsed_s", "_error", "_on_done", "_on_settled", "_pieces", "_queue", "_timer",
+        "_under_way", "batch", "inputs", "is_unwanted", "outputs", "rows",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        queue: BatchQueue,
+        inputs: Sequence[np.ndarray],
+        rows: int,
+        on_done: OnDone,
+        on_settled: Callable[[], None],
+    ) -> None:
+        self.inputs = inputs
+        self.rows = rows
+        self.batch: Batch | None = None
+        self.outputs: Outputs | None = None
+        self.is_unwanted = False
+        """Nobody waits any more: a worker skips it."""
+        self._queue = queue
+        self._on_done: OnDone | None = on_done
+        self._on_settled = on_settled
+        self._timer: asyncio.TimerHandle | None = None
+        self._pieces: list[Piece] = []
+        self._under_way = 1
+        self._error: ServingError | None = None
+        self._elapsed_s = 0.0
+
+    def enqueue(self, now: float) -> None:
+        """Join the queue, in as many pieces as it asks for.
+
+        Raises:
+            Unavailable: it is full.
+        """
+        cuts = list(self._queue.cut(self.rows))
+        if len(cuts) == 1:
+            self._queue.add(self, now)
+            return
+        self._pieces = [Piece(self, start, stop) for start, stop in cuts]
+        self._under_way = len(cuts)
+        for piece in self._pieces:
+            self._queue.add(piece, now)
+
+    @property
+    def _entries(self) -> Sequence["Request | Piece"]:
+        return self._pieces or (self,)
+
+    def expire_at(self, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait no longer than until `deadline`, loop time."""
+        self._timer = loop.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        waits = all(entry.batch is not None for entry in self._entries)
+        error = (
+            ResourceExhausted("Run() timeout exceeded while waiting in batching queue")
+            if waits
+            else DeadlineExceeded("Timed out waiting for notification")
+        )
+        on_done = self._on_done
+        try:
+            if on_done is not None:
+                self._on_done = None
+                on_done(None, error, 0.0)
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """The caller is gone: it will hear no more, and what waits is not run."""
+        self._want_no_more()
+        # In this order: a worker takes the inputs first and looks whether it may then.
+        self.inputs = ()
+        for entry in self._entries:
+            entry.inputs = ()
+            if entry.batch is not None:
+                self._queue.remove(entry)
+                self._settle_one()
+
+    def _want_no_more(self) -> None:
+        self.is_unwanted = True
+        self._on_done = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def deliver(
+        self, outputs: Outputs | None, error: ServingError | None, elapsed_s: float
+    ) -> None:
+        """The outcome of the whole request, or the error of a piece."""
+        on_done = self._on_done
+        try:
+            if on_done is not None:
+                self._want_no_more()
+                on_done(None if outputs is None else list(outputs), error, elapsed_s)
+        finally:
+            self._settle_one()
+
+    def deliver_piece(self, error: ServingError | None, elapsed_s: float) -> None:
+        """A piece has run; the last one, or the first that failed, answers the request."""
+        self._elapsed_s += elapsed_s
+        if error is None and self._under_way > 1:
+            self._settle_one()
+            return
+        outputs: list[np.ndarray] | None = None
+        if error is None and self._on_done is not None:
+            parts = [piece.outputs for piece in self._pieces if piece.outputs is not None]
+            outputs = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+        self.deliver(outputs, error, self._elapsed_s)
+
+    def _settle_one(self) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            self._on_settled()
+
+
+class Piece:
+    """Some rows of a request that is too large for one batch."""
+
+    __slots__ = ("_request", "batch", "inputs", "outputs", "rows")
+
+    def __init__(self, request: Request, start: int, stop: int) -> None:
+        self._request = request
+        self.rows = stop - start
+        self.inputs: Sequence[np.ndarray] = [array[start:stop] for array in request.inputs]
+        self.batch: Batch | None = None
+        self.outputs: Outputs | None = None
+
+    @property
+    def is_unwanted(self) -> bool:
+        return self._request.is_unwanted
+
+    def deliver(
+        self, outputs: Outputs | None, error: ServingError | None, elapsed_s: float
+    ) -> None:
+        """The outcome of this piece."""
+        self.outputs = outputs
+        self._request.deliver_piece(error, elapsed_s)

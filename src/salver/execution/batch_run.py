@@ -1,0 +1,126 @@
+"""One batch on a worker: joined, run, parted; and run apart where that went wrong."""
+
+from collections.abc import Sequence
+from time import perf_counter, thread_time
+from typing import Protocol
+
+import numpy as np
+
+from salver.errors import ServingError, Unavailable
+from salver.execution.batch_arrays import groups_of, joined, parted
+from salver.execution.batch_options import BatchOptions
+from salver.execution.batch_queue import Batch
+from salver.execution.batch_request import Outputs, Piece, Request
+from salver.execution.prepared import Executable
+from salver.execution.runner import outcome_of, size_of, unexpected
+
+
+class BatchOwner(Protocol):
+    """Who is told of the end."""
+
+    @property
+    def is_stopping(self) -> bool: ...
+
+    def ended(self, run: "BatchRun") -> None:
+        """On the loop; the requests are answered afterwards."""
+
+
+class Outcome:
+    """What became of one entry."""
+
+    __slots__ = ("entry", "error", "outputs")
+
+    def __init__(self, entry: Request | Piece) -> None:
+        self.entry = entry
+        self.outputs: Outputs | None = None
+        self.error: ServingError | None = None
+
+
+class BatchRun:
+    """A `Job` of the workers."""
+
+    __slots__ = (
+        "_owner", "batch", "cpu_s", "elapsed_s", "executable", "is_threaded", "options",
+        "outcomes", "ran_apart", "run_sizes", "size_class", "taken_at",
+    )  # fmt: skip
+
+    def __init__(self, owner: BatchOwner, batch: Batch, taken_at: float) -> None:
+        self._owner = owner
+        self.batch = batch
+        self.taken_at = taken_at
+        """Loop time when it left the queue."""
+        self.executable: Executable = batch.queue.executable
+        self.options: BatchOptions = batch.queue.options
+        self.outcomes: list[Outcome] = []
+        self.run_sizes: list[tuple[int, int]] = []
+        """Rows and padded rows of each run that was made; the first is the whole batch's."""
+        self.is_threaded = False
+        """Whether a thread computed it, and not the loop."""
+        self.ran_apart = False
+        """Whether requests were run apart because together they failed."""
+        self.elapsed_s = 0.0
+        self.cpu_s = 0.0
+        self.size_class = 0
+
+    def compute(self) -> None:
+        """See `Job`."""
+        taken = []
+        inputs: list[Sequence[np.ndarray]] = []
+        for entry in self.batch.entries:
+            assert isinstance(entry, Request | Piece)
+            outcome = Outcome(entry)
+            self.outcomes.append(outcome)
+            arrays = entry.inputs
+            if not entry.is_unwanted:
+                taken.append(outcome)
+                inputs.append(arrays)
+        if self._owner.is_stopping:
+            for outcome in taken:
+                outcome.error = Unavailable("The server is shutting down")
+            return
+        started, cpu_started = perf_counter(), thread_time()
+        try:
+            self.size_class = sum(map(size_of, inputs)).bit_length()
+            for group in groups_of(inputs, self.options):
+                self._run([taken[place] for place in group], [inputs[place] for place in group])
+        except Exception as failure:  # noqa: BLE001 - the others must not wait for ever
+            error = unexpected(failure)
+            for outcome in taken:
+                if outcome.outputs is None:
+                    outcome.error = outcome.error or error
+        self.elapsed_s = perf_counter() - started
+        self.cpu_s = thread_time() - cpu_started
+
+    def _run(self, outcomes: list[Outcome], requests: list[Sequence[np.ndarray]]) -> None:
+        """Run them as one; if that fails and there are several, each for itself."""
+        sizes = [outcome.entry.rows for outcome in outcomes]
+        rows = sum(sizes)
+        size = self.options.padded_size(rows) if rows else 0
+        self.run_sizes.append((rows, size))
+        outputs, error = outcome_of(self.executable, joined(requests, size))
+        if outputs is not None:
+            try:
+                for outcome, part in zip(outcomes, parted(outputs, sizes, size), strict=True):
+                    outcome.outputs = part
+            except ServingError as failure:
+                error = failure
+        if error is None:
+            return
+        if len(outcomes) == 1:
+            outcomes[0].error = error
+            return
+        self.ran_apart = True
+        for outcome, inputs in zip(outcomes, requests, strict=True):
+            self._run([outcome], [inputs])
+
+    def finish(self) -> None:
+        """See `Job`."""
+        self._owner.ended(self)
+        failure: Exception | None = None
+        for outcome in self.outcomes:
+            try:
+                outcome.entry.deliver(outcome.outputs, outcome.error, self.elapsed_s)
+            except Exception as error:  # noqa: BLE001 - the others must be answered first
+                failure = failure or error
+        if failure is not None:
+            raise failure

@@ -1,0 +1,281 @@
+"""Runs requests in batches: they gather while threads are busy, and leave when one is idle.
+
+The loop owns the queues; threads compute. Queues whose first batch is due take turns, one
+batch each. What costs next to nothing runs on the loop, where a batch would only cost more.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+
+from salver.errors import ServingError, Unavailable
+from salver.execution.batch_arrays import check_outputs
+from salver.execution.batch_queue import BatchQueue, rows_of
+from salver.execution.batch_request import Request
+from salver.execution.batch_run import BatchRun
+from salver.execution.prepared import SURPRISE, Executable, Order
+from salver.execution.runner import OnDone, Pending, Runner, size_of
+from salver.execution.workers import Workers
+
+
+class BatchObserver(Protocol):
+    """Is told what happens, for the metrics."""
+
+    def batch_ran(self, run: BatchRun) -> None:
+        """A batch was run; see the attributes of `run`."""
+
+    def ran_alone(self, inputs: int, rows: int) -> None:
+        """A request with so many inputs of so many rows ran at once, as a batch of its own."""
+
+    def refused(self) -> None:
+        """A queue was full."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatcherOptions:
+    """The parts that all queues share."""
+
+    threads: int
+    """Batches that run at the same time."""
+    thread_pool_name: str = "batch_threads"
+    inline_budget_s: float = 100e-6
+    """Longest expected run that happens on the loop itself."""
+    alone_budget_s: float = 15e-6
+    """Below this, to join and part costs more than to run: a request runs at once, alone."""
+
+
+class Batcher:
+    """Batches those programs that have a queue, and leaves the others to `runner`. Loop only."""
+
+    def __init__(self, options: BatcherOptions, runner: Runner, observer: BatchObserver) -> None:
+        self._options = options
+        self._runner = runner
+        self._observer = observer
+        self._workers = Workers(options.threads, options.thread_pool_name)
+        self._idle = options.threads
+        self._turns: deque[BatchQueue] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turn_is_due = False
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._workers.start()
+
+    def stop(self) -> None:
+        """Refuse what waits and what comes; end after what is running now."""
+        self._workers.stop()
+        for queue in list(self._turns):
+            self._hand_over_all(queue)
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._workers.is_stopping
+
+    def _hand_over_all(self, queue: BatchQueue) -> None:
+        # Each run finds that the end has come, and answers so.
+        assert self._loop is not None
+        now = self._loop.time()
+        while queue.rows:
+            run = BatchRun(self, queue.take(), now)
+            run.compute()
+            run.finish()
+
+    def run(
+        self,
+        executable: Executable,
+        inputs: Sequence[np.ndarray],
+        deadline: float | None,
+        on_done: OnDone,
+        on_settled: Callable[[], None],
+    ) -> Pending | None:
+        """As `Runner.run`."""
+        queue = executable.queue
+        if queue is None:
+            return self._runner.run(executable, inputs, deadline, on_done, on_settled)
+        if executable.order is not None:
+            inputs = executable.order.inputs(inputs)
+            on_done = partial(_reordered, executable.order, on_done)
+        try:
+            rows = rows_of(inputs, queue)
+            if self.is_stopping:
+                raise Unavailable("The server is shutting down")
+            if self._can_run_at_once(queue, inputs, rows):
+                self._observer.ran_alone(len(inputs), rows)
+                done = partial(_checked, rows, on_done)
+                return self._runner.run(queue.executable, inputs, deadline, done, on_settled)
+            return self._enqueue(queue, inputs, rows, deadline, on_done, on_settled)
+        except ServingError as error:
+            try:
+                on_done(None, error, 0.0)
+            finally:
+                on_settled()
+            return None
+
+    def _can_run_at_once(self, queue: BatchQueue, inputs: Sequence[np.ndarray], rows: int) -> bool:
+        if queue.rows or queue.options.batch_timeout_s:
+            # An empty batch has no rows to share.
+            return not rows
+        if rows > queue.options.max_execution_batch_size:
+            return False
+        size_class = size_of(inputs).bit_length()
+        limit_s = min(self._options.alone_budget_s, self._options.inline_budget_s)
+        return not rows or (
+            queue.executable.cost_s[size_class] <= limit_s
+            and queue.options.padded_size(rows) == rows
+        )
+
+    def _enqueue(
+        self,
+        queue: BatchQueue,
+        inputs: Sequence[np.ndarray],
+        rows: int,
+        deadline: float | None,
+        on_done: OnDone,
+        on_settled: Callable[[], None],
+    ) -> Pending:
+        assert self._loop is not None
+        now = self._loop.time()
+        request = Request(queue, inputs, rows, on_done, on_settled)
+        try:
+            request.enqueue(now)
+        except Unavailable:
+            self._observer.refused()
+            raise
+        if deadline is not None:
+            request.expire_at(deadline, self._loop)
+        if queue.control is not None:
+            queue.control.arrived(perf_counter())
+        self._attend(queue)
+        return request
+
+    # --- turns ---------------------------------------------------------------------
+
+    def _attend(self, queue: BatchQueue) -> None:
+        """Something waits in this queue: it gets its turn."""
+        if not queue.is_listed:
+            queue.is_listed = True
+            self._turns.append(queue)
+        self._turn_soon()
+
+    def _turn_soon(self) -> None:
+        # At the end of a turn of the loop: all that has arrived by then can share a batch.
+        if not self._turn_is_due:
+            assert self._loop is not None
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Let the queues have their batches run, one each in turn, as far as threads are idle."""
+        assert self._loop is not None
+        self._turn_is_due = False
+        now = self._loop.time()
+        waiting = len(self._turns)
+        while self._turns and waiting:
+            queue = self._turns.popleft()
+            due_at = queue.due_at()
+            if due_at is None:
+                queue.is_listed = False
+                waiting -= 1
+                continue
+            if due_at > now:
+                queue.is_listed = False
+                self._wait_for(queue, due_at)
+                waiting -= 1
+                continue
+            self._turns.append(queue)
+            if self._run_next(queue, now):
+                waiting = len(self._turns)
+            else:
+                waiting -= 1
+
+    def _wait_for(self, queue: BatchQueue, due_at: float) -> None:
+        # Once per batch that opens, not per request.
+        if queue.wakes_at != due_at:
+            assert self._loop is not None
+            queue.wakes_at = due_at
+            self._loop.call_at(due_at, self._wake, queue)
+
+    def _wake(self, queue: BatchQueue) -> None:
+        queue.wakes_at = None
+        self._attend(queue)
+
+    def _run_next(self, queue: BatchQueue, now: float) -> bool:
+        """Run the first batch, on the loop or on an idle thread; False if it has to wait."""
+        control = queue.control
+        inline = self._is_cheap(queue)
+        if not inline and not self._idle:
+            return False
+        most = None
+        if control is not None:
+            if not inline and control.gathers(queue.rows, perf_counter()):
+                self._turn_soon()
+                return False
+            # Idle threads share what there is.
+            most = min(control.most, -(-queue.rows // max(self._idle, 1)))
+        run = BatchRun(self, queue.take(most), now)
+        if inline:
+            run.compute()
+            run.finish()
+        else:
+            self._idle -= 1
+            run.is_threaded = True
+            self._workers.submit(run)
+        return True
+
+    def _is_cheap(self, queue: BatchQueue) -> bool:
+        entries = queue.first_entries()
+        size_class = sum(size_of(entry.inputs) for entry in entries).bit_length()
+        return queue.executable.cost_s[size_class] <= self._options.inline_budget_s
+
+    def ended(self, run: BatchRun) -> None:
+        """See `BatchOwner`."""
+        queue = run.batch.queue
+        executable = run.executable
+        failed = any(outcome.error is not None for outcome in run.outcomes)
+        if run.is_threaded:
+            self._idle += 1
+            if run.elapsed_s:
+                executable.record_threaded(run.size_class, run.cpu_s, run.elapsed_s, failed)
+        else:
+            limit_s = SURPRISE * self._options.inline_budget_s
+            executable.record_inline(run.size_class, run.elapsed_s, limit_s, failed)
+        if run.run_sizes:
+            self._observer.batch_ran(run)
+            if queue.control is not None and not failed:
+                # A thread that computes all by itself is measured best by its CPU time.
+                own = run.cpu_s if 2 * run.cpu_s >= run.elapsed_s else run.elapsed_s
+                queue.control.observe(run.batch.rows, own, queue.rows > 0)
+        if self._turns:
+            self._turn_soon()
+
+
+def _checked(
+    rows: int,
+    on_done: OnDone,
+    outputs: list[np.ndarray] | None,
+    error: ServingError | None,
+    elapsed_s: float,
+) -> None:
+    """Answer, unless the outputs have not as many rows as the inputs had."""
+    if outputs is not None:
+        try:
+            check_outputs(outputs, rows)
+        except ServingError as failure:
+            outputs, error = None, failure
+    on_done(outputs, error, elapsed_s)
+
+
+def _reordered(
+    order: Order,
+    on_done: OnDone,
+    outputs: list[np.ndarray] | None,
+    error: ServingError | None,
+    elapsed_s: float,
+) -> None:
+    on_done(None if outputs is None else order.outputs(outputs), error, elapsed_s)

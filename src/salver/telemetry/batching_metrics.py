@@ -1,0 +1,83 @@
+"""The metrics of batching: TensorFlow Serving's, and beside them our own.
+
+Source: tensorflow_serving/batching/batching_session.cc and batching_util.h, for names,
+labels and buckets. A metric that was never used is not on the page there, nor here.
+"""
+
+from collections.abc import Iterator
+
+from salver.execution.batch_run import BatchRun
+from salver.telemetry.metrics import Counter, Histogram, exponential_limits
+
+_PREFIX = ":tensorflow:serving:batching_session:"
+_QUEUING_LIMITS_US = exponential_limits(100, 1.2, 52)
+_SIZE_LIMITS = exponential_limits(1, 2, 14)
+
+
+class BatchingMetrics:
+    """A `BatchObserver`. Loop only."""
+
+    def __init__(self) -> None:
+        self._queuing_latency = Histogram(
+            f"{_PREFIX}queuing_latency", ("thread_pool_name",), _QUEUING_LIMITS_US
+        )
+        self._wrapped_run_count = Counter(f"{_PREFIX}wrapped_run_count")
+        self._padding_size = Histogram(
+            f"{_PREFIX}padding_size", ("execution_batch_size",), _SIZE_LIMITS
+        )
+        self._input_batch_size = Histogram(f"{_PREFIX}input_batch_size", (), _SIZE_LIMITS)
+        self._processed_batch_size = Histogram(f"{_PREFIX}processed_batch_size", (), _SIZE_LIMITS)
+        self._refused = Counter(":salver:batching:refused_request_count")
+        self._ran_apart = Counter(":salver:batching:ran_apart_count")
+        self._alone: dict[tuple[int, int], int] = {}
+        self._is_used = False
+
+    def batch_ran(self, run: BatchRun) -> None:
+        """See `BatchObserver`."""
+        self._is_used = True
+        waited_us = (run.taken_at - run.batch.opened_at) * 1e6
+        waits = self._queuing_latency.cell(("",))
+        sizes = self._input_batch_size.cell(())
+        for entry in run.batch.entries:
+            waits.observe(waited_us)
+            for _ in entry.inputs:
+                sizes.observe(entry.rows)
+        self._wrapped_run_count.increase((), len(run.run_sizes))
+        for rows, size in run.run_sizes:
+            self._processed_batch_size.cell(()).observe(size)
+            self._padding_size.cell((str(size),)).observe(size - rows)
+        if run.ran_apart:
+            self._ran_apart.increase(())
+
+    def ran_alone(self, inputs: int, rows: int) -> None:
+        """See `BatchObserver`; what it means for the histograms is added up later."""
+        key = (inputs, rows)
+        self._alone[key] = self._alone.get(key, 0) + 1
+
+    def refused(self) -> None:
+        """See `BatchObserver`."""
+        self._is_used = True
+        self._refused.increase(())
+
+    def metrics(self) -> Iterator[Counter | Histogram]:
+        """Those that have been used; none as long as nothing was batched."""
+        self._add_up()
+        if not self._is_used:
+            return
+        yield self._queuing_latency
+        yield self._wrapped_run_count
+        yield self._padding_size
+        yield self._input_batch_size
+        yield self._processed_batch_size
+        yield self._refused
+        yield self._ran_apart
+
+    def _add_up(self) -> None:
+        alone, self._alone = self._alone, {}
+        for (inputs, rows), count in alone.items():
+            self._is_used = True
+            self._queuing_latency.cell(("",)).observe(0.0, count)
+            self._input_batch_size.cell(()).observe(rows, inputs * count)
+            self._wrapped_run_count.increase((), count)
+            self._processed_batch_size.cell(()).observe(rows, count)
+            self._padding_size.cell((str(rows),)).observe(0, count)
