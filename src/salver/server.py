@@ -130,6 +130,7 @@ class Server:
                 # result, another computes.
                 workers=flags.worker_threads or schedulable_cpus() + 1,
                 inline_budget_s=flags.inline_budget_us / 1e6,
+                max_wait_s=flags.max_queue_wait_ms / 1e3,
             )
         )
         self._metrics = ServingMetrics()

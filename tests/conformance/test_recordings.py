@@ -15,10 +15,10 @@ RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "golden"
 COMMAND = Path(sys.executable).with_name("tensorflow_model_server")
 
 GROUPS = [
-    "batching", "classify", "column", "flags", "grpc_classify", "grpc_metadata", "grpc_misc", "grpc_multi",
-    "grpc_predict", "grpc_regress", "grpc_reload", "grpc_status", "grpc_tensor", "http", "json",
-    "metadata", "metrics", "output", "regress", "row", "runtime", "start", "status", "timing", "types",
-    "url",
+    "batching", "classify", "column", "flags", "grpc_classify", "grpc_metadata", "grpc_misc",
+    "grpc_multi", "grpc_predict", "grpc_regress", "grpc_reload", "grpc_status", "grpc_tensor",
+    "http", "json", "metadata", "metrics", "output", "regress", "row", "runtime", "start",
+    "status", "timing", "types", "url",
 ]  # fmt: skip
 NOT_YET = {
     "grpc_tensor-067",  # 254 dimensions: NumPy has 64 at the most
@@ -48,4 +48,3 @@ pytestmark = pytest.mark.skipif(not RECORDINGS.exists(), reason="the recordings 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_exchange_of_the_group_is_answered_alike(group: str) -> None:
     assert differences("--group", group) == []
-

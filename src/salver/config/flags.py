@@ -306,6 +306,12 @@ class Flags:
         "Threads that run models. 0: one for each CPU, and one more.",
         origin=Origin.SALVER,
     )
+    max_queue_wait_ms: int = int32(
+        5000,
+        "Requests are refused at once (UNAVAILABLE) while the wait for a worker is expected to be "
+        "longer, or longer than their deadline allows. 0: only by the deadline.",
+        origin=Origin.SALVER,
+    )
     batching: str = flag(
         "off",
         "auto: run requests to the same model together, in batches as large as pays by what they "

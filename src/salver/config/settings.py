@@ -88,6 +88,7 @@ def _check_own_options(flags: Flags) -> None:
         ("rest_api_compression_min_bytes", flags.rest_api_compression_min_bytes),
         ("worker_threads", flags.worker_threads),
         ("inline_budget_us", flags.inline_budget_us),
+        ("max_queue_wait_ms", flags.max_queue_wait_ms),
     ):
         if not value >= 0:  # Not a number is no limit either.
             raise InvalidArgument(f"--{name} must not be negative; got {value}")

@@ -44,8 +44,8 @@ class BatchQueue:
     """What waits for one program. Times are those of the caller's clock, in seconds."""
 
     __slots__ = (
-        "_batches", "control", "executable", "feeds_twice", "is_listed", "options", "rows",
-        "wakes_at",
+        "_batches", "control", "executable", "feeds_twice", "is_listed", "is_unfit", "options",
+        "rows", "wakes_at",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +62,8 @@ class BatchQueue:
         """Whether the scheduler knows that something waits here; the scheduler's alone."""
         self.wakes_at: float | None = None
         """When the scheduler looks here again; the scheduler's alone."""
+        self.is_unfit = False
+        """Whether the outputs turned out not to have a row for each row of the inputs."""
         self._batches: deque[Batch] = deque([Batch(self)])
 
     @property

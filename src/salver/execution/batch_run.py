@@ -40,7 +40,7 @@ class BatchRun:
     """A `Job` of the workers."""
 
     __slots__ = (
-        "_owner", "batch", "cpu_s", "elapsed_s", "executable", "is_threaded", "options",
+        "_owner", "batch", "cpu_s", "elapsed_s", "executable", "is_threaded", "is_unfit", "options",
         "outcomes", "ran_apart", "run_sizes", "size_class", "taken_at",
     )  # fmt: skip
 
@@ -58,6 +58,8 @@ class BatchRun:
         """Whether a thread computed it, and not the loop."""
         self.ran_apart = False
         """Whether requests were run apart because together they failed."""
+        self.is_unfit = False
+        """Whether outputs had not as many rows as inputs."""
         self.elapsed_s = 0.0
         self.cpu_s = 0.0
         self.size_class = 0
@@ -98,12 +100,16 @@ class BatchRun:
         size = self.options.padded_size(rows) if rows else 0
         self.run_sizes.append((rows, size))
         outputs, error = outcome_of(self.executable, joined(requests, size))
-        if outputs is not None:
+        if outputs is not None and len(outcomes) == 1 and self.options.is_automatic:
+            # What nobody asked to be batched must not fail for its shape.
+            outcomes[0].outputs = outputs
+        elif outputs is not None:
             try:
                 for outcome, part in zip(outcomes, parted(outputs, sizes, size), strict=True):
                     outcome.outputs = part
             except ServingError as failure:
                 error = failure
+                self.is_unfit = True
         if error is None:
             return
         if len(outcomes) == 1:

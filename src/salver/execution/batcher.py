@@ -96,7 +96,7 @@ class Batcher:
     ) -> Pending | None:
         """As `Runner.run`."""
         queue = executable.queue
-        if queue is None:
+        if queue is None or (queue.control is not None and not _fits(inputs, queue)):
             return self._runner.run(executable, inputs, deadline, on_done, on_settled)
         if executable.order is not None:
             inputs = executable.order.inputs(inputs)
@@ -107,7 +107,7 @@ class Batcher:
                 raise Unavailable("The server is shutting down")
             if self._can_run_at_once(queue, inputs, rows):
                 self._observer.ran_alone(len(inputs), rows)
-                done = partial(_checked, rows, on_done)
+                done = on_done if queue.control is not None else partial(_checked, rows, on_done)
                 return self._runner.run(queue.executable, inputs, deadline, done, on_settled)
             return self._enqueue(queue, inputs, rows, deadline, on_done, on_settled)
         except ServingError as error:
@@ -245,6 +245,8 @@ class Batcher:
         else:
             limit_s = SURPRISE * self._options.inline_budget_s
             executable.record_inline(run.size_class, run.elapsed_s, limit_s, failed)
+        if run.is_unfit and queue.control is not None:
+            queue.is_unfit = True
         if run.run_sizes:
             self._observer.batch_ran(run)
             if queue.control is not None and not failed:
@@ -253,6 +255,16 @@ class Batcher:
                 queue.control.observe(run.batch.rows, own, queue.rows > 0)
         if self._turns:
             self._turn_soon()
+
+
+def _fits(inputs: Sequence[np.ndarray], queue: BatchQueue) -> bool:
+    """Whether a request can be batched of itself; nobody asked that it must be."""
+    if queue.is_unfit or queue.feeds_twice or not inputs or not inputs[0].ndim:
+        return False
+    rows = inputs[0].shape[0]
+    return 0 < rows <= queue.options.max_batch_size and all(
+        array.ndim and array.shape[0] == rows for array in inputs
+    )
 
 
 def _checked(

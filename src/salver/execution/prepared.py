@@ -39,6 +39,7 @@ class Executable:
         "_quickest_s",
         "_runs",
         "cost_s",
+        "expected_s",
         "order",
         "program",
         "queue",
@@ -55,6 +56,8 @@ class Executable:
 
         Infinite where it is not known, or not to be trusted.
         """
+        self.expected_s = [0.0] * _SIZE_CLASSES
+        """How long a worker is expected to be busy with a run; 0 where it is not known."""
         self._cpu_s = [float("inf")] * _SIZE_CLASSES
         self._quickest_s = [float("inf")] * _SIZE_CLASSES
         self._runs = [0] * _SIZE_CLASSES
@@ -73,6 +76,11 @@ class Executable:
         """
         if failed and cpu_s <= self._cpu_s[size_class]:
             return
+        expected_s = self.expected_s[size_class]
+        if expected_s:
+            self.expected_s[size_class] = expected_s + (elapsed_s - expected_s) * 0.125
+        else:
+            self.expected_s[size_class] = elapsed_s
         known = self._cpu_s[size_class]
         if self._runs[size_class] < _FIRST_RUNS:
             # The first runs optimise graphs and fill caches: the quickest is the truest.
@@ -178,6 +186,8 @@ class PreparedServable:
     def _give_queue(self, executable: Executable, key: _Key, options: BatchOptions) -> None:
         """Programs over the same tensors share a queue, whatever their order."""
         feeds, fetches = key
+        if options.is_automatic and not self._has_rows(feeds, fetches):
+            return
         tensors = (frozenset(feeds), frozenset(fetches))
         first = self._queued.setdefault(tensors, (key, executable))
         queued, other = first
@@ -189,6 +199,18 @@ class PreparedServable:
         else:
             # A tensor comes twice in one of the two: their rows cannot be told apart.
             executable.queue = BatchQueue(executable, options, len(tensors[0]) < len(feeds))
+
+    def _has_rows(self, feeds: Sequence[str], fetches: Sequence[str]) -> bool:
+        """Whether the model declares that any number of rows may go in and come out."""
+        shapes = {}
+        for signature in self._servable.signatures.values():
+            for spec in (*signature.inputs.values(), *signature.outputs.values()):
+                shapes[spec.name] = spec.shape
+        for name in (*feeds, *fetches):
+            shape = shapes.get(name)
+            if shape is not None and (not shape or shape[0] >= 0):
+                return False
+        return bool(feeds)
 
     @property
     def queues(self) -> list[BatchQueue]:

@@ -55,14 +55,16 @@ class RunnerOptions:
     """Longest expected run that happens on the loop itself."""
     max_queued: int = 10_000
     """Requests that may wait for a worker before more are refused."""
+    max_wait_s: float = 0.0
+    """Longest expected wait for a worker before more are refused; 0: no limit."""
 
 
 class Run:
     """One request on its way through a worker thread."""
 
     __slots__ = (
-        "_runner", "cpu_s", "elapsed_s", "error", "executable", "inputs", "on_done", "on_settled",
-        "outputs", "size_class", "timer", "unwanted",
+        "_runner", "cpu_s", "elapsed_s", "error", "executable", "expected_s", "inputs", "on_done",
+        "on_settled", "outputs", "size_class", "timer", "unwanted",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +80,7 @@ class Run:
         self.executable = executable
         self.inputs = inputs
         self.size_class = size_class
+        self.expected_s = executable.expected_s[size_class]
         self.on_done: OnDone | None = on_done
         self.on_settled = on_settled
         self.outputs: list[np.ndarray] | None = None
@@ -90,15 +93,19 @@ class Run:
 
     def abandon(self) -> None:
         """See `Pending`."""
-        if not self.unwanted:
-            # Nobody waits: it must not keep others out.
-            self._runner.in_flight -= 1
-        self.unwanted = True
+        # Nobody waits: it must not keep others out.
+        self._give_up_place()
         self.on_done = None
         # In this order: a worker takes the inputs first and looks whether it may then.
         self.inputs = ()
         if self.timer is not None:
             self.timer.cancel()
+
+    def _give_up_place(self) -> None:
+        if not self.unwanted:
+            self.unwanted = True
+            self._runner.in_flight -= 1
+            self._runner.expected_s -= self.expected_s
 
     def expire(self) -> None:
         """It is too late: answer so, and go on as if the caller were gone."""
@@ -122,10 +129,8 @@ class Run:
 
     def finish(self) -> None:
         """See `Job`."""
-        if not self.unwanted:
-            self._runner.in_flight -= 1
-            # It is over: from here on there is nothing to abandon.
-            self.unwanted = True
+        # It is over: from here on there is nothing to abandon.
+        self._give_up_place()
         if self.timer is not None:
             self.timer.cancel()
         if self.elapsed_s:
@@ -149,6 +154,8 @@ class Runner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.in_flight = 0
         """Runs handed to workers, not yet back and still wanted."""
+        self.expected_s = 0.0
+        """Seconds that they are expected to keep workers busy, all together."""
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -203,11 +210,10 @@ class Runner:
         on_settled: Callable[[], None],
     ) -> Run | None:
         assert self._loop is not None
-        limit = self._options.max_queued
-        if self._workers.is_stopping or self.in_flight >= limit:
-            full = Unavailable(f"{limit} requests are under way already")
+        refusal = self._refusal(deadline)
+        if refusal is not None:
             try:
-                on_done(None, _stopping() if self._workers.is_stopping else full, 0.0)
+                on_done(None, refusal, 0.0)
             finally:
                 on_settled()
             return None
@@ -215,8 +221,34 @@ class Runner:
         if deadline is not None:
             run.timer = self._loop.call_at(deadline, run.expire)
         self.in_flight += 1
+        self.expected_s += run.expected_s
         self._workers.submit(run)
         return run
+
+    def _refusal(self, deadline: float | None) -> ServingError | None:
+        """Why one more cannot be taken, at once rather than after a wait that helps nobody."""
+        if self._workers.is_stopping:
+            return _stopping()
+        if self.in_flight < self._workers.count:
+            # What is left of sums of floats goes when nothing is under way.
+            self.expected_s = self.expected_s if self.in_flight else 0.0
+            return None
+        options = self._options
+        if self.in_flight >= options.max_queued:
+            return Unavailable(f"{options.max_queued} requests are under way already")
+        wait_s = self.expected_s / self._workers.count
+        if options.max_wait_s and wait_s > options.max_wait_s:
+            return Unavailable(
+                f"The server is overloaded: the wait would be {wait_s:.1f} s, "
+                f"and {options.max_wait_s:g} s is the limit"
+            )
+        assert self._loop is not None
+        if deadline is not None and wait_s > deadline - self._loop.time() > 0:
+            return Unavailable(
+                f"The server is overloaded: the wait would be {wait_s:.1f} s, "
+                "and the deadline comes first"
+            )
+        return None
 
 
 def size_of(inputs: Sequence[np.ndarray]) -> int:
