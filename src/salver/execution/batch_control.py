@@ -60,7 +60,9 @@ class BatchControl:
         if known is None:
             self._costs[size_class] = cost_s
         else:
-            weight = _NEW_IN_COST if cost_s < known else _OLD_IN_COST
+            # The first runs optimise graphs and fill caches: the quickest is the truest.
+            is_new = self._counts[size_class] < _ENOUGH
+            weight = (1.0 if is_new else _NEW_IN_COST) if cost_s < known else _OLD_IN_COST
             self._costs[size_class] = known + (cost_s - known) * weight
         self._counts[size_class] = self._counts.get(size_class, 0) + 1
         if self._hold:

@@ -105,17 +105,17 @@ class Batcher:
             rows = rows_of(inputs, queue)
             if self.is_stopping:
                 raise Unavailable("The server is shutting down")
-            if self._can_run_at_once(queue, inputs, rows):
-                self._observer.ran_alone(len(inputs), rows)
-                done = on_done if queue.control is not None else partial(_checked, rows, on_done)
-                return self._runner.run(queue.executable, inputs, deadline, done, on_settled)
-            return self._enqueue(queue, inputs, rows, deadline, on_done, on_settled)
+            if not self._can_run_at_once(queue, inputs, rows):
+                return self._enqueue(queue, inputs, rows, deadline, on_done, on_settled)
         except ServingError as error:
             try:
                 on_done(None, error, 0.0)
             finally:
                 on_settled()
             return None
+        self._observer.ran_alone(len(inputs), rows)
+        done = on_done if queue.control is not None else partial(_checked, rows, on_done)
+        return self._runner.run(queue.executable, inputs, deadline, done, on_settled)
 
     def _can_run_at_once(self, queue: BatchQueue, inputs: Sequence[np.ndarray], rows: int) -> bool:
         if queue.rows or queue.options.batch_timeout_s:

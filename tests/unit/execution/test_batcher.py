@@ -1,0 +1,540 @@
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from salver.core.data_type import DataType
+from salver.core.servable import Program
+from salver.core.signature import Signature, TensorSpec
+from salver.errors import InternalError, InvalidArgument, ServingError
+from salver.execution.batch_options import BatchOptions
+from salver.execution.batch_run import BatchRun
+from salver.execution.batcher import Batcher, BatcherOptions
+from salver.execution.prepared import Executable, PreparedServable
+from salver.execution.runner import Pending, Runner, RunnerOptions
+from tests.fakes import LIMIT_S, failure, turn_loop
+
+NEVER_INLINE_S = -1.0
+
+
+class Echo:
+    """Gives each row back, and how many rows there were; a row below zero fails the run."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.threads: list[str] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.started = threading.Semaphore(0)
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        [rows] = inputs
+        self.sizes.append(len(rows))
+        self.threads.append(threading.current_thread().name)
+        self.started.release()
+        assert self.gate.wait(LIMIT_S)
+        if (rows < 0).any():
+            raise InvalidArgument(f"row {rows.min():g}")
+        return [rows, np.full(len(rows), len(rows))]
+
+
+class EchoServable:
+    """Echo as a servable, under a signature that declares rows."""
+
+    signature_def_map = b""
+
+    def __init__(self, program: Program, shape: tuple[int, ...] | None = (-1,)) -> None:
+        self._program = program
+        x = {"x": TensorSpec("x:0", DataType.FLOAT, shape)}
+        y = {"y": TensorSpec("y:0", DataType.FLOAT, shape)}
+        self.signatures = {"serving_default": Signature("serving_default", x, y)}
+
+    def program(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Program:
+        return self._program
+
+
+@dataclass
+class Notes:
+    """What a batcher tells."""
+
+    runs: list[BatchRun] = field(default_factory=list)
+    alone: list[tuple[int, int]] = field(default_factory=list)
+    refusals: int = 0
+
+    def batch_ran(self, run: BatchRun) -> None:
+        self.runs.append(run)
+
+    def ran_alone(self, inputs: int, rows: int) -> None:
+        self.alone.append((inputs, rows))
+
+    def refused(self) -> None:
+        self.refusals += 1
+
+
+class Site:
+    """A batcher over an echo, and what its callers hear."""
+
+    def __init__(
+        self, options: BatchOptions, threads: int = 1, inline_s: float = NEVER_INLINE_S
+    ) -> None:
+        self.echo = Echo()
+        self.notes = Notes()
+        self.runner = Runner(RunnerOptions(1, inline_budget_s=inline_s))
+        self.batcher = Batcher(
+            BatcherOptions(threads, inline_budget_s=inline_s), self.runner, self.notes
+        )
+        servable = PreparedServable(EchoServable(self.echo), options)
+        self.executable: Executable = servable.signatures["serving_default"].executable
+        self.answers: dict[int, tuple[list[np.ndarray] | None, ServingError | None]] = {}
+        self.settled: list[int] = []
+        self.sent = 0
+        self._changed = asyncio.Event()
+
+    def send(self, rows: Any, deadline_s: float | None = None) -> Pending | None:
+        number = self.sent
+        self.sent += 1
+
+        def on_done(
+            outputs: list[np.ndarray] | None, error: ServingError | None, elapsed_s: float
+        ) -> None:
+            assert number not in self.answers
+            self.answers[number] = outputs, error
+            self._changed.set()
+
+        def on_settled() -> None:
+            self.settled.append(number)
+            self._changed.set()
+
+        loop = asyncio.get_running_loop()
+        deadline = None if deadline_s is None else loop.time() + deadline_s
+        array = np.array(rows, np.float32)
+        return self.batcher.run(self.executable, [array], deadline, on_done, on_settled)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(LIMIT_S):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def all_answered(self) -> None:
+        await self.until(lambda: len(self.answers) == len(self.settled) == self.sent)
+
+    async def hold_the_thread(self) -> None:
+        """Have a first request occupy the only thread, its gate shut."""
+        self.echo.gate.clear()
+        self.send([100.0])
+        assert await asyncio.to_thread(self.echo.started.acquire, timeout=LIMIT_S)
+
+    def errors(self) -> list[str | None]:
+        return [failure(error) for _, (_, error) in sorted(self.answers.items())]
+
+    def rows(self, number: int) -> Any:
+        outputs, error = self.answers[number]
+        assert error is None
+        assert outputs is not None
+        return outputs[0].tolist()
+
+
+Opened = Callable[..., Site]
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Opened]:
+    sites: list[Site] = []
+
+    def open_(options: BatchOptions, threads: int = 1, inline_s: float = NEVER_INLINE_S) -> Site:
+        site = Site(options, threads, inline_s)
+        site.runner.start()
+        site.batcher.start()
+        sites.append(site)
+        return site
+
+    yield open_
+    for site in sites:
+        site.echo.gate.set()
+        site.batcher.stop()
+        site.runner.stop()
+
+
+FOURS = BatchOptions(max_batch_size=4, max_execution_batch_size=4, max_enqueued_batches=100)
+
+
+async def test_requests_gather_while_the_threads_are_busy_and_then_leave_together(
+    opened: Opened,
+) -> None:
+    site = opened(FOURS)
+    await site.hold_the_thread()
+    for number in range(6):
+        site.send([number])
+    site.echo.gate.set()
+    await site.all_answered()
+    assert site.echo.sizes == [1, 4, 2]
+    assert [site.rows(number + 1) for number in range(6)] == [[n] for n in range(6)]
+
+
+async def test_what_arrives_in_one_turn_of_the_loop_shares_a_batch(opened: Opened) -> None:
+    site = opened(FOURS)
+    for number in range(3):
+        site.send([number])
+    await site.all_answered()
+    assert site.echo.sizes == [3]
+    assert site.echo.threads == ["batch_threads-0"]
+
+
+async def test_a_batch_waits_for_its_time_limit_but_a_full_one_does_not(opened: Opened) -> None:
+    site = opened(replace(FOURS, batch_timeout_s=1000.0))
+    site.send([1])
+    await turn_loop()
+    assert not site.echo.sizes
+    site.send([2, 3, 4])
+    await site.all_answered()
+    assert site.echo.sizes == [4]
+    site = opened(replace(FOURS, batch_timeout_s=0.002))
+    site.send([1])
+    await site.all_answered()
+    assert site.echo.sizes == [1]
+
+
+async def test_a_batch_is_filled_up_to_an_allowed_size(opened: Opened) -> None:
+    site = opened(replace(FOURS, allowed_batch_sizes=(2, 4)))
+    site.send([1, 2, 3])
+    await site.all_answered()
+    assert site.echo.sizes == [4]
+    assert site.rows(0) == [1, 2, 3]
+    assert site.notes.runs[0].run_sizes == [(3, 4)]
+
+
+async def test_a_large_request_is_run_in_pieces_and_comes_back_whole(opened: Opened) -> None:
+    options = BatchOptions(10, 0.0, 100, (), False, True, 4)
+    site = opened(options, threads=2)
+    site.send([7])
+    site.send(range(9))
+    await site.all_answered()
+    assert sorted(site.echo.sizes) == [2, 4, 4]
+    assert site.rows(0) == [7]
+    assert site.rows(1) == list(range(9))
+
+
+async def test_a_piece_that_fails_fails_its_request_once_and_no_other(opened: Opened) -> None:
+    site = opened(BatchOptions(10, 0.0, 100, (), False, True, 4))
+    site.send([7])
+    site.send([0, 1, 2, 3, -4, 5, 6, -7, 8])
+    await site.all_answered()
+    assert site.errors() == [None, "INVALID_ARGUMENT: row -4"]
+
+
+async def test_only_the_guilty_request_of_a_batch_gets_its_error(opened: Opened) -> None:
+    site = opened(FOURS)
+    for row in (1, -2, 3):
+        site.send([row])
+    await site.all_answered()
+    assert site.errors() == [None, "INVALID_ARGUMENT: row -2", None]
+    assert site.echo.sizes == [3, 1, 1, 1]
+    assert site.notes.runs[0].ran_apart
+
+
+async def test_requests_that_do_not_fit_together_run_apart(opened: Opened) -> None:
+    site = opened(FOURS)
+    site.send([1.0])
+    site.send([[1.0, 2.0]])
+    await site.all_answered()
+    assert site.errors() == [None, None]
+    assert site.echo.sizes == [1, 1]
+    assert not site.notes.runs[0].ran_apart
+
+
+async def test_an_empty_batch_is_answered_at_once(opened: Opened) -> None:
+    site = opened(replace(FOURS, batch_timeout_s=1000.0))
+    site.send([])
+    await site.all_answered()
+    assert site.rows(0) == []
+
+
+async def test_a_full_queue_refuses_and_says_how_full_it_is(opened: Opened) -> None:
+    site = opened(replace(FOURS, max_enqueued_batches=1))
+    await site.hold_the_thread()
+    site.send([1, 2, 3])
+    site.send([4, 5])
+    assert site.errors() == [
+        "UNAVAILABLE: The batch scheduling queue to which this task was submitted is full; "
+        "currently 1 batches enqueued and max_enqueued_batches is 1"
+    ]
+    assert site.notes.refusals == 1
+    site.echo.gate.set()
+    await site.all_answered()
+    assert site.rows(1) == [1, 2, 3]
+
+
+async def test_what_expires_in_the_queue_is_never_run(opened: Opened) -> None:
+    site = opened(FOURS)
+    await site.hold_the_thread()
+    site.send([1], deadline_s=0.0)
+    site.send([2])
+    await site.until(lambda: 1 in site.answers)
+    assert site.errors() == [
+        "RESOURCE_EXHAUSTED: Run() timeout exceeded while waiting in batching queue"
+    ]
+    assert site.settled == [1]
+    site.echo.gate.set()
+    await site.all_answered()
+    assert site.echo.sizes == [1, 1]
+
+
+async def test_what_expires_while_it_runs_is_answered_then_and_settled_at_its_end(
+    opened: Opened,
+) -> None:
+    site = opened(FOURS)
+    site.echo.gate.clear()
+    site.send([1], deadline_s=0.01)
+    await site.until(lambda: 0 in site.answers)
+    assert site.errors() == ["DEADLINE_EXCEEDED: Timed out waiting for notification"]
+    assert not site.settled
+    site.echo.gate.set()
+    await site.all_answered()
+
+
+async def test_what_is_abandoned_in_the_queue_is_not_run_and_makes_room(opened: Opened) -> None:
+    site = opened(replace(FOURS, max_enqueued_batches=1))
+    await site.hold_the_thread()
+    run = site.send([1, 2, 3, 4])
+    assert run is not None
+    run.abandon()
+    run.abandon()
+    site.send([5, 6, 7, 8])
+    site.echo.gate.set()
+    await site.until(lambda: len(site.settled) == 3)
+    assert site.echo.sizes == [1, 4]
+    assert 1 not in site.answers
+
+
+async def test_stopping_refuses_what_waits_and_what_comes(opened: Opened) -> None:
+    site = opened(FOURS)
+    await site.hold_the_thread()
+    site.send([1])
+    site.batcher.stop()
+    site.send([2])
+    assert site.errors() == ["UNAVAILABLE: The server is shutting down"] * 2
+    site.echo.gate.set()
+    await site.all_answered()
+    assert site.echo.sizes == [1]
+
+
+async def test_a_cheap_program_runs_on_the_loop_alone_if_nobody_waits(opened: Opened) -> None:
+    site = opened(FOURS, inline_s=1.0)
+    site.executable.record_threaded(3, 1e-6, 1e-6)
+    assert site.send([1]) is None
+    assert site.rows(0) == [1]
+    assert site.notes.alone == [(1, 1)]
+    assert site.echo.threads == ["MainThread"]
+
+
+async def test_a_program_that_is_not_dear_runs_on_the_loop_in_batches(opened: Opened) -> None:
+    site = opened(FOURS, inline_s=1.0)
+    for size_class in range(8):
+        site.executable.record_threaded(size_class, 50e-6, 50e-6)
+    for row in range(3):
+        site.send([row])
+    await site.all_answered()
+    assert site.echo.sizes == [3]
+    assert site.echo.threads == ["MainThread"]
+
+
+async def test_queues_take_turns(opened: Opened) -> None:
+    site = opened(FOURS)
+    other = PreparedServable(EchoServable(site.echo), FOURS)
+    await site.hold_the_thread()
+    for row in range(8):
+        site.send([row])
+    site.executable = other.signatures["serving_default"].executable
+    site.send([9, 9])
+    site.echo.gate.set()
+    await site.all_answered()
+    assert site.echo.sizes == [1, 4, 2, 4]
+
+
+AUTOMATIC = BatchOptions(1024, 0.0, 64, (), False, False, 1024, is_automatic=True)
+
+
+async def test_automatic_batches_grow_while_larger_ones_pay(opened: Opened) -> None:
+    site = opened(AUTOMATIC)
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    for size in (1, 2, 4, 8):
+        for _ in range(3):
+            queue.control.observe(size, 1e-3, is_backlogged=True)
+    await site.hold_the_thread()
+    for row in range(20):
+        site.send([row])
+    site.echo.gate.set()
+    await site.all_answered()
+    assert site.echo.sizes == [1, 16, 4]
+
+
+@pytest.mark.parametrize(
+    "rows", [1.0, [1.0] * 1025, []], ids=["no rows", "more than a batch holds", "none"]
+)
+async def test_automatic_batching_lets_run_alone_what_cannot_be_batched(
+    opened: Opened, rows: list[float]
+) -> None:
+    site = opened(AUTOMATIC)
+    site.executable.program = Scalar()
+    site.send(rows)
+    await site.all_answered()
+    assert site.errors() == [None]
+    assert not site.notes.runs
+
+
+class Scalar:
+    """Makes one number of all rows: nothing that could be batched."""
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [np.asarray(inputs[0].sum())]
+
+
+async def test_automatic_batching_stops_where_outputs_have_no_rows(opened: Opened) -> None:
+    site = opened(AUTOMATIC)
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    queue.control.most = 8
+    site.executable.program = Scalar()
+    for row in (1.0, 2.0):
+        site.send([row, row])
+    await site.all_answered()
+    assert [site.rows(0), site.rows(1)] == [2.0, 4.0]
+    assert queue.is_unfit
+    site.send([5.0])
+    await site.all_answered()
+    assert site.rows(2) == 5.0
+    assert len(site.notes.runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_batched"), [((-1,), True), (None, True), ((3,), False), ((), False)]
+)
+def test_only_what_declares_rows_is_batched_unasked(
+    shape: tuple[int, ...] | None, is_batched: bool
+) -> None:
+    servable = PreparedServable(EchoServable(Echo(), shape), AUTOMATIC)
+    assert bool(servable.queues) is is_batched
+    assert PreparedServable(EchoServable(Echo(), shape), FOURS).queues
+
+
+async def test_programs_over_the_same_tensors_share_a_queue_whatever_their_order(
+    opened: Opened,
+) -> None:
+    class Pair:
+        """Knows its tensors in one order only: a and b to x and y."""
+
+        def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+            a, b = inputs
+            return [a * 10, b * 100]
+
+    site = opened(FOURS)
+    servable = PreparedServable(EchoServable(Pair()), FOURS)
+    one = servable.executable(("a", "b"), ("x", "y"))
+    other = servable.executable(("b", "a"), ("y", "x"))
+    assert one.queue is other.queue
+    assert servable.executable(("a", "b"), ("x",)).queue is not one.queue
+    heard: list[list[float]] = []
+
+    def on_done(
+        outputs: list[np.ndarray] | None, error: ServingError | None, elapsed_s: float
+    ) -> None:
+        assert outputs is not None
+        heard.append([float(output[0]) for output in outputs])
+        site._changed.set()
+
+    a, b = np.array([1.0]), np.array([2.0])
+    site.batcher.run(one, [a, b], None, on_done, lambda: None)
+    site.batcher.run(other, [b, a], None, on_done, lambda: None)
+    await site.until(lambda: len(heard) == 2)
+    assert heard == [[10.0, 200.0], [200.0, 10.0]]
+    assert len(site.notes.runs) == 1
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request of a scenario, and what happens around it."""
+
+    rows: int
+    fails: bool
+    deadline_s: float | None
+    is_abandoned: bool
+    turns: int
+    """Turns of the loop before the next."""
+
+
+STEPS = st.builds(
+    Step,
+    rows=st.integers(0, 7),
+    fails=st.sampled_from([False, False, False, True]),
+    deadline_s=st.sampled_from([None, None, -1.0, 0.0, 0.001, 1000.0]),
+    is_abandoned=st.sampled_from([False, False, False, True]),
+    turns=st.integers(0, 2),
+)
+OPTIONS = st.builds(
+    BatchOptions,
+    max_batch_size=st.just(6),
+    batch_timeout_s=st.sampled_from([0.0, 0.001]),
+    max_enqueued_batches=st.integers(1, 4),
+    allowed_batch_sizes=st.sampled_from([(), (2, 6), (1, 3, 6)]),
+    enable_large_batch_splitting=st.just(True),
+    max_execution_batch_size=st.sampled_from([3, 6]),
+    is_automatic=st.booleans(),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(STEPS, max_size=20), OPTIONS, st.integers(1, 3), st.sampled_from([-1.0, 1.0]))
+def test_no_request_is_mixed_lost_or_answered_twice(
+    steps: list[Step], options: BatchOptions, threads: int, inline_s: float
+) -> None:
+    if options.is_automatic:
+        options = replace(options, allowed_batch_sizes=())
+
+    async def play() -> None:
+        site = Site(options, threads, inline_s)
+        site.runner.start()
+        site.batcher.start()
+        abandoned: set[int] = set()
+        row = 0.0
+        expected: list[list[float]] = []
+        for number, step in enumerate(steps):
+            rows = [row + index for index in range(1, step.rows + 1)]
+            row += step.rows
+            if step.fails and rows:
+                rows[-1] = -rows[-1]
+            expected.append(rows)
+            run = site.send(rows, step.deadline_s)
+            await turn_loop(step.turns)
+            if step.is_abandoned and run is not None and number not in site.answers:
+                run.abandon()
+                abandoned.add(number)
+        await site.until(lambda: len(site.settled) == len(steps))
+        await turn_loop()
+        for number, rows in enumerate(expected):
+            assert site.settled.count(number) == 1
+            assert (number in site.answers) is (number not in abandoned)
+            if number in abandoned:
+                continue
+            outputs, error = site.answers[number]
+            if outputs is not None:
+                assert outputs[0].tolist() == rows
+            elif isinstance(error, InvalidArgument) and error.message.startswith("row"):
+                # Its own row, not that of a neighbour.
+                assert float(error.message.split()[1]) in rows
+            assert not isinstance(error, InternalError)
+        assert site.executable.queue is not None
+        assert site.executable.queue.rows == 0
+        site.batcher.stop()
+        site.runner.stop()
+
+    asyncio.run(play())
