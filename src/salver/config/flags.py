@@ -148,9 +148,7 @@ class Flags:
     )
     ssl_config_file: str = flag(
         "",
-        "Text-format SSLConfig: TLS for gRPC.",
-        effect=Effect.REFUSED,
-        reason=_UNPROTECTED,
+        "Text-format SSLConfig: TLS on the gRPC port and the UNIX socket.",
     )
     platform_config_file: str = flag(
         "",
@@ -290,6 +288,12 @@ class Flags:
     idle_timeout_s: float = flag(
         0.0,
         "A connection without a request for so long is closed. 0: never.",
+        origin=Origin.SALVER,
+    )
+    rest_api_ssl_config_file: str = flag(
+        "",
+        "Text-format SSLConfig: TLS on the REST port; may be the file of --ssl_config_file. "
+        "Empty: REST in the clear.",
         origin=Origin.SALVER,
     )
     rest_api_compression_min_bytes: int = int32(
