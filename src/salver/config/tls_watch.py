@@ -79,6 +79,9 @@ class CertificateWatcher:
 
     def start(self) -> None:
         """Watch from now on. To be called on the loop."""
+        for identity, _ in self._watches:
+            fingerprint = identity.credentials.fingerprint
+            logger.info("%s: the certificate has SHA-256 %s", identity.path, fingerprint)
         if self._watches:
             # A daemon: storage that does not answer must not keep the server from its end.
             threading.Thread(
@@ -107,7 +110,7 @@ class CertificateWatcher:
 
 def _replace(identity: ServerIdentity, found: ServerCredentials) -> None:
     identity.credentials = found
-    logger.info("%s: serving a new certificate, SHA-256 %s", identity.path, found.fingerprint)
+    logger.info("%s: the new certificate has SHA-256 %s", identity.path, found.fingerprint)
 
 
 def look(watch: Watch) -> ServerCredentials | None:

@@ -93,9 +93,7 @@ def _load_own(context: ssl.SSLContext, material: TlsMaterial) -> None:
             raise InvalidArgument("server_key does not belong to server_cert") from error
         if error.reason in ("EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"):
             raise InvalidArgument(f"server_cert is too weak ({error.reason})") from error
-        raise InvalidArgument(
-            f"server_key is no private key in PEM format ({error.reason or 'unreadable'})"
-        ) from error
+        raise InvalidArgument("server_key is no private key in PEM format") from error
 
 
 def _refuse_encrypted_key() -> str:
