@@ -18,7 +18,7 @@ from salver.transport.door import Door
 
 logger = logging.getLogger(__name__)
 
-# Encrypted before the socket is asked whether it takes more.
+# What is encrypted before the socket is asked whether it takes more.
 _BATCH_BYTES = 256 * 1024
 # Pieces of an answer that are smaller than this together become one record.
 _JOINED_BYTES = 64 * 1024
@@ -153,9 +153,11 @@ class TlsStream(asyncio.BufferedProtocol):
             while backlog and not self._is_choked:
                 while backlog and self._outgoing.pending < _BATCH_BYTES:
                     chunk = backlog.popleft()
-                    size = self._ssl.write(chunk)
-                    if size < len(chunk):
-                        backlog.appendleft(memoryview(chunk)[size:])
+                    if len(chunk) > _BATCH_BYTES:
+                        chunk = memoryview(chunk)
+                        backlog.appendleft(chunk[_BATCH_BYTES:])
+                        chunk = chunk[:_BATCH_BYTES]
+                    self._ssl.write(chunk)
                 self._send()
         except ssl.SSLError as error:
             self._fail(error)

@@ -248,7 +248,7 @@ def test_files_that_fit_the_ports_are_accepted(flags: Flags) -> None:
     check_options(flags)
 
 
-@pytest.mark.filterwarnings("ignore:decoding with")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @given(st.data())
 def test_no_damage_to_a_file_brings_its_key_to_light(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
