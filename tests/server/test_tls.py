@@ -344,7 +344,7 @@ def test_a_new_certificate_is_served_while_connections_go_on(
         new = folder / "..data_tmp"
         new.symlink_to("2")
         new.rename(folder / "..data")
-        server.wait_for_line(f"{path}: the new certificate has SHA-256 {prints[1]}")
+        server.wait_for_line(f"{path}: replaced, the certificate has SHA-256 {prints[1]}")
         after = shown(server)
         assert after != before
         ask()
@@ -354,7 +354,7 @@ def test_a_new_certificate_is_served_while_connections_go_on(
         assert shown(server) == after
         ask()
         shutil.copy(folder / "1" / "tls.crt", folder / "2" / "tls.crt")
-        server.wait_for_line(f"{path}: the new certificate has SHA-256 {prints[0]}")
+        server.wait_for_line(f"{path}: replaced, the certificate has SHA-256 {prints[0]}")
         assert shown(server) == before
         ask()
         assert len(local_ports) == 1

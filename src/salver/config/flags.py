@@ -276,13 +276,14 @@ class Flags:
     )
     max_connections: int = int32(
         0,
-        "Connections open at the same time; more are closed at once. 0: no limit.",
+        "Connections open at the same time, TLS handshakes included; more are closed at once. "
+        "0: no limit.",
         origin=Origin.SALVER,
     )
     stall_timeout_s: float = flag(
         30.0,
         "A connection whose client owes the rest of a request, or does not read its answer, and "
-        "makes no progress for so long, is cut. 0: never.",
+        "makes no progress for so long, is cut; so is one that shakes hands for so long. 0: never.",
         origin=Origin.SALVER,
     )
     idle_timeout_s: float = flag(

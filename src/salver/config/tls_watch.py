@@ -110,7 +110,7 @@ class CertificateWatcher:
 
 def _replace(identity: ServerIdentity, found: ServerCredentials) -> None:
     identity.credentials = found
-    logger.info("%s: the new certificate has SHA-256 %s", identity.path, found.fingerprint)
+    logger.info("%s: replaced, the certificate has SHA-256 %s", identity.path, found.fingerprint)
 
 
 def look(watch: Watch) -> ServerCredentials | None:

@@ -71,7 +71,7 @@ class TlsStream(asyncio.BufferedProtocol):
         if self._failure is not None or not self._is_established:
             what = "TLS" if self._is_established else "The TLS handshake"
             why = self._failure or exc or "it was not finished"
-            peer = self._socket.get_extra_info("peername") or "a client of the UNIX socket"
+            peer = self.get_extra_info("peername") or "a client of the UNIX socket"
             logger.debug("%s with %s failed: %s", what, peer, why)
         self._is_closing = True
         self._backlog.clear()
@@ -207,6 +207,9 @@ class TlsStream(asyncio.BufferedProtocol):
 
     def is_closing(self) -> bool:
         return self._is_closing or self._socket.is_closing()
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return self._socket.get_extra_info(name, default)
 
     def can_write_eof(self) -> bool:
         return False

@@ -277,7 +277,7 @@ async def test_the_watcher_replaces_what_is_served(
     assert identity.credentials.material.key == NEW.key
     assert caplog.messages == [
         f"{path}: the certificate has SHA-256 {first.fingerprint}",
-        f"{path}: the new certificate has SHA-256 {identity.credentials.fingerprint}",
+        f"{path}: replaced, the certificate has SHA-256 {identity.credentials.fingerprint}",
     ]
 
 

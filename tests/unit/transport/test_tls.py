@@ -1,3 +1,4 @@
+import contextlib
 import os
 import ssl
 from pathlib import Path
@@ -180,12 +181,30 @@ def test_the_key_is_in_no_text_about_the_material() -> None:
         assert PAIR.certificates.splitlines()[1] in text
 
 
-def test_the_material_is_left_in_no_open_file() -> None:
-    before = os.listdir("/proc/self/fd")
+def open_files() -> list[str]:
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # That of the listing itself.
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+    return found
+
+
+def test_the_key_is_on_no_disk_and_in_no_file_that_stays_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[str] = []
+    load = ssl.SSLContext.load_cert_chain
+
+    def watched(self: ssl.SSLContext, chain: str, key: str, **how: Any) -> None:
+        opened.extend(os.readlink(path) for path in (chain, key))
+        load(self, chain, key, **how)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", watched)
     credentials(ca=AUTHORITY.pem, verifies=True)
     with pytest.raises(InvalidArgument):
         credentials(Pair(OTHER.key, PAIR.certificates))
-    assert os.listdir("/proc/self/fd") == before
+    assert opened == ["/memfd:pem (deleted)"] * 4
+    assert not [each for each in open_files() if each.startswith("/memfd:pem")]
 
 
 def test_the_fingerprint_is_that_of_the_servers_own_certificate() -> None:
