@@ -327,6 +327,17 @@ async def test_an_answer_that_is_on_its_way_comes_whole_although_the_client_send
     assert await client.is_left_properly()
 
 
+async def test_the_last_answer_comes_whole_before_the_farewell(site: Site) -> None:
+    client = await site.client()
+    size = 30 * MEGABYTE
+    client.send(post("/long", b"%d" % size, "Connection: close"))
+    await until(lambda: bool(site.application.requests))
+    (connection,) = site.board.connections
+    await until(lambda: not connection.is_writable)
+    assert await client.answer() == bytes(range(256)) * (size // 256)
+    assert await client.is_left_properly()
+
+
 async def test_a_model_need_not_run_for_a_client_that_is_gone(site: Site) -> None:
     client = await site.client()
     client.send(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n")
