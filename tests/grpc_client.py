@@ -51,9 +51,18 @@ class GrpcClient:
     """One channel, with both services, for a `with` block."""
 
     def __init__(
-        self, target: str, *, compression: Any = None, options: Sequence[tuple[str, Any]] = ()
+        self,
+        target: str,
+        *,
+        credentials: Any = None,
+        compression: Any = None,
+        options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        self._channel = grpc.insecure_channel(target, (*NO_LIMITS, *options), compression)
+        options = (*NO_LIMITS, *options)
+        if credentials is None:
+            self._channel = grpc.insecure_channel(target, options, compression)
+        else:
+            self._channel = grpc.secure_channel(target, credentials, options, compression)
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self.model = model_service_pb2_grpc.ModelServiceStub(self._channel)
 

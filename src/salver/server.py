@@ -19,6 +19,7 @@ from salver.config.flags import Flags, schedulable_cpus
 from salver.config.model_config import from_message
 from salver.config.served_models import ServedModels
 from salver.config.settings import Settings, read_settings
+from salver.config.tls_watch import CertificateWatcher
 from salver.core.events import EventBus, StateChanged
 from salver.core.manager import Manager, ManagerOptions
 from salver.core.servable import ServableId
@@ -151,6 +152,7 @@ class Server:
         )
         log_versions(self._events)
         self._events.subscribe(StateChanged, _freeze_what_was_loaded)
+        self._certificates = CertificateWatcher(settings.tls.identities)
         self._listener: Listener | None = None
 
     def _loader(self, id_: ServableId, path: str) -> PreparingLoader:
@@ -195,19 +197,21 @@ class Server:
 
     async def _listen(self) -> None:
         flags = self._flags
+        tls = self._settings.tls
         self._listener = Listener(self._switchboard())
+        self._certificates.start()
         if flags.port:
             try:
                 # As the original: gRPC on IPv4, HTTP on both.
                 host = flags.host or "0.0.0.0"
-                port = await self._listener.listen_tcp(host, flags.port)
+                port = await self._listener.listen_tcp(host, flags.port, tls.grpc_door)
             except InvalidArgument as error:
                 logger.error("%s", error.message)
                 raise InvalidArgument("Failed to BuildAndStart gRPC server") from error
             logger.info("Running gRPC ModelServer at %s:%d ...", host, port)
         if flags.grpc_socket_path:
             try:
-                await self._listener.listen_unix(flags.grpc_socket_path)
+                await self._listener.listen_unix(flags.grpc_socket_path, tls.grpc_door)
             except InvalidArgument as error:
                 logger.error("%s", error.message)
                 raise InvalidArgument("Failed to BuildAndStart gRPC server") from error
@@ -222,7 +226,8 @@ class Server:
             logger.info("HTTP and gRPC share port %d", flags.port)
             return
         try:
-            port = await listener.listen_tcp(flags.host, flags.rest_api_port)
+            door = self._settings.tls.rest_door
+            port = await listener.listen_tcp(flags.host, flags.rest_api_port, door)
         except InvalidArgument as error:
             logger.error(
                 "Failed to start HTTP Server at localhost:%d (%s)",
@@ -282,6 +287,7 @@ class Server:
 
     async def stop(self) -> None:
         """Finish what is in flight, within the grace, then end everything."""
+        self._certificates.stop()
         await self._models.stop()
         await self._source.stop()
         grace_s = self._flags.drain_grace_s

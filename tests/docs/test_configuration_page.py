@@ -11,6 +11,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 FILES = {
     "model_config_file": "tensorflow.serving.ModelServerConfig",
     "monitoring_config_file": "tensorflow.serving.MonitoringConfig",
+    "ssl_config_file": "tensorflow.serving.SSLConfig",
     "tensorflow_session_config_file": "tensorflow.ConfigProto",
 }
 

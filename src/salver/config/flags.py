@@ -146,9 +146,7 @@ class Flags:
     )
     ssl_config_file: str = flag(
         "",
-        "Text-format SSLConfig: TLS for gRPC.",
-        effect=Effect.REFUSED,
-        reason=_UNPROTECTED,
+        "Text-format SSLConfig: TLS on the gRPC port and the UNIX socket.",
     )
     platform_config_file: str = flag(
         "",
@@ -276,18 +274,25 @@ class Flags:
     )
     max_connections: int = int32(
         0,
-        "Connections open at the same time; more are closed at once. 0: no limit.",
+        "Connections open at the same time, TLS handshakes included; more are closed at once. "
+        "0: no limit.",
         origin=Origin.SALVER,
     )
     stall_timeout_s: float = flag(
         30.0,
         "A connection whose client owes the rest of a request, or does not read its answer, and "
-        "makes no progress for so long, is cut. 0: never.",
+        "makes no progress for so long, is cut; so is one that shakes hands for so long. 0: never.",
         origin=Origin.SALVER,
     )
     idle_timeout_s: float = flag(
         0.0,
         "A connection without a request for so long is closed. 0: never.",
+        origin=Origin.SALVER,
+    )
+    rest_api_ssl_config_file: str = flag(
+        "",
+        "Text-format SSLConfig: TLS on the REST port; may be the file of --ssl_config_file. "
+        "Empty: REST in the clear.",
         origin=Origin.SALVER,
     )
     rest_api_compression_min_bytes: int = int32(

@@ -24,7 +24,7 @@ TensorFlow Serving starts Salver.
 
 No flag is read from the environment.
 Flags without effect are accepted, and one warning at the start names those that were given;
-the two that ask for encryption are refused instead.
+the one that asks for ALTS is refused instead.
 """
 
 _FILES = """\
@@ -66,6 +66,24 @@ A `tensorflow.serving.MonitoringConfig`; without a path it is `/monitoring/prome
 ```textproto
 prometheus_config { enable: true path: "/metrics" }
 ```
+
+### `--ssl_config_file` and `--rest_api_ssl_config_file`
+
+A `tensorflow.serving.SSLConfig`:
+
+```textproto
+server_key: "/etc/salver/tls.key"
+server_cert: "/etc/salver/tls.crt"
+custom_ca: "/etc/salver/clients.crt"
+client_verify: true
+```
+
+- `server_key` and `server_cert` are needed; the certificate comes first, then those that lead to
+  its root.
+- Each is PEM text, as for TensorFlow Serving, or the absolute path of a file with PEM text.
+- `client_verify: true` demands a certificate of the client that an authority in `custom_ca` has
+  issued; else none is asked for.
+- The file, and those that it names, are watched; see [operations.md](operations.md#tls).
 
 ### `--tensorflow_session_config_file`
 

@@ -8,6 +8,7 @@ from salver.config.model_config import ModelServerConfig, model_server_config
 from salver.config.monitoring import MonitoringSettings, monitoring_settings
 from salver.config.session_config import SessionSettings, session_settings
 from salver.config.text_file import read_text_file
+from salver.config.tls import TlsSettings, check_tls_flags, tls_settings
 from salver.errors import InvalidArgument, Unimplemented
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -23,6 +24,7 @@ class Settings:
     saved_model_tags: tuple[str, ...]
     monitoring: MonitoringSettings
     batching: BatchingSettings
+    tls: TlsSettings
 
 
 def read_settings(flags: Flags) -> Settings:
@@ -40,8 +42,16 @@ def read_settings(flags: Flags) -> Settings:
     else:
         batching = batching_settings(flags)
     session = session_settings(flags)
-    _refuse_to_run_unprotected(flags)
-    return Settings(models, session, saved_model_tags(flags), monitoring_settings(flags), batching)
+    if flags.use_alts_credentials:
+        raise Unimplemented("--use_alts_credentials: ALTS is not implemented")
+    return Settings(
+        models,
+        session,
+        saved_model_tags(flags),
+        monitoring_settings(flags),
+        batching,
+        tls_settings(flags),
+    )
 
 
 def check_options(flags: Flags) -> None:
@@ -64,6 +74,7 @@ def check_options(flags: Flags) -> None:
             "Both server_options.model_base_path and server_options.model_config_file are empty!"
         )
     _check_own_options(flags)
+    check_tls_flags(flags)
 
 
 def saved_model_tags(flags: Flags) -> tuple[str, ...]:
@@ -92,11 +103,3 @@ def _check_own_options(flags: Flags) -> None:
     ):
         if not value >= 0:  # Not a number is no limit either.
             raise InvalidArgument(f"--{name} must not be negative; got {value}")
-
-
-def _refuse_to_run_unprotected(flags: Flags) -> None:
-    if flags.ssl_config_file:
-        read_text_file(flags.ssl_config_file, "tensorflow.serving.SSLConfig")
-        raise Unimplemented("--ssl_config_file: TLS is not implemented yet")
-    if flags.use_alts_credentials:
-        raise Unimplemented("--use_alts_credentials: ALTS is not implemented")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, cast
 
+from salver.transport.door import OPEN, Door, NoHttp
 from salver.transport.exchange import Handler, HttpApplication
 
 logger = logging.getLogger(__name__)
@@ -97,9 +98,9 @@ class Switchboard:
         self.all_closed = asyncio.Event()
         """Set once draining has left no connection."""
 
-    def connection(self) -> "Connection":
-        """A protocol for one new socket."""
-        return Connection(self)
+    def connection(self, door: Door = OPEN) -> "Connection":
+        """A protocol for one new socket that comes in by `door`."""
+        return Connection(self, door)
 
     def flush_soon(self, engine: Engine) -> None:
         """Have `engine` write when everything that has arrived by now has been read.
@@ -146,8 +147,10 @@ class Connection(asyncio.BufferedProtocol):
     still read, and one that has given up should not keep the workers busy.
     """
 
-    def __init__(self, switchboard: Switchboard) -> None:
+    def __init__(self, switchboard: Switchboard, door: Door = OPEN) -> None:
         self.switchboard = switchboard
+        self.application = switchboard.application if door.answers_http else NoHttp()
+        self.grpc_handlers = switchboard.grpc_handlers if door.answers_grpc else {}
         self.loop = asyncio.get_running_loop()
         self.is_writable = True
         self._transport: asyncio.Transport | None = None

@@ -61,7 +61,7 @@ class Http1:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._options = connection.switchboard.options
-        self._application = connection.switchboard.application
+        self._application = connection.application
         self._parser: httptools.HttpRequestParser | None = None
         self._owed: deque[_Owed] = deque()
         self._out: list[bytes | memoryview] = []

@@ -45,8 +45,8 @@ class Http2:
         self._connection = connection
         board = connection.switchboard
         options = board.options
-        self._application = board.application
-        self._grpc_handlers = board.grpc_handlers
+        self._application = connection.application
+        self._grpc_handlers = connection.grpc_handlers
         self._max_request_bytes = options.max_request_bytes
         self._session = Session(
             self,

@@ -5,10 +5,12 @@ import contextlib
 import os
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from salver.errors import InvalidArgument
 from salver.transport.connection import Switchboard
+from salver.transport.door import OPEN, Door
+from salver.transport.tls_stream import TlsStream
 
 _BACKLOG = 1024
 _MAX_PORT = 65535
@@ -24,7 +26,7 @@ class Listener:
         self._socket_paths: list[str] = []
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def listen_tcp(self, host: str, port: int) -> int:
+    async def listen_tcp(self, host: str, port: int, door: Door = OPEN) -> int:
         """Listen on a TCP port of `host` and return it; port 0 takes a free one.
 
         An empty `host` stands for every address, of IPv6 and IPv4 where the machine has both.
@@ -38,11 +40,11 @@ class Listener:
         try:
             if host:
                 server = await loop.create_server(
-                    self._switchboard.connection, host, port, backlog=_BACKLOG, reuse_address=True
+                    self._entrance(door), host, port, backlog=_BACKLOG, reuse_address=True
                 )
             else:
                 server = await loop.create_server(
-                    self._switchboard.connection, sock=_any_address(port), backlog=_BACKLOG
+                    self._entrance(door), sock=_any_address(port), backlog=_BACKLOG
                 )
         except OSError as error:
             where = host or "any address"
@@ -51,7 +53,7 @@ class Listener:
         bound: Sequence[socket.socket] = server.sockets
         return int(bound[0].getsockname()[1])
 
-    async def listen_unix(self, path: str) -> None:
+    async def listen_unix(self, path: str, door: Door = OPEN) -> None:
         """Listen on a UNIX socket, in the place of a stale one.
 
         Raises:
@@ -60,13 +62,17 @@ class Listener:
         _remove_stale(path)
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_unix_server(
-                self._switchboard.connection, path, backlog=_BACKLOG
-            )
+            server = await loop.create_unix_server(self._entrance(door), path, backlog=_BACKLOG)
         except OSError as error:
             raise InvalidArgument(f"Cannot listen on {path}: {error}") from error
         self._socket_paths.append(path)
         self._add(server)
+
+    def _entrance(self, door: Door) -> Callable[[], asyncio.BaseProtocol]:
+        board = self._switchboard
+        if door.identity is None:
+            return lambda: board.connection(door)
+        return lambda: TlsStream(board, door)
 
     def _add(self, server: asyncio.Server) -> None:
         self._servers.append(server)

@@ -127,11 +127,14 @@ def test_a_platform_file_stands_for_the_batching_flags(tmp_path: Path) -> None:
     assert status_of(flags) == "OK"
 
 
-def test_a_good_tls_file_is_refused_as_long_as_there_is_no_tls(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flag", ["ssl_config_file", "rest_api_ssl_config_file"])
+def test_a_tls_file_that_cannot_be_used_ends_the_start(tmp_path: Path, flag: str) -> None:
     path = tmp_path / "tls.config"
     path.write_text('server_key: "k" server_cert: "c"')
-    flags = replace(GOOD, ssl_config_file=str(path))
-    assert status_of(flags) == "UNIMPLEMENTED: --ssl_config_file: TLS is not implemented yet"
+    named: dict[str, Any] = {flag: str(path)}
+    assert status_of(replace(GOOD, rest_api_port=8501, **named)).startswith(
+        f"INVALID_ARGUMENT: {path}: server_key is neither PEM text"
+    )
 
 
 @pytest.mark.parametrize(
