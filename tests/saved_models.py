@@ -186,6 +186,20 @@ def custom_op(tf: Any, path: str) -> None:
         _save_1(tf, session, path, {"serving_default": ({"audio": audio}, {"features": features})})
 
 
+def compiled(tf: Any, path: str) -> None:
+    """A function that XLA has to compile."""
+
+    class Compiled(tf.Module):  # type: ignore[misc] # TensorFlow has no types
+        @tf.function(  # type: ignore[untyped-decorator]
+            jit_compile=True, input_signature=[tf.TensorSpec([None], tf.float32, "x")]
+        )
+        def call(self, x: Any) -> Any:
+            return {"y": tf.sqrt(x) * 2 + 1}
+
+    model = Compiled()
+    tf.saved_model.save(model, path, model.call)
+
+
 def heavy(tf: Any, path: str) -> None:
     """200 MB of variables."""
 
@@ -205,7 +219,7 @@ MAKERS: dict[str, Callable[[Any, str], None]] = {
     maker.__name__: maker
     for maker in (
         half_plus_two_1, half_plus_two_2, echo, lookup, loops, several, counter, keras,
-        custom_op, heavy,
+        custom_op, compiled, heavy,
     )
 }  # fmt: skip
 
@@ -256,6 +270,7 @@ INPUTS: dict[str, dict[str, Arrays]] = {
             "image": np.linspace(0, 1, 128, dtype=np.float32).reshape(2, 8, 8, 1),
         }
     },
+    "compiled": {"serving_default": {"x": np.array([0, 1, 4], np.float32)}},
     "custom_op": {"serving_default": {"audio": np.arange(4000, dtype=np.int16)}},
     "counter": {},
     "heavy": {},

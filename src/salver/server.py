@@ -60,11 +60,11 @@ def run(flags: Flags) -> int:
     """
     settings = read_settings(flags)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(flags, settings))
+        return runner.run(_serve(settings))
 
 
-async def _serve(flags: Flags, settings: Settings) -> int:
-    server = Server(flags, settings)
+async def _serve(settings: Settings) -> int:
+    server = Server(settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -99,8 +99,8 @@ def _on_signal(number: int, stopping: asyncio.Event) -> None:
 class Server:
     """Everything that runs in the process. Loop only."""
 
-    def __init__(self, flags: Flags, settings: Settings) -> None:
-        self._flags = flags
+    def __init__(self, settings: Settings) -> None:
+        flags = self._flags = settings.flags
         self._settings = settings
         self._events = EventBus()
         self._manager: Manager[PreparedServable] = Manager(

@@ -47,8 +47,10 @@ class BatchingSettings:
         return options
 
 
-def batching_settings(flags: Flags) -> BatchingSettings:
-    """Read the flags and the file of parameters; what is wrong with a queue shows at the load.
+def batching_settings(flags: Flags, given: WireMessage | None = None) -> BatchingSettings:
+    """Read the flags and the parameters, `given` or in a file.
+
+    What is wrong with a queue shows when a version is loaded.
 
     Raises:
         ServingError: the flags contradict each other, the file cannot be read, or a number in it
@@ -71,14 +73,14 @@ def batching_settings(flags: Flags) -> BatchingSettings:
         return _automatic()
     if not flags.enable_batching:
         return BatchingSettings()
-    if not file:
-        return BatchingSettings(
-            BatchOptions(),
-            flags.enable_per_model_batching_parameters,
-            schedulable_cpus(),
-            "model_server_batch_threads",
-        )
-    return _of_file(read_text_file(file, _PARAMETERS), flags.enable_per_model_batching_parameters)
+    per_model = flags.enable_per_model_batching_parameters
+    if given is not None:
+        return _of_message(given, per_model)
+    if file:
+        return _of_message(read_text_file(file, _PARAMETERS), per_model)
+    return BatchingSettings(
+        BatchOptions(), per_model, schedulable_cpus(), "model_server_batch_threads"
+    )
 
 
 def _automatic() -> BatchingSettings:
@@ -91,7 +93,7 @@ def _automatic() -> BatchingSettings:
     return BatchingSettings(options, False, schedulable_cpus(), "batch_threads")
 
 
-def _of_file(parameters: WireMessage, per_model: bool) -> BatchingSettings:
+def _of_message(parameters: WireMessage, per_model: bool) -> BatchingSettings:
     threads = schedulable_cpus()
     if parameters.HasField("num_batch_threads"):
         threads = parameters.num_batch_threads.value

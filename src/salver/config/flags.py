@@ -150,8 +150,8 @@ class Flags:
     )
     platform_config_file: str = flag(
         "",
-        "Text-format PlatformConfigMap that replaces the built-in one.",
-        effect=Effect.NOT_YET,
+        "Text-format PlatformConfigMap that replaces the built-in one, and with it the flags of "
+        "batching, parallelism, tags, warm-up, TensorFlow Lite and mixed precision.",
     )
     per_process_gpu_memory_fraction: float = flag(
         0.0,
@@ -217,12 +217,14 @@ class Flags:
     xla_cpu_compilation_enabled: bool = flag(
         False,
         "Let TensorFlow compile graphs for the CPU with XLA.",
-        effect=Effect.NOT_YET,
+        effect=Effect.MEANINGLESS,
+        reason="models that ask for XLA are always compiled",
     )
     xla_gpu_compilation_enabled: bool = flag(
         False,
         "Let TensorFlow compile graphs for the CPU and the GPU with XLA.",
-        effect=Effect.NOT_YET,
+        effect=Effect.MEANINGLESS,
+        reason="models that ask for XLA are always compiled",
     )
     enable_profiler: bool = flag(
         True,
@@ -238,7 +240,6 @@ class Flags:
     mixed_precision: str = flag(
         "",
         "Run parts of the graph in this type: bfloat16 or nothing.",
-        effect=Effect.NOT_YET,
     )
     skip_initialize_tpu: bool = flag(
         False,

@@ -1,14 +1,18 @@
 """How TensorFlow runs graphs: the session config of every model, from flags and file."""
 
+import logging
 from dataclasses import dataclass
 
-from salver.codecs.messages import message_class
+from salver.codecs.messages import WireMessage, message_class
 from salver.config.flags import Flags
 from salver.config.text_file import read_text_file
 from salver.errors import InvalidArgument
 
+logger = logging.getLogger(__name__)
+
 _CONFIG_PROTO = "tensorflow.ConfigProto"
 _INT32_MAX = 2**31 - 1
+_ON = 1  # of RewriterConfig.Toggle
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,23 @@ def session_settings(flags: Flags) -> SessionSettings:
     intra, inter = thread_counts(flags)
     config.intra_op_parallelism_threads = intra
     config.inter_op_parallelism_threads = inter
-    return SessionSettings(config.SerializeToString(deterministic=True), intra, inter)
+    return session_settings_of(config, flags.mixed_precision)
+
+
+def session_settings_of(config: WireMessage, mixed_precision: str) -> SessionSettings:
+    """The same from a whole `tensorflow.ConfigProto`, which says everything itself."""
+    if mixed_precision == "bfloat16":
+        rewrites = config.graph_options.rewrite_options
+        rewrites.auto_mixed_precision_onednn_bfloat16 = _ON
+    elif mixed_precision:
+        logger.warning(
+            "--mixed_precision=%s has no effect: bfloat16 is the only choice", mixed_precision
+        )
+    return SessionSettings(
+        config.SerializeToString(deterministic=True),
+        config.intra_op_parallelism_threads,
+        config.inter_op_parallelism_threads,
+    )
 
 
 def thread_counts(flags: Flags) -> tuple[int, int]:

@@ -6,7 +6,8 @@ from salver.config.batching import BatchingSettings, batching_settings
 from salver.config.flags import Flags
 from salver.config.model_config import ModelServerConfig, model_server_config
 from salver.config.monitoring import MonitoringSettings, monitoring_settings
-from salver.config.session_config import SessionSettings, session_settings
+from salver.config.platform import flags_with, session_bundle_config
+from salver.config.session_config import SessionSettings, session_settings, session_settings_of
 from salver.config.text_file import read_text_file
 from salver.config.tls import TlsSettings, check_tls_flags, tls_settings
 from salver.errors import InvalidArgument, Unimplemented
@@ -18,6 +19,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 class Settings:
     """What the files say, and the flags with them."""
 
+    flags: Flags
+    """Those of the command line, under what a platform config says in the place of some."""
     models: ModelServerConfig
     """Not yet validated: what a reload must pass, the first config must pass too."""
     session: SessionSettings
@@ -35,16 +38,22 @@ def read_settings(flags: Flags) -> Settings:
     """
     check_options(flags)
     models = model_server_config(flags)
-    batching = BatchingSettings()
     if flags.platform_config_file:
-        # It stands for the batching flags too, so a mistake in those is none.
-        read_text_file(flags.platform_config_file, "tensorflow.serving.PlatformConfigMap")
+        # It stands for the flags of batching, too, so a mistake in those is none.
+        platforms = read_text_file(
+            flags.platform_config_file, "tensorflow.serving.PlatformConfigMap"
+        )
+        bundle = session_bundle_config(platforms)
+        flags = flags_with(flags, bundle)
+        batching = batching_settings(flags, bundle.batching_parameters)
+        session = session_settings_of(bundle.session_config, flags.mixed_precision)
     else:
         batching = batching_settings(flags)
-    session = session_settings(flags)
+        session = session_settings(flags)
     if flags.use_alts_credentials:
         raise Unimplemented("--use_alts_credentials: ALTS is not implemented")
     return Settings(
+        flags,
         models,
         session,
         saved_model_tags(flags),

@@ -139,8 +139,8 @@ def test_every_bad_value_is_reported_and_the_rest_is_read() -> None:
 
 
 def test_given_flags_that_change_nothing_are_named() -> None:
-    arguments = ["--port=1", "--grpc_max_threads=64", "--mixed_precision=bfloat16", "--host=::1"]
-    assert parse(arguments).without_effect == ("grpc_max_threads", "mixed_precision")
+    arguments = ["--port=1", "--grpc_max_threads=64", "--skip_initialize_tpu=true", "--host=::1"]
+    assert parse(arguments).without_effect == ("grpc_max_threads", "skip_initialize_tpu")
 
 
 @pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declaration: declaration.name)
