@@ -70,7 +70,7 @@ def batching_settings(flags: Flags, given: WireMessage | None = None) -> Batchin
                 "--batching=auto finds the parameters by itself: leave it out, or "
                 "--batching_parameters_file and --enable_per_model_batching_parameters"
             )
-        return _automatic()
+        return _automatic(flags.batching_latency_target_ms / 1e3)
     if not flags.enable_batching:
         return BatchingSettings()
     per_model = flags.enable_per_model_batching_parameters
@@ -83,12 +83,13 @@ def batching_settings(flags: Flags, given: WireMessage | None = None) -> Batchin
     )
 
 
-def _automatic() -> BatchingSettings:
+def _automatic(latency_target_s: float) -> BatchingSettings:
     options = BatchOptions(
         max_batch_size=_MOST_AUTOMATIC_ROWS,
         max_execution_batch_size=_MOST_AUTOMATIC_ROWS,
         max_enqueued_batches=_MOST_AUTOMATIC_BATCHES,
         is_automatic=True,
+        latency_target_s=latency_target_s,
     )
     return BatchingSettings(options, False, schedulable_cpus(), "batch_threads")
 

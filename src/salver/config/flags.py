@@ -324,6 +324,12 @@ class Flags:
         "are measured to cost; no parameters are needed. off: as --enable_batching says.",
         origin=Origin.SALVER,
     )
+    batching_latency_target_ms: float = flag(
+        0.0,
+        "With --batching=auto: a batch that would take longer is shared by the threads that are "
+        "idle. 0: twice what a single row takes.",
+        origin=Origin.SALVER,
+    )
     inline_budget_us: int = int32(
         100,
         "A model that is expected to run for at most so many microseconds runs on the event loop, "

@@ -109,6 +109,7 @@ def _check_own_options(flags: Flags) -> None:
         ("worker_threads", flags.worker_threads),
         ("inline_budget_us", flags.inline_budget_us),
         ("max_queue_wait_ms", flags.max_queue_wait_ms),
+        ("batching_latency_target_ms", flags.batching_latency_target_ms),
     ):
         if not value >= 0:  # Not a number is no limit either.
             raise InvalidArgument(f"--{name} must not be negative; got {value}")

@@ -1,9 +1,15 @@
-"""How many rows a batch of one program shall have, and whether waiting for more pays.
+"""How many rows a batch of one program shall have, learned from what batches cost.
 
-Learned from what batches cost: nobody tunes anything. Pure: times come from outside.
+A batch never waits for company: it takes what has gathered while the threads were busy. So
+two choices are left. One is the size beyond which more rows make a batch longer but not
+more efficient: it is climbed to in doublings, each kept only if it pays. The other is
+whether idle threads share what waits: that costs throughput, and is done where one batch
+would take longer than the latency that is wanted.
+
+Pure: times come from outside.
 """
 
-from salver.execution.batch_options import BatchOptions
+from dataclasses import dataclass
 
 _NEW_IN_COST = 0.5
 _OLD_IN_COST = 0.05
@@ -13,98 +19,107 @@ _WORTH = 1.05
 """Rows per second that a double size must give, times those of the single, to be kept."""
 _FIRST_HOLD = 200
 _LONGEST_HOLD = 100_000
-_GAP_SMOOTHING = 0.1
-_QUIET_GAPS = 3
+_TARGET_IN_SINGLES = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class SizeCost:
+    """What is known of batches of about the same size."""
+
+    rows: int
+    """The smallest of them; the largest has less than twice as many."""
+    batches: int
+    """How many were measured."""
+    cost_s: float
+    """Seconds per row."""
 
 
 class BatchControl:
-    """The choices for one queue. Loop only."""
+    """The choices for one queue. Loop only, once its version is loaded."""
 
-    __slots__ = ("_costs", "_counts", "_gap_s", "_hold", "_last_arrival", "_limit", "_next_hold",
-                 "most", "waits")  # fmt: skip
+    __slots__ = ("_counts", "_hold", "_limit", "_next_hold", "_row_costs", "_target_s", "most")
 
-    def __init__(self, options: BatchOptions) -> None:
-        self._limit = options.max_execution_batch_size
+    def __init__(self, limit: int, latency_target_s: float = 0.0) -> None:
+        """`limit` rows at the most; a target of 0 stands for twice what a single row takes."""
+        self._limit = limit
+        self._target_s = latency_target_s
         self.most = 1
-        """Rows of a batch at the most, a power of two or the limit."""
-        self.waits = 0
-        """How often an idle worker waited for more rows."""
-        self._costs: dict[int, float] = {}
+        """Rows of a batch at the most: 1, doubled as often as it paid."""
+        self._row_costs: dict[int, float] = {}
         self._counts: dict[int, int] = {}
         self._hold = 0
         self._next_hold = _FIRST_HOLD
-        self._gap_s = float("inf")
-        self._last_arrival = float("-inf")
 
     @property
     def has_learned(self) -> bool:
-        """Whether larger batches than of one row have been measured."""
-        return len(self._costs) > 1
+        """Whether batches of more than one row have been measured."""
+        return len(self._row_costs) > 1
 
-    def arrived(self, now: float) -> None:
-        """A request came."""
-        gap = now - self._last_arrival
-        self._last_arrival = now
-        known = self._gap_s
-        self._gap_s = gap if known == float("inf") else known + (gap - known) * _GAP_SMOOTHING
+    @property
+    def is_settled(self) -> bool:
+        """Whether a larger size was tried lately, and did not pay."""
+        return self._hold > 0
+
+    @property
+    def costs(self) -> list[SizeCost]:
+        """What is known, by size."""
+        return [
+            SizeCost(1 << (size_class - 1), self._counts[size_class], cost_s)
+            for size_class, cost_s in sorted(self._row_costs.items())
+        ]
+
+    @property
+    def target_s(self) -> float | None:
+        """The longest that a batch should take, while idle threads could share it."""
+        if self._target_s:
+            return self._target_s
+        single_s = self._row_costs.get(1)
+        return None if single_s is None else _TARGET_IN_SINGLES * single_s
 
     def cost_s(self, rows: int) -> float | None:
-        """Seconds that a batch of about so many rows takes; None where that is not known."""
-        return self._costs.get(rows.bit_length())
+        """Seconds that a batch of so many rows takes; None where that is not known."""
+        per_row = self._row_costs.get(rows.bit_length())
+        return None if per_row is None else per_row * rows
+
+    def size(self, waiting: int, idle: int) -> int:
+        """Rows of the next batch, at the most, with `waiting` rows and `idle` threads."""
+        rows = min(waiting, self.most)
+        if idle < 2:
+            return rows
+        cost_s, target_s = self.cost_s(rows), self.target_s
+        if cost_s is None or target_s is None or cost_s <= target_s:
+            return rows
+        return min(rows, -(-waiting // idle))
 
     def observe(self, rows: int, cost_s: float, is_backlogged: bool) -> None:
-        """A batch of so many rows took so long, while more than it could hold did wait or not."""
+        """A batch of `rows` rows took so long; more waited than it could hold, or not."""
         size_class = rows.bit_length()
-        # What else goes on in the machine makes a batch slower, never quicker.
-        known = self._costs.get(size_class)
+        per_row = cost_s / rows
+        known = self._row_costs.get(size_class)
+        count = self._counts.get(size_class, 0)
         if known is None:
-            self._costs[size_class] = cost_s
+            self._row_costs[size_class] = per_row
+        elif per_row < known:
+            # What else goes on in the machine makes a batch slower, never quicker; and the
+            # first runs optimise graphs and fill caches.
+            weight = 1.0 if count < _ENOUGH else _NEW_IN_COST
+            self._row_costs[size_class] = known + (per_row - known) * weight
         else:
-            # The first runs optimise graphs and fill caches: the quickest is the truest.
-            is_new = self._counts[size_class] < _ENOUGH
-            weight = (1.0 if is_new else _NEW_IN_COST) if cost_s < known else _OLD_IN_COST
-            self._costs[size_class] = known + (cost_s - known) * weight
-        self._counts[size_class] = self._counts.get(size_class, 0) + 1
+            self._row_costs[size_class] = known + (per_row - known) * _OLD_IN_COST
+        self._counts[size_class] = count + 1
         if self._hold:
             self._hold -= 1
-        elif is_backlogged and size_class == self.most.bit_length():
+        elif is_backlogged and size_class == self.most.bit_length() and count + 1 >= _ENOUGH:
             self._climb(size_class)
 
     def _climb(self, size_class: int) -> None:
         """Go on to the double size while it gives more; go back where it does not."""
-        if self._counts[size_class] < _ENOUGH:
-            return
-        half = self._costs.get(size_class - 1)
-        if half is not None and self.most > 1:
-            gain = 2 * half / max(self._costs[size_class], 1e-9)
-            if gain < _WORTH:
-                self.most //= 2
-                self._counts[size_class] = 0
-                self._hold = self._next_hold
-                self._next_hold = min(2 * self._next_hold, _LONGEST_HOLD)
-                return
-        self.most = min(2 * self.most, self._limit)
-
-    def fixed_cost_s(self) -> float:
-        """What a batch costs before its first row, as far as is known."""
-        one = self._costs.get(1)
-        largest = max(self._costs, default=1)
-        if one is None or largest == 1:
-            return 0.0
-        rows = 1.5 * (1 << (largest - 1))
-        per_row = max(self._costs[largest] - one, 0.0) / (rows - 1)
-        return max(one - per_row, 0.0)
-
-    def gathers(self, rows: int, now: float) -> bool:
-        """Whether an idle worker should still wait, with so many rows there.
-
-        One more row in this batch saves its share of the fixed cost; the wait for it costs
-        the time between two arrivals. Once they stop coming, nothing is waited for.
-        """
-        if rows >= self.most:
-            return False
-        quiet_s = _QUIET_GAPS * self._gap_s
-        if self._gap_s * (rows + 1) >= self.fixed_cost_s() or now - self._last_arrival >= quiet_s:
-            return False
-        self.waits += 1
-        return True
+        half = self._row_costs.get(size_class - 1)
+        if half is not None and half < _WORTH * self._row_costs[size_class]:
+            self.most //= 2
+            # To be measured anew when its turn comes again: the machine may be another then.
+            self._counts[size_class] = 0
+            self._hold = self._next_hold
+            self._next_hold = min(2 * self._next_hold, _LONGEST_HOLD)
+        else:
+            self.most = min(2 * self.most, self._limit)

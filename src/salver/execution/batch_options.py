@@ -29,6 +29,8 @@ class BatchOptions:
     """Rows of a batch; `max_batch_size` unless large requests are split."""
     is_automatic: bool = False
     """Whether measured cost rather than these numbers says how large a batch becomes."""
+    latency_target_s: float = 0.0
+    """Of an automatic queue: how long a batch may take before idle threads share it; 0: by cost."""
 
     def padded_size(self, rows: int) -> int:
         """How many rows are run for so many."""

@@ -53,7 +53,10 @@ class BatchQueue:
     ) -> None:
         self.executable = executable
         self.options = options
-        self.control = BatchControl(options) if options.is_automatic else None
+        self.control: BatchControl | None = None
+        if options.is_automatic:
+            limit, target_s = options.max_execution_batch_size, options.latency_target_s
+            self.control = BatchControl(limit, target_s)
         self.feeds_twice = feeds_twice
         """Whether two inputs are one tensor of the graph: then rows do not add up."""
         self.rows = 0

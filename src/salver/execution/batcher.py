@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
 from typing import Protocol
 
 import numpy as np
@@ -149,8 +148,6 @@ class Batcher:
             raise
         if deadline is not None:
             request.expire_at(deadline, self._loop)
-        if queue.control is not None:
-            queue.control.arrived(perf_counter())
         self._attend(queue)
         return request
 
@@ -207,17 +204,11 @@ class Batcher:
 
     def _run_next(self, queue: BatchQueue, now: float) -> bool:
         """Run the first batch, on the loop or on an idle thread; False if it has to wait."""
-        control = queue.control
         inline = self._is_cheap(queue)
         if not inline and not self._idle:
             return False
-        most = None
-        if control is not None:
-            if not inline and control.gathers(queue.rows, perf_counter()):
-                self._turn_soon()
-                return False
-            # Idle threads share what there is.
-            most = min(control.most, -(-queue.rows // max(self._idle, 1)))
+        control = queue.control
+        most = None if control is None else control.size(queue.rows, 1 if inline else self._idle)
         run = BatchRun(self, queue.take(most), now)
         if inline:
             run.compute()
