@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from salver import __version__
+from salver.cli.explain_batching import explain_batching
 from salver.cli.serve import serve
 from salver.cli.serve import tensorflow_model_server as serve_like_tensorflow
 
@@ -21,7 +22,10 @@ class Command:
     """Called with the words to print in a usage line, and the arguments; the exit code."""
 
 
-COMMANDS = {"serve": Command("serve models over gRPC and REST", serve)}
+COMMANDS = {
+    "serve": Command("serve models over gRPC and REST", serve),
+    "explain-batching": Command("what the scheduler of a running server does", explain_batching),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ was opened behind it, when it is full, or when its first request has waited long
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -40,12 +41,31 @@ class Batch:
         """When its first request came."""
 
 
+@dataclass(slots=True)
+class Totals:
+    """What has become of the requests of a queue since its version was loaded."""
+
+    alone: int = 0
+    """Requests that ran at once, on the loop: too cheap to be worth a batch."""
+    requests: int = 0
+    """Requests, or pieces of them, that ran in batches."""
+    batches: int = 0
+    rows: int = 0
+    padding: int = 0
+    """Rows that were added to fill batches up."""
+    wait_s: float = 0.0
+    """What the first requests of all batches waited, together."""
+    apart: int = 0
+    """Batches whose requests were run apart because together they failed."""
+    refused: int = 0
+
+
 class BatchQueue:
     """What waits for one program. Times are those of the caller's clock, in seconds."""
 
     __slots__ = (
         "_batches", "control", "executable", "feeds_twice", "is_listed", "is_unfit", "options",
-        "rows", "wakes_at",
+        "rows", "totals", "wakes_at",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +85,7 @@ class BatchQueue:
         """Whether the scheduler knows that something waits here; the scheduler's alone."""
         self.wakes_at: float | None = None
         """When the scheduler looks here again; the scheduler's alone."""
+        self.totals = Totals()
         self.is_unfit = False
         """Whether the outputs turned out not to have a row for each row of the inputs."""
         self._batches: deque[Batch] = deque([Batch(self)])

@@ -112,6 +112,7 @@ class Batcher:
             finally:
                 on_settled()
             return None
+        queue.totals.alone += 1
         self._observer.ran_alone(len(inputs), rows)
         done = on_done if queue.control is not None else partial(_checked, rows, on_done)
         return self._runner.run(queue.executable, inputs, deadline, done, on_settled)
@@ -144,6 +145,7 @@ class Batcher:
         try:
             request.enqueue(now)
         except Unavailable:
+            queue.totals.refused += 1
             self._observer.refused()
             raise
         if deadline is not None:
@@ -239,6 +241,7 @@ class Batcher:
         if run.is_unfit and queue.control is not None:
             queue.is_unfit = True
         if run.run_sizes:
+            _count(run)
             self._observer.batch_ran(run)
             if queue.control is not None and not failed:
                 # A thread that computes all by itself is measured best by its CPU time.
@@ -246,6 +249,16 @@ class Batcher:
                 queue.control.observe(run.batch.rows, own, queue.rows > 0)
         if self._turns:
             self._turn_soon()
+
+
+def _count(run: BatchRun) -> None:
+    totals = run.batch.queue.totals
+    totals.batches += 1
+    totals.requests += len(run.batch.entries)
+    totals.rows += run.batch.rows
+    totals.padding += sum(size - rows for rows, size in run.run_sizes)
+    totals.wait_s += run.taken_at - run.batch.opened_at
+    totals.apart += run.ran_apart
 
 
 def _fits(inputs: Sequence[np.ndarray], queue: BatchQueue) -> bool:
