@@ -29,11 +29,13 @@ class RunningServer:
         *flags: str,
         environment: dict[str, str] | None = None,
         ready_line: str = "Exporting HTTP/REST API",
+        command: Sequence[str] = (sys.executable, "-m", "salver", "serve"),
     ) -> None:
         self.grpc_port = free_port()
         self.rest_port = free_port()
         self.lines: list[str] = []
         """What the server has written on stdout and stderr so far."""
+        self._command = list(command)
         self._flags = flags
         self._ready_line = ready_line
         self._environment = environment or {}
@@ -53,7 +55,7 @@ class RunningServer:
     def launch(self) -> None:
         """Start the process without waiting for its ports."""
         ports = [f"--port={self.grpc_port}", f"--rest_api_port={self.rest_port}"]
-        command = [sys.executable, "-m", "salver", "serve", "--host=127.0.0.1", *ports]
+        command = [*self._command, "--host=127.0.0.1", *ports]
         self.process = subprocess.Popen(
             [*command, *self._flags],
             stdout=subprocess.PIPE,
