@@ -34,38 +34,34 @@ class Table:
 
     def table(self, number: int, index: int) -> "Table":
         """One element of a vector of tables."""
-        start, count = self._vector(number, 4)
+        start, count = self.vector(number, 4)
         if not 0 <= index < count:
             raise ValueError(f"element {index} of {count}")
         return Table(self._data, _target(self._data, start + 4 * index))
 
+    def field_table(self, number: int) -> "Table":
+        """A table that is no element of a vector; the field must be there."""
+        return Table(self._data, _target(self._data, self.position(number)))
+
     def count(self, number: int) -> int:
         """How many elements a vector of tables has; none if it is not there."""
-        return self._vector(number, 4)[1]
+        return self.vector(number, 4)[1]
 
     def integers(self, number: int) -> tuple[int, ...]:
         """A vector of int32; empty if it is not there."""
-        start, count = self._vector(number, 4)
+        start, count = self.vector(number, 4)
         return tuple(np.frombuffer(self._data, "<i4", count, start).tolist())
 
     def content(self, number: int) -> memoryview:
         """A vector of bytes, or a string; empty if it is not there."""
-        start, count = self._vector(number, 1)
+        start, count = self.vector(number, 1)
         return self._data[start : start + count]
 
     def text(self, number: int) -> str:
         """A string, whatever its bytes; empty if it is not there."""
         return bytes(self.content(number)).decode("utf-8", "replace")
 
-    def position(self, number: int) -> int:
-        """Where the field itself lies in the data; 0 if it was left out."""
-        place = 4 + 2 * number
-        if place + 2 > self._vtable_size:
-            return 0
-        offset = _read(self._data, "<H", self._vtable + place)
-        return self._position + offset if offset else 0
-
-    def _vector(self, number: int, size: int) -> tuple[int, int]:
+    def vector(self, number: int, size: int) -> tuple[int, int]:
         """Where the elements of `size` bytes begin, and how many there are."""
         position = self.position(number)
         if not position:
@@ -75,6 +71,14 @@ class Table:
         if count * size > len(self._data) - start - 4:
             raise ValueError(f"a vector of {count} elements that is longer than the file")
         return start + 4, count
+
+    def position(self, number: int) -> int:
+        """Where the field itself lies in the data; 0 if it was left out."""
+        place = 4 + 2 * number
+        if place + 2 > self._vtable_size:
+            return 0
+        offset = _read(self._data, "<H", self._vtable + place)
+        return self._position + offset if offset else 0
 
 
 def root_table(data: memoryview, identifier: bytes) -> Table:

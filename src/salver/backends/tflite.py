@@ -21,6 +21,7 @@ from salver.backends.allocator import keep_freed_memory, trim_memory
 from salver.backends.interpreter_pool import InterpreterPool
 from salver.backends.tflite_file import LiteFile, LiteTensor
 from salver.backends.tflite_interpreter import NOT_A_MODEL, LiteInterpreter, require_runnable
+from salver.backends.tflite_parse_example import take_out_parse_example
 from salver.backends.tflite_servable import MainGraphServable, OwnSignaturesServable
 from salver.backends.tflite_signatures import (
     by_name,
@@ -71,14 +72,14 @@ class TfLiteLoader:
             ServingError: as TensorFlow Serving words it.
         """
         data = _content(self._path)
+        keep_freed_memory()
         try:
             file = LiteFile(data)
+            require_runnable(data)
+            servable, pool = self._servable(data, file)
         except ValueError as error:
             logger.warning("%s is refused: %s", self._path, error)
             raise InvalidArgument(NOT_A_MODEL) from error
-        keep_freed_memory()
-        require_runnable(data)
-        servable, pool = self._servable(data, file)
         # Kernels keep their own copy of the weights: large models get no more than one yet.
         pool.prepare(1 + _BYTES_MADE_AT_LOAD // len(data))
         self._pool = pool
@@ -90,15 +91,22 @@ class TfLiteLoader:
         inputs, outputs = file.inputs(), file.outputs()
         input_names, output_names = by_name("Input", inputs), by_name("Output", outputs)
         entries = metadata_entries(file, input_names, output_names)
-        pool = InterpreterPool(partial(_allocated, data, inputs), self._options.interpreters)
         own = own_signatures(file) if not entries else []
         if own and self._options.own_signatures:
+            pool = self._new_pool(data, inputs)
             return OwnSignaturesServable(pool, own), pool
         if not entries:
             hint = "; --tflite_signature_defs serves those of TFLite's own" if own else ""
             logger.warning("No signature def found in TFLite model. Generating one%s.", hint)
             entries = default_entry(input_names, output_names)
-        return MainGraphServable(pool, entries, inputs, outputs), pool
+        data, parse_example = take_out_parse_example(data, file)
+        pool = self._new_pool(data, LiteFile(data).inputs() if parse_example else inputs)
+        return MainGraphServable(pool, entries, inputs, outputs, parse_example), pool
+
+    def _new_pool(
+        self, data: bytes, inputs: Sequence[LiteTensor]
+    ) -> InterpreterPool[LiteInterpreter]:
+        return InterpreterPool(partial(_allocated, data, inputs), self._options.interpreters)
 
     def unload(self) -> None:
         """Let the interpreters go and give their memory back to the system."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from salver.backends.flatbuffer_wire import Table, root_table
 from salver.backends.flexbuffer_wire import map_of
+from salver.backends.tflite_check import check_graphs
 from salver.core.data_type import DataType
 from salver.errors import InternalError
 
@@ -58,8 +59,7 @@ class LiteFile:
     def __init__(self, data: bytes) -> None:
         self._model = root_table(memoryview(data), _IDENTIFIER)
         self._main = self._model.table(2, 0)
-        for number in range(self._model.count(2)):
-            _check_graph(self._model.table(2, number))
+        check_graphs(self._model)
 
     def inputs(self) -> tuple[LiteTensor, ...]:
         """The inputs of the main graph, in its order.
@@ -72,6 +72,36 @@ class LiteFile:
     def outputs(self) -> tuple[LiteTensor, ...]:
         """The same for the outputs."""
         return tuple(_tensor(self._main, index) for index in self._main.integers(2))
+
+    @property
+    def main(self) -> Table:
+        """The table of the main graph."""
+        return self._main
+
+    def tensor(self, index: int) -> LiteTensor:
+        """A tensor of the main graph.
+
+        Raises:
+            ValueError: there is no such tensor.
+            InternalError: it has a type that cannot be served.
+        """
+        return _tensor(self._main, index)
+
+    def constant(self, index: int) -> bytes:
+        """The content of a constant tensor of the main graph; empty if it is none.
+
+        Raises:
+            ValueError: there is no such tensor.
+        """
+        return bytes(self._buffer(self._main.table(0, index).integer(2, "uint32")))
+
+    def custom_code(self, operator: Table) -> str:
+        """The name of an operation that is no part of TFLite; empty for all others.
+
+        Raises:
+            ValueError: there is no such operation.
+        """
+        return self._model.table(1, operator.integer(0, "uint32")).text(1)
 
     def metadata_signatures(self) -> dict[str, bytes]:
         """Serialized `tensorflow.SignatureDef`s by name, from the metadata; empty if none.
@@ -116,14 +146,6 @@ def _aliases(graph: Table, signature: Table, *, number: int) -> dict[str, LiteTe
         entry = signature.table(number, i)
         aliases[entry.text(0)] = _tensor(graph, entry.integer(1, "uint32"))
     return aliases
-
-
-def _check_graph(graph: Table) -> None:
-    # The runtime takes -1 for an input or output that may be missing, and then reads it.
-    count = graph.count(0)
-    for index in (*graph.integers(1), *graph.integers(2)):
-        if not 0 <= index < count:
-            raise ValueError(f"tensor {index} of {count}")
 
 
 def _tensor(graph: Table, index: int) -> LiteTensor:

@@ -18,7 +18,9 @@ from salver.errors import FailedPrecondition, InternalError, InvalidArgument
 logger = logging.getLogger(__name__)
 
 NOT_A_MODEL = "Cannot build FlatBufferModel from buffer."
+FAILED_RUN = "Failed to invoke TfLite interpreter"
 
+_RUNTIME_ERRORS = (RuntimeError, ValueError, IndexError, OverflowError, MemoryError)
 _MOST_AXES = 6
 """What the kernels are written for; beyond eight, some write past the end of their arrays."""
 _MOST_BYTES_OF_ERRORS = 65536
@@ -69,8 +71,8 @@ class LiteInterpreter:
         try:
             runtime.invoke()
             return [runtime.get_tensor(index) for index in outputs]
-        except (RuntimeError, ValueError) as error:
-            raise self._failed("Failed to invoke TfLite interpreter", error) from error
+        except _RUNTIME_ERRORS as error:
+            raise self._failed(FAILED_RUN, error) from error
 
     def run_signature(
         self, key: str, arrays: Mapping[str, np.ndarray], outputs: Sequence[str]
@@ -89,10 +91,10 @@ class LiteInterpreter:
                 runner = self._runners[key] = self._runtime.get_signature_runner(key)
             answers = runner(**arrays)
             return [answers[alias] for alias in outputs]
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             raise InvalidArgument(f"Signature {key}: {error}") from error
-        except RuntimeError as error:
-            raise self._failed("Failed to invoke TfLite interpreter", error) from error
+        except _RUNTIME_ERRORS as error:
+            raise self._failed(FAILED_RUN, error) from error
 
     def _take_shapes(self, shapes: list[tuple[int, ...]]) -> None:
         before, self._shapes = self._shapes, None
@@ -107,7 +109,7 @@ class LiteInterpreter:
         try:
             check_axes(tensor, shape)
             self._runtime.resize_tensor_input(tensor.index, shape)
-        except (RuntimeError, ValueError, OverflowError) as error:
+        except _RUNTIME_ERRORS as error:
             sizes = f"from {_bytes_of(tensor, before)} to {_bytes_of(tensor, shape)} bytes."
             message = f"Failed to resize input tensor: {tensor.name} {sizes}"
             raise self._failed(message, error) from error
@@ -115,7 +117,7 @@ class LiteInterpreter:
     def _allocate(self) -> None:
         try:
             self._runtime.allocate_tensors()
-        except (RuntimeError, ValueError) as error:
+        except _RUNTIME_ERRORS as error:
             raise self._failed("Failed to allocate tensors", error) from error
 
     def _failed(self, message: str, error: Exception) -> InternalError:
@@ -165,7 +167,7 @@ def _runtime_of(data: bytes) -> Any:
     try:
         # One thread each: threads across requests beat threads within one.
         return Interpreter(model_content=data, num_threads=1)
-    except (RuntimeError, ValueError) as error:
+    except _RUNTIME_ERRORS as error:
         logger.warning("A TFLite model is refused: %s", " ".join(str(error).split()))
         if "flatbuffer" in str(error).lower():
             raise InvalidArgument(NOT_A_MODEL) from error

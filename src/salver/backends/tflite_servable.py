@@ -1,5 +1,6 @@
 """Programs of a TFLite model: from the names of tensors to runs on a pool of interpreters."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -7,12 +8,15 @@ import numpy as np
 from salver.backends.interpreter_pool import InterpreterPool
 from salver.backends.signature_def import signature_def_map, signature_of
 from salver.backends.tflite_file import LiteSignature, LiteTensor
-from salver.backends.tflite_interpreter import LiteInterpreter, check_axes
+from salver.backends.tflite_interpreter import FAILED_RUN, LiteInterpreter, check_axes
+from salver.backends.tflite_parse_example import ParseExample
 from salver.backends.tflite_signatures import Entries, known_name, own_entries, own_name
 from salver.core.data_type import data_type_of, numpy_type_of
 from salver.core.servable import Program
 from salver.core.signature import Signature
 from salver.errors import InternalError, InvalidArgument, ServingError
+
+logger = logging.getLogger(__name__)
 
 Pool = InterpreterPool[LiteInterpreter]
 
@@ -26,8 +30,10 @@ class MainGraphServable:
         entries: Entries,
         inputs: Sequence[LiteTensor],
         outputs: Sequence[LiteTensor],
+        parse_example: ParseExample | None = None,
     ) -> None:
         self._pool = pool
+        self._parse_example = parse_example
         self._inputs = {tensor.name: tensor for tensor in inputs}
         self._outputs = {tensor.name: tensor for tensor in outputs}
         self.signatures: Mapping[str, Signature] = _signatures(entries)
@@ -45,7 +51,8 @@ class MainGraphServable:
         except ServingError as error:
             return _FailingProgram(error)
         outputs = [self._outputs[name].index for name in fetched]
-        return _MainGraphProgram(self._pool, tuple(self._inputs.values()), fed, outputs)
+        inputs = tuple(self._inputs.values())
+        return _MainGraphProgram(self._pool, inputs, fed, outputs, self._parse_example)
 
 
 class OwnSignaturesServable:
@@ -83,8 +90,10 @@ class _MainGraphProgram:
         inputs: Sequence[LiteTensor],
         fed: Sequence[str],
         outputs: Sequence[int],
+        parse_example: ParseExample | None,
     ) -> None:
         self._pool = pool
+        self._parse_example = parse_example
         # Interpreters want the arrays in the order of the file.
         self._order = [fed.index(tensor.name) for tensor in inputs]
         self._fed = sorted(inputs, key=lambda tensor: fed.index(tensor.name))
@@ -96,9 +105,12 @@ class _MainGraphProgram:
             if inputs[i].dtype != expected:
                 inputs = _converted(inputs, self._fed)
                 break
+        arrays = [inputs[i] for i in self._order]
+        if self._parse_example is not None:
+            arrays += _parsed(self._parse_example, arrays)
         interpreter = self._pool.take()
         try:
-            return interpreter.run([inputs[i] for i in self._order], self._outputs)
+            return interpreter.run(arrays, self._outputs)
         finally:
             self._pool.give(interpreter)
 
@@ -140,6 +152,15 @@ def _known(name: str, names: Mapping[str, object], kind: str) -> str:
     except InternalError as error:
         # Nothing that a client sends leads here, so the code is that of other backends.
         raise InvalidArgument(f"{error.message}\n\tMissing {kind} TFLite tensor: {name}") from error
+
+
+def _parsed(parse_example: ParseExample, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    try:
+        return parse_example.parse(arrays[parse_example.position])
+    except ValueError as error:
+        # In the original this is an operation of the graph that fails.
+        logger.warning("%s: ParseExample: %s", FAILED_RUN, error)
+        raise InternalError(FAILED_RUN) from error
 
 
 def _check_fed(fed: Sequence[str], expected: Iterable[str]) -> None:
