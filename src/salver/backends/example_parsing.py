@@ -88,7 +88,7 @@ def parse_examples(
     Raises:
         ValueError: an example cannot be read, or does not have what the features expect.
     """
-    wanted = frozenset(feature.key for feature in (*sparse, *dense))
+    wanted = frozenset([f.key for f in sparse] + [f.key for f in dense])
     examples = [_example(memoryview(data), wanted) for data in serialized]
     parsed = [feature.parse(examples) for feature in sparse]
     arrays = [arrays[part] for part in range(3) for arrays in parsed]
