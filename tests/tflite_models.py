@@ -34,8 +34,8 @@ def file_of(folder: Path, name: str) -> Path:
 
 def half_plus_two(tf: Any) -> bytes:
     """y = x / 2 + 2, with signatures of that name in the metadata."""
-    x = _info("serving_default_x:0", 1, [-1])
-    y = _info("PartitionedCall:0", 1, [-1])
+    x = tensor_info("serving_default_x:0", 1, [-1])
+    y = tensor_info("PartitionedCall:0", 1, [-1])
     return with_signatures(_half_plus_two(tf), {"serving_default": ({"x": x}, {"y": y})})
 
 
@@ -64,6 +64,16 @@ def words(tf: Any) -> bytes:
     return _of(
         tf,
         lambda words: {"pairs": tf.reshape(words, [-1, 2]), "count": tf.size(words)},
+        words=([None], tf.string),
+    )
+
+
+def scalars(tf: Any) -> bytes:
+    """Outputs without dimensions: a number and a string."""
+    return _of(
+        tf,
+        lambda x, words: {"sum": tf.reduce_sum(x), "first": words[0]},
+        x=([None], tf.float32),
         words=([None], tf.string),
     )
 
@@ -130,8 +140,8 @@ def examples(tf: Any) -> bytes:
     spec = [tf.TensorSpec([None], tf.string, name="serialized")]
     data = _convert(tf, serving_default=tf.function(parse, input_signature=spec))
     inputs, outputs = _own_names(data, "serving_default")
-    serialized = _info(inputs["serialized"], 7, [-1])
-    infos = {alias: _info(name, 0, [-1]) for alias, name in outputs.items()}
+    serialized = tensor_info(inputs["serialized"], 7, [-1])
+    infos = {alias: tensor_info(name, 0, [-1]) for alias, name in outputs.items()}
     regress = ({"inputs": serialized}, {"outputs": infos["half"]})
     classify = ({"inputs": serialized}, {"scores": infos["half"], "classes": infos["name"]})
     everything = ({"serialized": serialized}, infos)
@@ -192,7 +202,8 @@ def with_metadata(data: bytes, content: bytes) -> bytes:
     return bytes(builder.Output())
 
 
-def _info(name: str, number: int, shape: list[int]) -> Any:
+def tensor_info(name: str, number: int, shape: list[int]) -> Any:
+    """A `tensorflow.TensorInfo` for a signature."""
     from tensorflow.core.protobuf import meta_graph_pb2
 
     info = meta_graph_pb2.TensorInfo(name=name, dtype=number)
@@ -245,7 +256,7 @@ MAKERS: dict[str, Any] = {
     **{
         maker.__name__: maker
         for maker in (
-            half_plus_two, plain, two_graphs, positive, words, matrix, slow, heavy,
+            half_plus_two, plain, two_graphs, positive, words, scalars, matrix, slow, heavy,
             double_precision, examples,
         )
     },

@@ -13,9 +13,15 @@ from salver.errors import (
     InvalidArgument,
     NotFound,
 )
-from tests import tflite_models
 from tests.backends.asking import Load
-from tests.tflite_models import file_of, map_of_strings, path_of, with_metadata, with_signatures
+from tests.tflite_models import (
+    file_of,
+    map_of_strings,
+    path_of,
+    tensor_info,
+    with_metadata,
+    with_signatures,
+)
 
 
 def test_a_type_that_tensorflow_serving_does_not_know_is_refused(load_lite: Load) -> None:
@@ -88,7 +94,7 @@ def test_metadata_without_a_signature_counts_as_none(load_lite: Load, tflite_fol
 
 def test_a_signature_of_an_unknown_tensor_is_refused(load_lite: Load, tflite_folder: Path) -> None:
     data = file_of(tflite_folder, "plain").read_bytes()
-    x, y = (tflite_models._info(name, 1, [-1]) for name in ("nowhere:0", "PartitionedCall:0"))
+    x, y = (tensor_info(name, 1, [-1]) for name in ("nowhere:0", "PartitionedCall:0"))
 
     with pytest.raises(InternalError) as raised:
         load_lite(with_signatures(data, {"serving_default": ({"x": x}, {"y": y})}))

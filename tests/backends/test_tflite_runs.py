@@ -84,8 +84,8 @@ def test_a_run_lets_other_threads_compute(load_lite: Load) -> None:
         done.set()
         counting.result()
 
-    # Held, it would be let go once per switch interval: a few hundred turns at most.
-    assert during > 10_000
+    # With the lock held, there would be no turn at all between start and end.
+    assert during > 1000
 
 
 def test_unloading_gives_the_memory_back(tflite_folder: Path) -> None:

@@ -70,7 +70,7 @@ class LiteInterpreter:
                 raise InvalidArgument(f"Input tensor {tensor.name}: {error}") from error
         try:
             runtime.invoke()
-            return [runtime.get_tensor(index) for index in outputs]
+            return [_array(runtime.get_tensor(index)) for index in outputs]
         except _RUNTIME_ERRORS as error:
             raise self._failed(FAILED_RUN, error) from error
 
@@ -90,7 +90,7 @@ class LiteInterpreter:
             if runner is None:
                 runner = self._runners[key] = self._runtime.get_signature_runner(key)
             answers = runner(**arrays)
-            return [answers[alias] for alias in outputs]
+            return [_array(answers[alias]) for alias in outputs]
         except (ValueError, KeyError) as error:
             raise InvalidArgument(f"Signature {key}: {error}") from error
         except _RUNTIME_ERRORS as error:
@@ -172,6 +172,13 @@ def _runtime_of(data: bytes) -> Any:
         if "flatbuffer" in str(error).lower():
             raise InvalidArgument(NOT_A_MODEL) from error
         raise InternalError("Cannot build Interpreter from buffer.") from error
+
+
+def _array(value: Any) -> np.ndarray:
+    if isinstance(value, np.ndarray):
+        return value
+    # The runtime makes plain values of tensors without dimensions.
+    return np.array(value, object if isinstance(value, bytes) else None)
 
 
 def _bytes_of(tensor: LiteTensor, shape: tuple[int, ...]) -> int:
