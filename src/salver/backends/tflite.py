@@ -3,8 +3,9 @@
 It comes in the package `ai-edge-litert`: Apache-2.0, 21 MB, wheels for Python 3.11 to
 3.14 on x86-64 and ARM, a release every few weeks. Imported when the first model needs it,
 it is ready in a few milliseconds with 12 MiB, where TensorFlow takes half a second and
-300. A run holds no interpreter lock; what surrounds it, setting and getting tensors,
-costs half a microsecond, so no binding of our own is needed. Strings, shapes that change
+300. A run holds no interpreter lock, and setting and getting tensors costs half a
+microsecond, so no binding of our own is needed; only while it sets up memory, at load
+and for another shape, the runtime does hold the lock. Strings, shapes that change
 from request to request and the faster XNNPACK kernels work; operations of TensorFlow
 itself ("Flex") do not. The wheel of TensorFlow would do too, but has neither the C
 interface nor a public way to its interpreter without importing all of TensorFlow, and
