@@ -1,7 +1,7 @@
 """TensorFlow Lite models, run by LiteRT, the runtime that TensorFlow Lite became.
 
 It comes in the package `ai-edge-litert`: Apache-2.0, 21 MB, wheels for Python 3.11 to
-3.14 on x86-64 and ARM, a release every few weeks. Imported when the first model needs it,
+3.14 on x86-64 and ARM, and it is kept up. Imported when the first model needs it,
 it is ready in a few milliseconds with 12 MiB, where TensorFlow takes half a second and
 300. A run holds no interpreter lock, and setting and getting tensors costs half a
 microsecond, so no binding of our own is needed; only while it sets up memory, at load
