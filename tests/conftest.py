@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import saved_models
+from tests import saved_models, tflite_models
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +19,11 @@ def heavy_saved_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("heavy_saved_model")
     saved_models.export(["heavy"], folder)
     return saved_models.version_path(folder, "heavy")
+
+
+@pytest.fixture(scope="session")
+def tflite_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every model of `tests/tflite_models.py`."""
+    folder = tmp_path_factory.mktemp("tflite_models")
+    tflite_models.export(tflite_models.MAKERS, folder)
+    return folder

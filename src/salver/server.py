@@ -14,6 +14,8 @@ from functools import partial
 import uvloop
 
 from salver.backends.tensorflow import TensorFlowLoader, TensorFlowOptions
+from salver.backends.tflite import TfLiteLoader, TfLiteOptions
+from salver.backends.tflite_first import TfLiteFirstLoader
 from salver.codecs.messages import WireMessage
 from salver.config.flags import Flags, schedulable_cpus
 from salver.config.model_config import from_message
@@ -22,7 +24,7 @@ from salver.config.settings import Settings, read_settings
 from salver.config.tls_watch import CertificateWatcher
 from salver.core.events import EventBus, StateChanged
 from salver.core.manager import Manager, ManagerOptions
-from salver.core.servable import ServableId
+from salver.core.servable import Loader, ServableId
 from salver.core.state import State
 from salver.errors import InvalidArgument
 from salver.execution.batcher import Batcher, BatcherOptions
@@ -166,13 +168,23 @@ class Server:
             session_config=session.config_proto,
             op_libraries=tuple(libraries.split(",")) if libraries else (),
         )
-        loader = TensorFlowLoader(path, options)
+        loader: Loader = TensorFlowLoader(path, options)
+        if self._flags.prefer_tflite_model:
+            loader = TfLiteFirstLoader(path, self._tflite_loader(path), loader)
         batching = partial(self._settings.batching.of_version, path)
         if not self._flags.enable_model_warmup:
             return PreparingLoader(loader, lambda servable: None, batching)
         return PreparingLoader(
             loader, lambda servable: self._warm_up.play(servable, id_, path), batching
         )
+
+    def _tflite_loader(self, path: str) -> TfLiteLoader:
+        options = TfLiteOptions(
+            pools=self._flags.num_tflite_pools,
+            interpreters_per_pool=self._flags.num_tflite_interpreters_per_pool,
+            own_signatures=self._flags.tflite_signature_defs,
+        )
+        return TfLiteLoader(path, options)
 
     async def start(self) -> None:
         """Load the models, then open the ports.

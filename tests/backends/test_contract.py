@@ -19,8 +19,13 @@ def case(request: pytest.FixtureRequest) -> BackendCase:
 
 
 @pytest.fixture
-def loader(case: BackendCase, saved_model_folder: Path) -> Iterator[Loader]:
-    loader = case.loader(version_path(saved_model_folder, case.model))
+def path(case: BackendCase, request: pytest.FixtureRequest) -> str:
+    return version_path(request.getfixturevalue(case.folder), case.model)
+
+
+@pytest.fixture
+def loader(case: BackendCase, path: str) -> Iterator[Loader]:
+    loader = case.loader(path)
     yield loader
     loader.unload()
 
@@ -108,11 +113,11 @@ def test_several_threads_run_one_program(program: Program) -> None:
 
 
 def test_threads_run_while_other_versions_come_and_go(
-    program: Program, case: BackendCase, saved_model_folder: Path
+    program: Program, case: BackendCase, path: str
 ) -> None:
     def come_and_go() -> None:
         for _ in range(5):
-            other = case.loader(version_path(saved_model_folder, case.model))
+            other = case.loader(path)
             other.load()
             other.unload()
 
@@ -129,17 +134,17 @@ def test_threads_run_while_other_versions_come_and_go(
 
 
 def test_a_loader_may_load_once_its_model_is_there(
-    case: BackendCase, tmp_path: Path, saved_model_folder: Path
+    case: BackendCase, tmp_path: Path, path: str
 ) -> None:
-    path = tmp_path / "1"
-    path.mkdir()
-    loader = case.loader(str(path))
+    place = tmp_path / "1"
+    place.mkdir()
+    loader = case.loader(str(place))
     with pytest.raises(ServingError) as raised:
         loader.load()
     assert raised.value.code is Code.NOT_FOUND
 
-    path.rmdir()
-    path.symlink_to(version_path(saved_model_folder, case.model))
+    place.rmdir()
+    place.symlink_to(path)
 
     assert "serving_default" in loader.load().signatures
     loader.unload()

@@ -3,7 +3,6 @@
 Messages and codes of a load that fails are those of TensorFlow Serving.
 """
 
-import ctypes
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from salver._tensorflow.graph_session import GraphCallable, GraphSession
 from salver._tensorflow.library import TensorFlowError
 from salver._tensorflow.tensor import ElementTypes
+from salver.backends.allocator import keep_freed_memory, trim_memory
 from salver.backends.protobuf_wire import encoded_integer
 from salver.backends.signature_def import signature_def_map, signature_entries, signature_of
 from salver.backends.tensorflow_library import open_tensorflow
@@ -25,10 +25,6 @@ from salver.errors import NotFound, ServingError, Unimplemented, error_of
 
 _INTRA_OP_THREADS, _INTER_OP_THREADS = 2, 5
 """Fields of `tensorflow.ConfigProto`."""
-
-_MAPPED_FROM, _MAPPED_FROM_BYTES = -3, 32 * 1024 * 1024
-_KEPT_ON_TOP, _KEPT_ON_TOP_BYTES = -1, 128 * 1024 * 1024
-"""M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h, and what they are set to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,7 @@ class TensorFlowLoader:
         """
         _require_saved_model(self._path)
         open_tensorflow(self._options.op_libraries)
-        _keep_freed_memory()
+        keep_freed_memory()
         try:
             session = GraphSession(
                 self._path,
@@ -96,7 +92,7 @@ class TensorFlowLoader:
         if self._session is not None:
             self._session.close()
             self._session = None
-        _trim_memory()
+        trim_memory()
 
 
 class SavedModelServable:
@@ -165,25 +161,3 @@ def _require_saved_model(path: str) -> None:
 def _element_types() -> ElementTypes:
     numpy_types = {data_type: numpy_type_of(data_type) for data_type in DataType}
     return ElementTypes({n: t for n, t in numpy_types.items() if t is not None})
-
-
-@cache
-def _keep_freed_memory() -> None:
-    """Let the allocator serve large tensors again and again from the same memory.
-
-    Otherwise it maps fresh pages for each and gives them back at once: to fill a page for
-    the first time takes the system ten times as long as to copy one. What stays is a
-    rest per heap, at most, until a version is unloaded; above 32 MiB, glibc's limit,
-    every block is still mapped for itself.
-    """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc alone heeds it
-    if set_option is not None:
-        set_option(_MAPPED_FROM, _MAPPED_FROM_BYTES)
-        set_option(_KEPT_ON_TOP, _KEPT_ON_TOP_BYTES)
-
-
-def _trim_memory() -> None:
-    """Give freed memory back at once; the allocator would keep it for later."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
-    if trim is not None:
-        trim(0)

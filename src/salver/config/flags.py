@@ -198,17 +198,14 @@ class Flags:
     prefer_tflite_model: bool = flag(
         False,
         "Serve model.tflite of a version's folder where there is one.",
-        effect=Effect.NOT_YET,
     )
     num_tflite_pools: int = int32(
         _CPUS,
-        "Pools of TFLite interpreters.",
-        effect=Effect.NOT_YET,
+        "Pools of TFLite interpreters for each version: so many requests run at once.",
     )
     num_tflite_interpreters_per_pool: int = int32(
         1,
-        "Interpreters in each pool of TFLite interpreters.",
-        effect=Effect.NOT_YET,
+        "Interpreters in each pool of TFLite interpreters; each of them runs requests of its own.",
     )
     enable_signature_method_name_check: bool = flag(
         False,
@@ -266,6 +263,12 @@ class Flags:
     custom_op_libraries: str = flag(
         "",
         "Comma-separated shared libraries with TensorFlow operations, loaded at the start.",
+        origin=Origin.SALVER,
+    )
+    tflite_signature_defs: bool = flag(
+        False,
+        "Serve TFLite's own signatures of a model.tflite that has none in its metadata. Else it "
+        "has one, with the names of its tensors, as in TensorFlow Serving.",
         origin=Origin.SALVER,
     )
     max_request_bytes: int = int64(
