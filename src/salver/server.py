@@ -32,6 +32,8 @@ from salver.service.predict import Predict
 from salver.service.status import Status
 from salver.sources.file_system import FileSystemSource
 from salver.telemetry.log_lines import log_versions
+from salver.telemetry.record_file import FileLimits
+from salver.telemetry.request_logging import RequestLogging, RequestLogOptions
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.traffic.labels import LabelTable
 from salver.traffic.router import Router
@@ -116,11 +118,21 @@ class Server:
             is_complete=is_complete,
             target=self._manager,
         )
+        self._metrics = ServingMetrics()
+        self._request_logging = RequestLogging(
+            RequestLogOptions(
+                FileLimits(flags.request_log_file_bytes, flags.request_log_file_age_s),
+                flags.request_log_queue_bytes,
+                settings.saved_model_tags,
+            ),
+            self._metrics.logged,
+        )
         self._models = ServedModels(
             self._manager,
             self._source,
             self._labels,
             flags.allow_version_labels_for_unavailable_models,
+            self._request_logging.configure,
         )
         self._runner = Runner(
             RunnerOptions(
@@ -133,7 +145,6 @@ class Server:
         self._warm_up = WarmUp(
             flags.num_request_iterations_for_warmup, flags.enable_signature_method_name_check
         )
-        self._metrics = ServingMetrics()
         log_versions(self._events)
         self._events.subscribe(StateChanged, _freeze_what_was_loaded)
         self._listener: Listener | None = None
@@ -215,8 +226,9 @@ class Server:
     def _switchboard(self) -> Switchboard:
         flags = self._flags
         opening = Opening(Router(self._manager, self._labels))
-        predict = Predict(self._runner, self._metrics, flags.enable_signature_method_name_check)
-        examples = Examples(self._runner, self._metrics, flags.enable_signature_method_name_check)
+        check, logs = flags.enable_signature_method_name_check, self._request_logging.by_model
+        predict = Predict(self._runner, self._metrics, check, logs)
+        examples = Examples(self._runner, self._metrics, check, logs)
         status = Status(self._manager)
         metadata = Metadata(opening)
         timeout_ms = flags.rest_api_timeout_in_ms
@@ -269,6 +281,7 @@ class Server:
             await self._listener.wait_closed(grace_s)
             self._listener.abort()
         self._runner.stop()
+        await self._request_logging.stop()
         if await self._manager.stop(grace_s):
             # Their threads would keep the process from ending.
             logger.warning("Ended before every load and request was through")

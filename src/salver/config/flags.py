@@ -314,6 +314,23 @@ class Flags:
         "others on worker threads.",
         origin=Origin.SALVER,
     )
+    request_log_file_bytes: int = int64(
+        100 * 1024 * 1024,
+        "Largest file of logged requests (see logging_config of a model); before it gets larger, "
+        "the next one is begun. 0: no limit.",
+        origin=Origin.SALVER,
+    )
+    request_log_file_age_s: float = flag(
+        3600.0,
+        "Seconds after which a file of logged requests is closed and the next one begun. "
+        "0: no limit.",
+        origin=Origin.SALVER,
+    )
+    request_log_queue_bytes: int = int64(
+        64 * 1024 * 1024,
+        "Memory for requests that wait to be logged; those that do not fit are not logged.",
+        origin=Origin.SALVER,
+    )
     log_level: str = flag(
         "info",
         "What is logged on stderr: debug, info, warning or error, and what is worse.",

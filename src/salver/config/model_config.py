@@ -32,7 +32,8 @@ class ModelSettings:
     """The deprecated way to say the platform: 0 unset, 1 TensorFlow, 2 other."""
     version_policy: VersionPolicy = field(default_factory=lambda: Latest(1))
     version_labels: Mapping[str, int] = field(default_factory=dict)
-    has_logging_config: bool = False
+    logging_config: bytes | None = None
+    """As a serialized message; None if there is none."""
 
 
 class ConfigKind(Enum):
@@ -90,8 +91,15 @@ def _model_settings(message: WireMessage) -> ModelSettings:
         model_type=message.model_type,
         version_policy=_version_policy(message.model_version_policy),
         version_labels=dict(message.version_labels),
-        has_logging_config=message.HasField("logging_config"),
+        logging_config=_serialized(message, "logging_config"),
     )
+
+
+def _serialized(message: WireMessage, field: str) -> bytes | None:
+    if not message.HasField(field):
+        return None
+    content: bytes = getattr(message, field).SerializeToString(deterministic=True)
+    return content
 
 
 def _version_policy(message: WireMessage) -> VersionPolicy:

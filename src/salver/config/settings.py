@@ -85,6 +85,9 @@ def _check_own_options(flags: Flags) -> None:
         ("rest_api_compression_min_bytes", flags.rest_api_compression_min_bytes),
         ("worker_threads", flags.worker_threads),
         ("inline_budget_us", flags.inline_budget_us),
+        ("request_log_file_bytes", flags.request_log_file_bytes),
+        ("request_log_file_age_s", flags.request_log_file_age_s),
+        ("request_log_queue_bytes", flags.request_log_queue_bytes),
     ):
         if not value >= 0:  # Not a number is no limit either.
             raise InvalidArgument(f"--{name} must not be negative; got {value}")

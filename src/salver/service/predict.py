@@ -4,7 +4,7 @@ Every protocol comes through here with arrays; the order of the checks and the w
 of the errors are those of TensorFlow Serving (predict_util.cc, server_core.cc).
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from salver.errors import (
 from salver.execution.prepared import Executable, PreparedSignature
 from salver.execution.runner import ImmediateRunner, Run, Runner
 from salver.service.opening import ServableHandle
+from salver.telemetry.request_log import PredictCall, RequestLog
 from salver.telemetry.serving_metrics import ServingMetrics
 
 _METHOD_NAMES = (
@@ -51,10 +52,13 @@ class Predict:
         runner: Runner | ImmediateRunner,
         metrics: ServingMetrics,
         check_method_names: bool = False,
+        request_logs: Mapping[str, RequestLog] | None = None,
     ) -> None:
+        """Store what is needed; `request_logs`, by the name of the model, may change later."""
         self._runner = runner
         self._metrics = metrics
         self._check_method_names = check_method_names
+        self._request_logs = {} if request_logs is None else request_logs
 
     def signature(self, handle: ServableHandle, name: str) -> PreparedSignature:
         """The signature that a gRPC request names; empty means the default one.
@@ -150,6 +154,8 @@ class Predict:
         else:
             executable, output_names = prepared.executable, prepared.output_names
         id_ = handle.id
+        if self._request_logs:
+            on_predicted = self._logged(prepared, inputs, output_filter, id_, on_predicted)
 
         def done(
             outputs: list[np.ndarray] | None, error: ServingError | None, elapsed_s: float
@@ -164,6 +170,31 @@ class Predict:
                 on_predicted(Prediction(id_, name, output_names, outputs), None)
 
         return self._runner.run(executable, inputs, deadline, done, handle.release)
+
+    def _logged(
+        self,
+        prepared: PreparedSignature,
+        inputs: Sequence[np.ndarray],
+        output_filter: Sequence[str],
+        id_: ServableId,
+        on_predicted: OnPredicted,
+    ) -> OnPredicted:
+        """`on_predicted`; for a request that is chosen, a callback that logs it as well."""
+        log = self._request_logs.get(id_.name)
+        if log is None or not log.chooses():
+            return on_predicted
+
+        def answer_and_log(prediction: Prediction | None, error: ServingError | None) -> None:
+            on_predicted(prediction, error)
+            if prediction is not None:
+                names, outputs = prediction.output_names, prediction.outputs
+                name = prediction.signature_name
+                log.add(
+                    id_,
+                    PredictCall(name, prepared.input_names, inputs, output_filter, names, outputs),
+                )
+
+        return answer_and_log
 
     def abandon(self, run: Run) -> None:
         """Nobody waits for this run any more."""

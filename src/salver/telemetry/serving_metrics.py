@@ -34,7 +34,6 @@ class ServingMetrics:
         self.request_example_count_total = Counter(
             f"{_PREFIX}request_example_count_total", ("model",)
         )
-        # Requests are not logged yet; the name stands on the page all the same.
         self.request_log_count = Counter(
             f"{_PREFIX}request_log_count", ("model_name", "status_code")
         )
@@ -74,6 +73,10 @@ class ServingMetrics:
         """A MultiInference request about so many examples was answered."""
         self.request_example_counts.cell((model,)).observe(examples)
         self.request_example_count_total.increase((model,), examples)
+
+    def logged(self, model: str, code: Code, requests: int = 1) -> None:
+        """So many requests of those chosen to be logged were, if `code` is OK, or why not."""
+        self.request_log_count.increase((model, code.name), requests)
 
     def _bounded(self, model: str) -> str:
         if model in self._model_names:

@@ -74,8 +74,11 @@ class ExampleService:
         examples: Any,
         on_inferred: OnInferred,
         api: str = "",
+        is_multi: bool = False,
     ) -> None:
-        run = self._examples.run(handle, questions, examples, call.deadline, on_inferred, api)
+        run = self._examples.run(
+            handle, questions, examples, call.deadline, on_inferred, api, is_multi
+        )
         if run is not None:
             call.cancel = partial(self._examples.abandon, run)
 
@@ -135,7 +138,7 @@ class ExampleService:
                 self._metrics.inferred(model, len(examples))
                 call.succeed(response)
 
-        self._run(call, handle, questions, examples, on_inferred)
+        self._run(call, handle, questions, examples, on_inferred, is_multi=True)
 
 
 def _unexpected(inference: Inference) -> ServingError:
