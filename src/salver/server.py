@@ -31,7 +31,7 @@ from salver.service.opening import Opening
 from salver.service.predict import Predict
 from salver.service.status import Status
 from salver.sources.file_system import FileSystemSource
-from salver.telemetry.log_lines import log_versions
+from salver.telemetry.log_lines import LoggedLoader, log_versions
 from salver.telemetry.record_file import FileLimits
 from salver.telemetry.request_logging import RequestLogging, RequestLogOptions
 from salver.telemetry.serving_metrics import ServingMetrics
@@ -149,7 +149,10 @@ class Server:
         self._events.subscribe(StateChanged, _freeze_what_was_loaded)
         self._listener: Listener | None = None
 
-    def _loader(self, id_: ServableId, path: str) -> PreparingLoader:
+    def _loader(self, id_: ServableId, path: str) -> LoggedLoader[PreparedServable]:
+        return LoggedLoader(id_, self._preparing_loader(id_, path))
+
+    def _preparing_loader(self, id_: ServableId, path: str) -> PreparingLoader:
         session = self._settings.session
         libraries = self._flags.custom_op_libraries
         options = TensorFlowOptions(
@@ -187,6 +190,7 @@ class Server:
     async def _listen(self) -> None:
         flags = self._flags
         self._listener = Listener(self._switchboard())
+        logger.info("Using InsecureServerCredentials")
         if flags.port:
             try:
                 # As the original: gRPC on IPv4, HTTP on both.
@@ -222,6 +226,7 @@ class Server:
             )
             return
         logger.info("Exporting HTTP/REST API at:localhost:%d ...", port)
+        logger.info("NET_LOG: Entering the event loop ...")
 
     def _switchboard(self) -> Switchboard:
         flags = self._flags
@@ -269,7 +274,16 @@ class Server:
         return Switchboard(options, rest, handlers, (Http1, Http2))
 
     async def _reload(self, message: WireMessage) -> None:
-        await self._models.apply(from_message(message))
+        config = from_message(message)
+        for index, model in enumerate(config.models):
+            logger.info(
+                "\nConfig entry\n\tindex : %d\n\tpath : %s\n\tname : %s\n\tplatform : %s",
+                index,
+                model.base_path,
+                model.name,
+                model.model_platform,
+            )
+        await self._models.apply(config)
 
     async def stop(self) -> None:
         """Finish what is in flight, within the grace, then end everything."""

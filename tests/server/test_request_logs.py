@@ -213,7 +213,7 @@ def test_a_log_can_become_the_warm_up_of_a_version(
     shutil.copy(log, version / "assets.extra" / "tf_serving_warmup_requests")
     with RunningServer(f"--model_base_path={version.parent}") as server:
         line = server.wait_for_line("Finished reading warmup data")
-        assert f"{len(logs)} records" in line
+        assert f"Number of warmup records read: {len(logs)}. " in line
 
 
 def test_a_rate_of_nothing_logs_nothing_and_a_part_is_about_that_part(

@@ -4,6 +4,7 @@ From the file, the flags of single-model mode, or a reload request to frozen val
 and the rules that a new config must pass before anything is touched.
 """
 
+import logging
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from salver.config.flags import Flags
 from salver.config.text_file import read_text_file
 from salver.core.version_policy import All, Latest, Specific, VersionPolicy
 from salver.errors import FailedPrecondition, InvalidArgument, Unimplemented
+
+logger = logging.getLogger(__name__)
 
 TENSORFLOW = "tensorflow"
 _NO_TYPE, _TENSORFLOW_TYPE = 0, 1
@@ -60,6 +63,11 @@ def model_server_config(flags: Flags) -> ModelServerConfig:
     """
     if flags.model_config_file:
         return read_model_config_file(flags.model_config_file)
+    logger.info(
+        "Building single TensorFlow model file config:  model_name: %s model_base_path: %s",
+        flags.model_name,
+        flags.model_base_path,
+    )
     model = ModelSettings(
         name=flags.model_name, base_path=flags.model_base_path, model_platform=TENSORFLOW
     )

@@ -81,6 +81,11 @@ class ServedModels:
         logger.info("Adding/updating models.")
         for model in config.models:
             logger.info(" (Re-)adding model: %s", model.name)
+            if model.model_type:
+                logger.warning(
+                    "Deprecated ModelServerConfig::model_type field used. "
+                    "Prefer ModelServerConfig::model_platform."
+                )
         self._source.set_models(
             [
                 ModelSource(model.name, model.base_path, model.version_policy)

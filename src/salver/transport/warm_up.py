@@ -7,6 +7,7 @@ go nowhere. An error among them is an error of the load. Source: saved_model_war
 import logging
 import os
 from collections.abc import Callable, Mapping
+from time import perf_counter
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -36,6 +37,7 @@ class WarmUp:
 
     def __init__(self, iterations: int, check_method_names: bool) -> None:
         self._iterations = max(iterations, 1)
+        self._options = f"num_request_iterations {{ value: {iterations} }}" * (iterations > 0)
         # What runs here is no client's request: it is counted apart, that is, nowhere.
         metrics = ServingMetrics()
         self._predict = Predict(ImmediateRunner(), metrics, check_method_names)
@@ -60,8 +62,14 @@ class WarmUp:
         if not os.path.exists(file_name):
             logger.info("No warmup data file found at %s", file_name)
             return
+        logger.info(
+            "Starting to read warmup data for model at %s with model-warmup-options %s",
+            file_name,
+            self._options,
+        )
         handle = _Loading(id_, servable)
         count = 0
+        started = perf_counter()
         with open(file_name, "rb") as file:
             try:
                 for count, record in enumerate(read_records(file), 1):
@@ -75,7 +83,13 @@ class WarmUp:
                 raise DataLoss(
                     f"{error.message}. Please verify your warmup data is in TFRecord format."
                 ) from error
-        logger.info("Finished reading warmup data for %s: %d records", id_, count)
+        logger.info(
+            "Finished reading warmup data for model at %s. Number of warmup records read: %d. "
+            "Elapsed time (microseconds): %d.",
+            file_name,
+            count,
+            (perf_counter() - started) * 1e6,
+        )
 
     def _play_record(self, handle: "_Loading", record: bytes, file_name: str) -> None:
         log = message_class("salver.SerializedPredictionLog")()
