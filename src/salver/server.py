@@ -31,6 +31,7 @@ from salver.service.opening import Opening
 from salver.service.predict import Predict
 from salver.service.status import Status
 from salver.sources.file_system import FileSystemSource
+from salver.telemetry.load_metrics import MeasuredLoader
 from salver.telemetry.log_lines import LoggedLoader, log_versions
 from salver.telemetry.record_file import FileLimits
 from salver.telemetry.request_logging import RequestLogging, RequestLogOptions
@@ -99,6 +100,7 @@ class Server:
     """Everything that runs in the process. Loop only."""
 
     def __init__(self, flags: Flags, settings: Settings) -> None:
+        self._loop = asyncio.get_running_loop()
         self._flags = flags
         self._settings = settings
         self._events = EventBus()
@@ -143,8 +145,12 @@ class Server:
             )
         )
         self._warm_up = WarmUp(
-            flags.num_request_iterations_for_warmup, flags.enable_signature_method_name_check
+            flags.num_request_iterations_for_warmup,
+            flags.enable_signature_method_name_check,
+            lambda report: self._loop.call_soon_threadsafe(self._metrics.warmed_up, report),
         )
+        self._metrics.follow(self._events)
+        self._metrics.read("runs_in_flight", lambda: self._runner.in_flight)
         log_versions(self._events)
         self._events.subscribe(StateChanged, _freeze_what_was_loaded)
         self._listener: Listener | None = None
@@ -163,10 +169,15 @@ class Server:
             session_config=session.config_proto,
             op_libraries=tuple(libraries.split(",")) if libraries else (),
         )
-        loader = TensorFlowLoader(path, options)
+        measured = MeasuredLoader(
+            TensorFlowLoader(path, options),
+            lambda succeeded, elapsed_s: self._loop.call_soon_threadsafe(
+                self._metrics.loads.load_attempted, path, succeeded, elapsed_s
+            ),
+        )
         if not self._flags.enable_model_warmup:
-            return PreparingLoader(loader, lambda servable: None)
-        return PreparingLoader(loader, lambda servable: self._warm_up.play(servable, id_, path))
+            return PreparingLoader(measured, lambda servable: None)
+        return PreparingLoader(measured, lambda servable: self._warm_up.play(servable, id_, path))
 
     async def start(self) -> None:
         """Load the models, then open the ports.
@@ -232,8 +243,8 @@ class Server:
         flags = self._flags
         opening = Opening(Router(self._manager, self._labels))
         check, logs = flags.enable_signature_method_name_check, self._request_logging.by_model
-        predict = Predict(self._runner, self._metrics, check, logs)
-        examples = Examples(self._runner, self._metrics, check, logs)
+        predict = Predict(self._runner, self._metrics.runs, check, logs)
+        examples = Examples(self._runner, self._metrics.runs, check, logs)
         status = Status(self._manager)
         metadata = Metadata(opening)
         timeout_ms = flags.rest_api_timeout_in_ms
@@ -271,7 +282,10 @@ class Server:
             stall_timeout_s=flags.stall_timeout_s,
             idle_timeout_s=flags.idle_timeout_s,
         )
-        return Switchboard(options, rest, handlers, (Http1, Http2))
+        board = Switchboard(options, rest, handlers, (Http1, Http2))
+        self._metrics.read("connections", lambda: len(board.connections))
+        self._metrics.read("buffered_bytes", lambda: board.buffered_bytes)
+        return board
 
     async def _reload(self, message: WireMessage) -> None:
         config = from_message(message)

@@ -203,7 +203,10 @@ def test_the_metadata_tell_who_answered_and_why_it_was_chosen(
 
 
 def test_a_log_can_become_the_warm_up_of_a_version(
-    logged: tuple[Answers, list[Any], Path], examples_base_path: Path, tmp_path: Path
+    logged: tuple[Answers, list[Any], Path],
+    examples_base_path: Path,
+    tmp_path: Path,
+    flags: list[str],
 ) -> None:
     _, logs, prefix = logged
     (log,) = prefix.parent.glob("*.tfrecord")
@@ -211,8 +214,16 @@ def test_a_log_can_become_the_warm_up_of_a_version(
     shutil.copytree(examples_base_path / str(VERSION), version)
     (version / "assets.extra").mkdir()
     shutil.copy(log, version / "assets.extra" / "tf_serving_warmup_requests")
-    with RunningServer(f"--model_base_path={version.parent}") as server:
+    with RunningServer(f"--model_base_path={version.parent}", *flags) as server:
         line = server.wait_for_line("Finished reading warmup data")
+        page = requests.get(f"{server.url}/metrics", timeout=TIMEOUT_S).text
+        labels = f'model_path="{version}",status="OK"'
+        records_read = ":tensorflow:serving:model_warmup_records_read"
+        assert f"{records_read}{{{labels}}} {len(logs)}\n" in page
+        runtime = ":tensorflow:serving:runtime_latency_count"
+        for api, count in (("Predict", 2), ("Classify", 2), ("Regress", 2)):
+            labels = f'model_name="default",API="{api}",runtime="TF1"'
+            assert f"{runtime}{{{labels}}} {count}\n" in page
         assert f"Number of warmup records read: {len(logs)}. " in line
 
 

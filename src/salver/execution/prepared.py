@@ -6,6 +6,7 @@ only looks things up.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from salver.core.servable import Loader, Program, Servable
 from salver.core.signature import Signature
@@ -98,7 +99,7 @@ class Executable:
 class PreparedSignature:
     """One signature, ready to run with all its outputs. Attributes are read on each request."""
 
-    __slots__ = ("executable", "feeds", "input_names", "output_names", "signature")
+    __slots__ = ("executable", "feeds", "input_names", "measured", "output_names", "signature")
 
     def __init__(
         self, signature: Signature, executable: Executable, feeds: tuple[str, ...]
@@ -108,6 +109,8 @@ class PreparedSignature:
         self.feeds = feeds
         self.input_names = tuple(signature.inputs)
         self.output_names = tuple(signature.outputs)
+        self.measured: dict[str, Any] = {}
+        """For those who measure runs: what they have found, by the API of the request."""
 
 
 class PreparedServable:

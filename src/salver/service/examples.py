@@ -24,7 +24,7 @@ from salver.service.example_signature import (
 )
 from salver.service.opening import ServableHandle
 from salver.telemetry.request_log import ExampleAnswer, ExamplesCall, RequestLog
-from salver.telemetry.serving_metrics import ServingMetrics
+from salver.telemetry.run_metrics import RunObserver
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,9 @@ class Inference:
 OnInferred = Callable[[list[Inference] | None, ServingError | None], None]
 Question = tuple[PreparedSignature, Method]
 
+MULTI_INFERENCE = "MultiInference"
+"""The API of requests with several questions, as metrics have it."""
+
 
 class Examples:
     """The use cases, for requests whose servable is open. Loop only."""
@@ -55,7 +58,7 @@ class Examples:
     def __init__(
         self,
         runner: Runner | ImmediateRunner,
-        metrics: ServingMetrics,
+        metrics: RunObserver,
         check_method_names: bool = False,
         request_logs: Mapping[str, RequestLog] | None = None,
     ) -> None:
@@ -110,14 +113,13 @@ class Examples:
         examples: np.ndarray,
         deadline: float | None,
         on_inferred: OnInferred,
-        api: str = "",
-        is_multi: bool = False,
+        api: str,
     ) -> Run | None:
         """Answer `questions` about `examples`: serialized `tf.Example`s, shape [n].
 
         Takes the handle over and releases it, also when it raises. `deadline` is loop
-        time; `api` is the name under which the run's time is counted, if it is; `is_multi`
-        tells a MultiInference, which may have one question only.
+        time; `api` is the name under which the run is counted: that of a method, or
+        MULTI_INFERENCE.
         Returns the run when it goes on after this returned, for `Runner.abandon`.
 
         Raises:
@@ -134,16 +136,20 @@ class Examples:
             raise
         id_ = handle.id
         if self._request_logs:
+            is_multi = api == MULTI_INFERENCE
             on_inferred = self._logged(questions, examples, is_multi, id_, on_inferred)
 
         def done(
             outputs: list[np.ndarray] | None, error: ServingError | None, elapsed_s: float
         ) -> None:
             if outputs is None:
+                assert error is not None
+                for prepared, _ in questions:
+                    self._metrics.run_failed(id_, prepared, api, error.code)
                 on_inferred(None, error)
                 return
-            if api:
-                self._metrics.ran(id_.name, api, elapsed_s)
+            for prepared, _ in questions:
+                self._metrics.ran(id_, prepared, api, elapsed_s)
             try:
                 answers = [
                     _answer(id_, question, outputs, fetches, len(examples))

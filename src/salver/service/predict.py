@@ -22,7 +22,7 @@ from salver.execution.prepared import Executable, PreparedSignature
 from salver.execution.runner import ImmediateRunner, Run, Runner
 from salver.service.opening import ServableHandle
 from salver.telemetry.request_log import PredictCall, RequestLog
-from salver.telemetry.serving_metrics import ServingMetrics
+from salver.telemetry.run_metrics import RunObserver
 
 _METHOD_NAMES = (
     "tensorflow/serving/predict",
@@ -50,7 +50,7 @@ class Predict:
     def __init__(
         self,
         runner: Runner | ImmediateRunner,
-        metrics: ServingMetrics,
+        metrics: RunObserver,
         check_method_names: bool = False,
         request_logs: Mapping[str, RequestLog] | None = None,
     ) -> None:
@@ -161,11 +161,13 @@ class Predict:
             outputs: list[np.ndarray] | None, error: ServingError | None, elapsed_s: float
         ) -> None:
             if outputs is None:
+                assert error is not None
+                self._metrics.run_failed(id_, prepared, "Predict", error.code)
                 on_predicted(None, error)
             elif len(outputs) != len(output_names):
                 on_predicted(None, UnknownError("Predict internal error"))
             else:
-                self._metrics.ran(id_.name, "Predict", elapsed_s)
+                self._metrics.ran(id_, prepared, "Predict", elapsed_s)
                 name = prepared.signature.name
                 on_predicted(Prediction(id_, name, output_names, outputs), None)
 

@@ -13,7 +13,7 @@ from salver.codecs.example_messages import (
 from salver.codecs.messages import message_class
 from salver.errors import InvalidArgument, ServingError, unexpected_error
 from salver.service.example_signature import Classification, Method
-from salver.service.examples import Examples, Inference, OnInferred, Question, Task
+from salver.service.examples import MULTI_INFERENCE, Examples, Inference, OnInferred, Question, Task
 from salver.service.opening import Opening
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.transport.exchange import Handler, Message, UnaryCall
@@ -73,12 +73,9 @@ class ExampleService:
         questions: Sequence[Question],
         examples: Any,
         on_inferred: OnInferred,
-        api: str = "",
-        is_multi: bool = False,
+        api: str,
     ) -> None:
-        run = self._examples.run(
-            handle, questions, examples, call.deadline, on_inferred, api, is_multi
-        )
+        run = self._examples.run(handle, questions, examples, call.deadline, on_inferred, api)
         if run is not None:
             call.cancel = partial(self._examples.abandon, run)
 
@@ -138,7 +135,7 @@ class ExampleService:
                 self._metrics.inferred(model, len(examples))
                 call.succeed(response)
 
-        self._run(call, handle, questions, examples, on_inferred, is_multi=True)
+        self._run(call, handle, questions, examples, on_inferred, MULTI_INFERENCE)
 
 
 def _unexpected(inference: Inference) -> ServingError:

@@ -207,7 +207,8 @@ class RestApi:
             handle.release()
             raise
         deadline = self._deadline()
-        run = self._examples.run(handle, [question], parsed.examples, deadline, exchange.inferred)
+        answer = exchange.inferred
+        run = self._examples.run(handle, [question], parsed.examples, deadline, answer, method.api)
         return None if run is None else partial(self._examples.abandon, run)
 
     def _deadline(self) -> float | None:
