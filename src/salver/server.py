@@ -31,6 +31,7 @@ from salver.service.opening import Opening
 from salver.service.predict import Predict
 from salver.service.status import Status
 from salver.sources.file_system import FileSystemSource
+from salver.telemetry.access_logging import AccessLogging
 from salver.telemetry.load_metrics import MeasuredLoader
 from salver.telemetry.log_lines import LoggedLoader, log_versions
 from salver.telemetry.record_file import FileLimits
@@ -121,6 +122,14 @@ class Server:
             target=self._manager,
         )
         self._metrics = ServingMetrics()
+        self._access_logging: AccessLogging | None = None
+        if flags.access_log:
+            lost = self._metrics.access_log_lost
+            self._access_logging = AccessLogging(
+                flags.access_log, lambda lines: lost.increase((), lines)
+            )
+            if self._access_logging.is_file:
+                self._loop.add_signal_handler(signal.SIGHUP, self._access_logging.reopen)
         self._request_logging = RequestLogging(
             RequestLogOptions(
                 FileLimits(flags.request_log_file_bytes, flags.request_log_file_age_s),
@@ -282,7 +291,8 @@ class Server:
             stall_timeout_s=flags.stall_timeout_s,
             idle_timeout_s=flags.idle_timeout_s,
         )
-        board = Switchboard(options, rest, handlers, (Http1, Http2))
+        access_log = self._access_logging.log if self._access_logging is not None else None
+        board = Switchboard(options, rest, handlers, (Http1, Http2), access_log)
         self._metrics.read("connections", lambda: len(board.connections))
         self._metrics.read("buffered_bytes", lambda: board.buffered_bytes)
         return board
@@ -310,6 +320,8 @@ class Server:
             self._listener.abort()
         self._runner.stop()
         await self._request_logging.stop()
+        if self._access_logging is not None:
+            await self._access_logging.stop()
         if await self._manager.stop(grace_s):
             # Their threads would keep the process from ending.
             logger.warning("Ended before every load and request was through")

@@ -331,6 +331,12 @@ class Flags:
         "Memory for requests that wait to be logged; those that do not fit are not logged.",
         origin=Origin.SALVER,
     )
+    access_log: str = flag(
+        "",
+        "Write a line of JSON for each request to this file, or to stderr. After SIGHUP the file "
+        "is opened anew. Empty: no access log.",
+        origin=Origin.SALVER,
+    )
     log_level: str = flag(
         "info",
         "What is logged on stderr: debug, info, warning or error, and what is worse.",

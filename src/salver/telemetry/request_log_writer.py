@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 _GATHER_S = 0.1
 """From the first entry to the write: one write for many, and few switches of threads."""
 _RETRY_S = 5.0
-_MAX_BATCH_BYTES = 16 * 1024 * 1024
+_MAX_BATCH_BYTES, _MAX_BATCH_RECORDS = 1024 * 1024, 64
+"""Of one write: while the thread writes, the loop has the interpreter to itself."""
 _CODES = {
     errno.ENOSPC: Code.RESOURCE_EXHAUSTED,
     errno.EDQUOT: Code.RESOURCE_EXHAUSTED,
@@ -145,7 +146,7 @@ class RequestLogWriter:
             return
         target.batch.append((model, data))
         target.batch_bytes += len(data)
-        if target.batch_bytes >= _MAX_BATCH_BYTES:
+        if target.batch_bytes >= _MAX_BATCH_BYTES or len(target.batch) >= _MAX_BATCH_RECORDS:
             self._write(prefix, target)
 
     def _write(self, prefix: str, target: _Target) -> None:

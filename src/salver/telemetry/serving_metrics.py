@@ -47,6 +47,7 @@ class ServingMetrics:
         self.request_log_count = Counter(
             f"{_PREFIX}request_log_count", ("model_name", "status_code")
         )
+        self.access_log_lost = Counter(":salver:access_log_lost_count")
         self.runs = RunMetrics()
         self.loads = LoadMetrics()
         self._readings: list[Reading] = []
@@ -130,6 +131,7 @@ class ServingMetrics:
             self.request_example_counts,
             self.request_example_count_total,
             self.request_log_count,
+            self.access_log_lost,
             *self.runs.metrics(),
             *self.loads.metrics(),
             *self._readings,

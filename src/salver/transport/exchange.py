@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from salver.errors import ServingError
+from salver.telemetry.access_log import AccessRecord
 
 
 @dataclass(slots=True)
@@ -21,6 +22,8 @@ class HttpRequest:
     """Path and query, undecoded."""
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    record: AccessRecord | None = None
+    """For the access log, if there is one: to be told what the request is about."""
 
     def header(self, name: bytes) -> bytes:
         """The first header of that name, empty if there is none."""
@@ -70,6 +73,8 @@ class UnaryCall(Protocol):
     """`perf_counter` when the request was complete."""
     cancel: Callable[[], None] | None
     """What to call if the client goes away; set by the handler."""
+    record: AccessRecord | None
+    """For the access log, if there is one: to be told what the call is about."""
 
     def succeed(self, framed: Framed) -> None:
         """Answer with a message that already has its gRPC prefix."""

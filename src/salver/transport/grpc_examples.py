@@ -11,6 +11,7 @@ from salver.codecs.example_messages import (
     fill_regressions,
 )
 from salver.codecs.messages import message_class
+from salver.core.signature import DEFAULT_SIGNATURE
 from salver.errors import InvalidArgument, ServingError, unexpected_error
 from salver.service.example_signature import Classification, Method
 from salver.service.examples import MULTI_INFERENCE, Examples, Inference, OnInferred, Question, Task
@@ -54,7 +55,11 @@ class ExampleService:
             def on_inferred(inferences: list[Inference] | None, error: ServingError | None) -> None:
                 self._inferred(method, call, model, inferences, error)
 
+            if call.record is not None:
+                call.record.asks(model, signature_name or DEFAULT_SIGNATURE)
             handle = self._opening.open(*chosen(request.model_spec))
+            if call.record is not None:
+                call.record.opened(handle.id)
             try:
                 question = self._examples.question(handle, signature_name, method)
                 examples = examples_of(request.input)
@@ -107,7 +112,11 @@ class ExampleService:
         request = parsed("salver.MultiExamplesRequest", message)
         if not request.tasks:
             raise InvalidArgument("ModelSpec has no name specified.")
+        if call.record is not None:
+            call.record.asks(request.tasks[0].model_spec.name)
         handle = self._opening.open(*chosen(request.tasks[0].model_spec))
+        if call.record is not None:
+            call.record.opened(handle.id)
         try:
             tasks = [
                 Task(task.model_spec.name, task.model_spec.signature_name, task.method_name)
