@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import signal
+from functools import partial
 
 import uvloop
 
@@ -29,6 +30,7 @@ from salver.service.examples import Examples
 from salver.service.metadata import Metadata
 from salver.service.opening import Opening
 from salver.service.predict import Predict
+from salver.service.profiling import Profiling
 from salver.service.status import Status
 from salver.sources.file_system import FileSystemSource
 from salver.telemetry.access_logging import AccessLogging
@@ -36,6 +38,7 @@ from salver.telemetry.load_metrics import MeasuredLoader
 from salver.telemetry.log_lines import LoggedLoader, log_versions
 from salver.telemetry.record_file import FileLimits
 from salver.telemetry.request_logging import RequestLogging, RequestLogOptions
+from salver.telemetry.request_record import Both, RecordSink
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.traffic.labels import LabelTable
 from salver.traffic.router import Router
@@ -45,6 +48,7 @@ from salver.transport.grpc_services import ModelService, PredictionService
 from salver.transport.http1 import Http1
 from salver.transport.http2 import Http2
 from salver.transport.listener import Listener
+from salver.transport.profiler_service import ProfilerService
 from salver.transport.rest import RestApi, RestOptions
 from salver.transport.warm_up import WarmUp
 
@@ -163,6 +167,7 @@ class Server:
         log_versions(self._events)
         self._events.subscribe(StateChanged, _freeze_what_was_loaded)
         self._listener: Listener | None = None
+        self._profiler: ProfilerService | None = None
 
     def _loader(self, id_: ServableId, path: str) -> LoggedLoader[PreparedServable]:
         return LoggedLoader(id_, self._preparing_loader(id_, path))
@@ -209,8 +214,8 @@ class Server:
 
     async def _listen(self) -> None:
         flags = self._flags
-        self._listener = Listener(self._switchboard())
         logger.info("Using InsecureServerCredentials")
+        self._listener = Listener(self._switchboard())
         if flags.port:
             try:
                 # As the original: gRPC on IPv4, HTTP on both.
@@ -291,8 +296,14 @@ class Server:
             stall_timeout_s=flags.stall_timeout_s,
             idle_timeout_s=flags.idle_timeout_s,
         )
-        access_log = self._access_logging.log if self._access_logging is not None else None
+        access_log = None if self._access_logging is None else self._access_logging.log
         board = Switchboard(options, rest, handlers, (Http1, Http2), access_log)
+        if flags.enable_profiler:
+            self._profiler = ProfilerService(
+                Profiling(self._manager, partial(_keep_records, board, access_log), self._metrics)
+            )
+            handlers.update(self._profiler.handlers())
+            logger.info("Profiler service is enabled")
         self._metrics.read("connections", lambda: len(board.connections))
         self._metrics.read("buffered_bytes", lambda: board.buffered_bytes)
         return board
@@ -314,6 +325,8 @@ class Server:
         await self._models.stop()
         await self._source.stop()
         grace_s = self._flags.drain_grace_s
+        if self._profiler is not None:
+            self._profiler.stop()
         if self._listener is not None:
             self._listener.close()
             await self._listener.wait_closed(grace_s)
@@ -327,6 +340,16 @@ class Server:
             logger.warning("Ended before every load and request was through")
             logging.shutdown()
             os._exit(0)
+
+
+def _keep_records(
+    board: Switchboard, access_log: RecordSink | None, trace: RecordSink | None
+) -> None:
+    """Have records of requests go to the access log, if there is one, and to a trace."""
+    if trace is None or access_log is None:
+        board.records = access_log if trace is None else trace
+    else:
+        board.records = Both(access_log, trace)
 
 
 def is_complete(path: str) -> bool:

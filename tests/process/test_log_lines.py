@@ -72,6 +72,7 @@ def test_the_lines_of_a_start_come_alone_and_in_order(model: VersionedModel) -> 
         *loads(model, 1, "m"),
         "Finished adding/updating models",
         "Using InsecureServerCredentials",
+        "Profiler service is enabled",
         "Running gRPC ModelServer at ... ...",
         "Exporting HTTP/REST API at:... ...",
         "NET_LOG: Entering the event loop ...",

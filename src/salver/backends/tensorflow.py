@@ -143,10 +143,18 @@ class SavedModelServable:
 class _GraphProgram:
     def __init__(self, graph_callable: GraphCallable) -> None:
         self._run = graph_callable.run
+        self._run_traced = graph_callable.run_traced
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         try:
             return self._run(inputs)
+        except TensorFlowError as error:
+            raise error_of(error.code, error.message) from error
+
+    def run_traced(self, inputs: Sequence[np.ndarray]) -> tuple[list[np.ndarray], bytes]:
+        """The report is a serialized `tensorflow.RunMetadata`."""
+        try:
+            return self._run_traced(inputs)
         except TensorFlowError as error:
             raise error_of(error.code, error.message) from error
 

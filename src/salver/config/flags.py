@@ -230,8 +230,7 @@ class Flags:
     )
     enable_profiler: bool = flag(
         True,
-        "Offer TensorFlow's profiler service over gRPC.",
-        effect=Effect.NOT_YET,
+        "Offer TensorFlow's profiler service over gRPC: traces of the running server on demand.",
     )
     thread_pool_factory_config_file: str = flag(
         "",

@@ -6,6 +6,7 @@ only looks things up.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from salver.core.servable import Loader, Program, Servable
@@ -23,11 +24,21 @@ _SHORTEST_PROBATION = 16
 _LONGEST_PROBATION = 100_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What an executable had before its program was wrapped."""
+
+    program: Program
+    costs: tuple[list[Any], ...]
+    next_probation: int
+
+
 class Executable:
     """A program and what it costs. Owned by the loop; `program` runs on any thread."""
 
     __slots__ = (
         "_cpu_s",
+        "_kept",
         "_next_probation",
         "_probation",
         "_quickest_s",
@@ -48,6 +59,24 @@ class Executable:
         self._runs = [0] * _SIZE_CLASSES
         self._probation = [0] * _SIZE_CLASSES
         self._next_probation = _SHORTEST_PROBATION
+        self._kept: _Kept | None = None
+
+    def wrap(self, program: Program) -> None:
+        """Run this program for a while, which makes the same of inputs in another time."""
+        if self._kept is None:
+            costs = (self.cost_s, self._cpu_s, self._quickest_s, self._runs, self._probation)
+            kept = tuple(list(each) for each in costs)
+            self._kept = _Kept(self.program, kept, self._next_probation)
+        self.program = program
+
+    def unwrap(self) -> None:
+        """Run the program from before, and expect of it what was expected before."""
+        if self._kept is None:
+            return
+        self.program = self._kept.program
+        self.cost_s, self._cpu_s, self._quickest_s, self._runs, self._probation = self._kept.costs
+        self._next_probation = self._kept.next_probation
+        self._kept = None
 
     def record_threaded(
         self, size_class: int, cpu_s: float, elapsed_s: float, failed: bool = False
@@ -113,12 +142,17 @@ class PreparedSignature:
         """For those who measure runs: what they have found, by the API of the request."""
 
 
+Wrapper = Callable[[Program, str], Program]
+"""From a program and the name of its signature, empty if it is that of none, to another program."""
+
+
 class PreparedServable:
     """What the manager hands out: a servable and its prepared signatures."""
 
     def __init__(self, servable: Servable) -> None:
         self._servable = servable
         self._executables: dict[tuple[tuple[str, ...], tuple[str, ...]], Executable] = {}
+        self._wrapper: Wrapper | None = None
         self.signature_def_map = servable.signature_def_map
         self.signatures: Mapping[str, PreparedSignature] = {
             name: self._prepare(signature) for name, signature in servable.signatures.items()
@@ -139,9 +173,24 @@ class PreparedServable:
         found = self._executables.get(key)
         if found is None:
             found = Executable(self._servable.program(feeds, fetches))
+            if self._wrapper is not None:
+                found.wrap(self._wrapper(found.program, ""))
             if len(self._executables) < _MAX_EXECUTABLES:
                 self._executables[key] = found
         return found
+
+    def wrap_programs(self, wrapper: Wrapper) -> None:
+        """Run what `wrapper` makes of each program, until `unwrap_programs`. Loop only."""
+        self._wrapper = wrapper
+        names = {id(each.executable): name for name, each in self.signatures.items()}
+        for executable in self._executables.values():
+            executable.wrap(wrapper(executable.program, names.get(id(executable), "")))
+
+    def unwrap_programs(self) -> None:
+        """Run the programs themselves again, and expect of them what was expected before."""
+        self._wrapper = None
+        for executable in self._executables.values():
+            executable.unwrap()
 
 
 WarmUp = Callable[[PreparedServable], None]

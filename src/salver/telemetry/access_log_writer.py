@@ -10,7 +10,8 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 
 from salver.errors import Code
-from salver.telemetry.access_log import AccessLog, AccessRecord
+from salver.telemetry.access_log import AccessLog
+from salver.telemetry.request_record import RequestRecord
 
 logger = logging.getLogger(__name__)
 
@@ -114,12 +115,12 @@ def _opened(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
 
 
-def _line(record: AccessRecord) -> bytes:
+def _line(record: RequestRecord) -> bytes:
     """One line of JSON. By hand: a third of the time that a dictionary would take."""
     grpc_status = record.grpc_status
     status = "" if grpc_status is None else f'"grpc_status":{_quoted(_CODES[grpc_status])},'
     return (
-        f'{{"time":"{_time_text(record.finished_s)}","client":{_quoted(record.client)},'
+        f'{{"time":"{_time_text(record.finished_ns)}","client":{_quoted(record.client)},'
         f'"protocol":"{record.protocol}","method":{_text(record.method)},'
         f'"path":{_text(record.path)},"model":{_quoted(record.model)},'
         f'"version":{"null" if record.version is None else record.version},'
@@ -143,9 +144,9 @@ def _text(raw: bytes) -> str:
     return encode_basestring_ascii(cut.decode("utf-8", "backslashreplace"))
 
 
-def _time_text(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{_second_text(whole)}.{int((seconds - whole) * 1000):03}Z"
+def _time_text(nanoseconds: int) -> str:
+    milliseconds = nanoseconds // 10**6
+    return f"{_second_text(milliseconds // 1000)}.{milliseconds % 1000:03}Z"
 
 
 @lru_cache(maxsize=8)

@@ -34,6 +34,10 @@ class Counter:
     def value(self, labels: tuple[str, ...]) -> int:
         return self._values.get(labels, 0)
 
+    def values(self) -> Mapping[tuple[str, ...], int]:
+        """All of them, by their labels, as they are now."""
+        return dict(self._values)
+
     def first_value(self) -> int:
         """The value under the first labels, 0 if there are none."""
         return min(self._values.items())[1] if self._values else 0
@@ -98,6 +102,11 @@ class HistogramCell:
     def count(self) -> int:
         return sum(self._counts)
 
+    @property
+    def total(self) -> float:
+        """The sum of what was observed."""
+        return self._sum
+
     def lines(self, name: str, labels: str) -> list[str]:
         comma = "," if labels else ""
         limits = [*(f"{limit:.6g}" for limit in self._limits), "+Inf"]
@@ -129,6 +138,10 @@ class Histogram:
         """Take in all that `other`, with the same labels and limits, has observed."""
         for labels, cell in other._cells.items():
             self.cell(labels).add(cell)
+
+    def cells(self) -> Mapping[tuple[str, ...], HistogramCell]:
+        """All of them, by their labels."""
+        return self._cells
 
     def lines(self) -> list[str]:
         """The metric in the text format, its TYPE line first."""

@@ -115,6 +115,16 @@ class RunMetrics:
         if api in _SERVING_APIS and cell.latency.count:
             total.cell((model, api, _RUNTIME)).add(cell.latency)
 
+    def totals(self) -> dict[str, tuple[int, float]]:
+        """Successful runs, and the seconds they took, by the name of the model."""
+        found: dict[str, tuple[int, float]] = {}
+        latencies = [(cell.labels[0], cell.latency) for cell in self._cells]
+        latencies += [(labels[0], cell) for labels, cell in self._ended.cells().items()]
+        for model, latency in latencies:
+            count, seconds = found.get(model, (0, 0.0))
+            found[model] = (count + latency.count, seconds + latency.total / 1e6)
+        return found
+
     def metrics(self) -> Sequence[Metric]:
         """Everything, as it is now."""
         runtime_latency = self._new_runtime_latency()

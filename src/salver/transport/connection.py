@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, cast
 
-from salver.telemetry.access_log import AccessLog
+from salver.telemetry.request_record import RecordSink
 from salver.transport.exchange import Handler, HttpApplication
 
 logger = logging.getLogger(__name__)
@@ -85,13 +85,14 @@ class Switchboard:
         application: HttpApplication,
         grpc_handlers: Mapping[bytes, Handler],
         engines: tuple[Callable[["Connection"], Engine], Callable[["Connection"], Engine]],
-        access_log: AccessLog | None = None,
+        records: RecordSink | None = None,
     ) -> None:
         self.options = options
         self.application = application
         self.grpc_handlers = grpc_handlers
         self.http1_engine, self.http2_engine = engines
-        self.access_log = access_log
+        self.records = records
+        """Who gets a record of each request, if anybody does; may change at any time."""
         self.receive_buffer = memoryview(bytearray(_RECEIVE_BYTES))
         self.connections: set[Connection] = set()
         self.buffered_bytes = 0

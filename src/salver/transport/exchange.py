@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from salver.errors import ServingError
-from salver.telemetry.access_log import AccessRecord
+from salver.telemetry.request_record import RequestRecord
 
 
 @dataclass(slots=True)
@@ -22,8 +22,8 @@ class HttpRequest:
     """Path and query, undecoded."""
     headers: list[tuple[bytes, bytes]]
     body: bytes
-    record: AccessRecord | None = None
-    """For the access log, if there is one: to be told what the request is about."""
+    record: RequestRecord | None = None
+    """For whoever keeps records of requests: to be told what it is about; None if nobody does."""
 
     def header(self, name: bytes) -> bytes:
         """The first header of that name, empty if there is none."""
@@ -73,8 +73,8 @@ class UnaryCall(Protocol):
     """`perf_counter` when the request was complete."""
     cancel: Callable[[], None] | None
     """What to call if the client goes away; set by the handler."""
-    record: AccessRecord | None
-    """For the access log, if there is one: to be told what the call is about."""
+    record: RequestRecord | None
+    """For whoever keeps records of requests: to be told what it is about; None if nobody does."""
 
     def succeed(self, framed: Framed) -> None:
         """Answer with a message that already has its gRPC prefix."""

@@ -12,7 +12,7 @@ from salver.errors import (
     ServingError,
     unexpected_error,
 )
-from salver.telemetry.access_log import AccessRecord
+from salver.telemetry.request_record import RequestRecord
 from salver.transport.compression import MAX_INFLATED_BYTES, Damaged, TooLarge, inflate
 from salver.transport.exchange import Framed, Handler, Message
 from salver.transport.grpc import (
@@ -47,7 +47,7 @@ class GrpcCall:
         responder: Responder,
         stream_id: int,
         handler: Handler,
-        record: AccessRecord | None = None,
+        record: RequestRecord | None = None,
     ) -> None:
         self._responder = responder
         self._stream_id = stream_id

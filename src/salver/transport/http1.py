@@ -13,7 +13,7 @@ from time import time
 
 import httptools
 
-from salver.telemetry.access_log import AccessRecord
+from salver.telemetry.request_record import RecordSink, RequestRecord
 from salver.transport.connection import Connection, Phase
 from salver.transport.exchange import Cancel, HttpRequest, HttpResponse
 from salver.transport.http_status import PHRASES, html_page
@@ -46,7 +46,7 @@ class _Owed:
         self.cancel: Cancel | None = None
         self.size = 0
         """Bytes of the request, while it waits."""
-        self.record: AccessRecord | None = None
+        self.record: RequestRecord | None = None
 
     def respond(self, response: HttpResponse) -> None:
         self.response = response
@@ -65,8 +65,7 @@ class Http1:
         self._connection = connection
         self._options = connection.switchboard.options
         self._application = connection.switchboard.application
-        self._access_log = connection.switchboard.access_log
-        self._client = "" if self._access_log is None else connection.client
+        self._client = ""
         self._parser: httptools.HttpRequestParser | None = None
         self._owed: deque[_Owed] = deque()
         self._out: list[bytes | memoryview] = []
@@ -247,17 +246,21 @@ class Http1:
             self._is_closing = True
         if len(self._owed) > _MAX_PIPELINED:
             self._refused = 503
-        if self._access_log is not None:
-            request.record = owed.record = self._record(version, method, target, len(body))
+        records = self._connection.switchboard.records
+        if records is not None:
+            record = self._record(records, version, method, target, len(body))
+            request.record = owed.record = record
         cancel = self._application.handle(request, owed.respond)
         if owed.response is None:
             owed.cancel = cancel
             owed.size = len(body)
             self.waiting_bytes += owed.size
 
-    def _record(self, version: str, method: bytes, target: bytes, size: int) -> AccessRecord:
-        assert self._access_log is not None
-        return self._access_log.begin(self._client, f"HTTP/{version}", method, target, size)
+    def _record(
+        self, sink: RecordSink, version: str, method: bytes, target: bytes, size: int
+    ) -> RequestRecord:
+        self._client = self._client or self._connection.client
+        return RequestRecord(sink, self._client, f"HTTP/{version}", method, target, size)
 
     # --- answers -------------------------------------------------------------------
 
@@ -291,9 +294,10 @@ class Http1:
                 self._connection.close()
 
     def _refuse(self, status: int) -> None:
-        if self._access_log is not None:
+        records = self._connection.switchboard.records
+        if records is not None:
             # Nobody knows for sure what was asked; the path tells as far as it was read.
-            self._record("1.1", b"", self._target, self._body_bytes).end(status, 0)
+            self._record(records, "1.1", b"", self._target, self._body_bytes).end(status, 0)
         self._is_closing = True
         self._body = []
         self._body_bytes = 0

@@ -16,7 +16,7 @@ from salver.errors import (
     ResourceExhausted,
     Unimplemented,
 )
-from salver.telemetry.access_log import AccessRecord
+from salver.telemetry.request_record import GRPC, RecordSink, RequestRecord
 from salver.transport.connection import Connection, Phase
 from salver.transport.exchange import Framed, HttpRequest, HttpResponse, Message
 from salver.transport.grpc import (
@@ -49,9 +49,9 @@ class Http2:
         options = board.options
         self._application = board.application
         self._grpc_handlers = board.grpc_handlers
-        self._access_log = board.access_log
-        self._client = "" if board.access_log is None else connection.client
-        self._records: dict[int, AccessRecord] = {}
+        self._board = board
+        self._client = ""
+        self._records: dict[int, RequestRecord] = {}
         self._max_request_bytes = options.max_request_bytes
         self._session = Session(
             self,
@@ -128,7 +128,8 @@ class Http2:
         self._requests += 1
         self._in_flight += 1
         named = dict(headers)
-        record = None if self._access_log is None else self._record(stream_id, named, len(body))
+        records = self._board.records
+        record = None if records is None else self._record(records, stream_id, named, len(body))
         if is_grpc(named.get(b"content-type", b"")):
             self._call(stream_id, named, body, record)
         else:
@@ -143,8 +144,8 @@ class Http2:
     def on_overflow(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
         limit = self._max_request_bytes
         self._in_flight += 1
-        if self._access_log is not None:
-            self._record(stream_id, dict(headers), 0)
+        if self._board.records is not None:
+            self._record(self._board.records, stream_id, dict(headers), 0)
         if is_grpc(dict(headers).get(b"content-type", b"")):
             error = ResourceExhausted(f"Received message larger than max ({limit} bytes)")
             self.respond(stream_id, error_headers(error), None, None)
@@ -163,12 +164,12 @@ class Http2:
                 record.abandon()
 
     def _record(
-        self, stream_id: int, headers: dict[bytes, bytes], request_bytes: int
-    ) -> AccessRecord:
-        assert self._access_log is not None
-        protocol = "gRPC" if is_grpc(headers.get(b"content-type", b"")) else "HTTP/2"
+        self, sink: RecordSink, stream_id: int, headers: dict[bytes, bytes], request_bytes: int
+    ) -> RequestRecord:
+        self._client = self._client or self._connection.client
+        protocol = GRPC if is_grpc(headers.get(b"content-type", b"")) else "HTTP/2"
         method, path = headers.get(b":method", b""), headers.get(b":path", b"")
-        record = self._access_log.begin(self._client, protocol, method, path, request_bytes)
+        record = RequestRecord(sink, self._client, protocol, method, path, request_bytes)
         self._records[stream_id] = record
         return record
 
@@ -177,7 +178,7 @@ class Http2:
         stream_id: int,
         headers: dict[bytes, bytes],
         body: Message,
-        record: AccessRecord | None,
+        record: RequestRecord | None,
     ) -> None:
         # CONNECT has no path.
         handler = self._grpc_handlers.get(headers.get(b":path", b""))
@@ -267,7 +268,7 @@ class Http2:
 
 
 def _end(
-    record: AccessRecord, headers: Headers, body: Framed | None, trailers: Headers | None
+    record: RequestRecord, headers: Headers, body: Framed | None, trailers: Headers | None
 ) -> None:
     """Tell the record of a request what was answered."""
     pieces = () if body is None else body if isinstance(body, list) else (body,)

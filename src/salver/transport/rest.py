@@ -28,7 +28,7 @@ from salver.service.metadata import Metadata
 from salver.service.opening import Opening
 from salver.service.predict import Predict, Prediction
 from salver.service.status import Status
-from salver.telemetry.access_log import AccessRecord
+from salver.telemetry.request_record import RequestRecord
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.transport.compression import (
     GZIP_WINDOW_BITS,
@@ -277,7 +277,7 @@ class _Exchange:
         found: Route,
         respond: Respond,
         wants_gzip: bool,
-        record: AccessRecord | None,
+        record: RequestRecord | None,
     ) -> None:
         self._api = api
         self._respond = respond

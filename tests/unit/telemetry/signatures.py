@@ -5,7 +5,9 @@ from salver.core.signature import Signature
 from salver.execution.prepared import PreparedServable, PreparedSignature
 
 
-class _NeverRun:
+class NeverRun:
+    """A servable with one signature."""
+
     signature_def_map = b""
 
     def __init__(self, name: str) -> None:
@@ -21,4 +23,4 @@ class _NeverRun:
 
 def prepared(name: str = "serving_default") -> PreparedSignature:
     """A new one each time, with nothing measured yet."""
-    return PreparedServable(_NeverRun(name)).signatures[name]
+    return PreparedServable(NeverRun(name)).signatures[name]

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from salver.core.servable import ServableId
-from salver.telemetry.access_log import AccessLog, AccessRecord
+from salver.telemetry.access_log import AccessLog
 from salver.telemetry.access_log_writer import AccessLogWriter
+from salver.telemetry.request_record import RequestRecord
 
 
 class Site:
@@ -21,8 +22,8 @@ class Site:
     def _lose(self, lines: int) -> None:
         self.lost += lines
 
-    def begin(self, path: bytes = b"/p", protocol: str = "HTTP/1.1") -> AccessRecord:
-        return self.log.begin("127.0.0.1:5", protocol, b"POST", path, 7)
+    def begin(self, path: bytes = b"/p", protocol: str = "HTTP/1.1") -> RequestRecord:
+        return RequestRecord(self.log, "127.0.0.1:5", protocol, b"POST", path, 7)
 
 
 def entries(path: Path) -> list[Any]:
@@ -36,7 +37,7 @@ def test_a_line_has_all_that_the_record_was_told(tmp_path: Path) -> None:
     record.asks("m", "serving_default")
     record.opened(ServableId("m", 4))
     record.end(200, 30)
-    record.finished_s, record.latency_s = 1_700_000_000.0625, 0.0123456
+    record.finished_ns, record.latency_s = 1_700_000_000_062_999_999, 0.0123456
     site.writer.write_all()
     assert path.read_text() == (
         '{"time":"2023-11-14T22:13:20.062Z","client":"127.0.0.1:5","protocol":"HTTP/1.1",'
