@@ -47,6 +47,27 @@ def slow(tf: Any, path: str) -> None:
         _save(v1, session, path, {"steps": steps}, outputs)
 
 
+def examples(tf: Any, path: str) -> None:
+    """Of `x` in each `tf.Example`: half of it plus two, or how likely `yes` and `no` are."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        inputs = v1.placeholder(tf.string, [None], name="examples")
+        parsed = tf.io.parse_example(inputs, {"x": tf.io.FixedLenFeature([1], tf.float32)})
+        x = parsed["x"]
+        labels = tf.tile(tf.constant([["no", "yes"]]), [tf.shape(x)[0], 1])
+        scores = tf.concat([1.0 - x, x], axis=1)
+        plain = v1.placeholder(tf.float32, [None], name="x")
+        definition = v1.saved_model.signature_def_utils.predict_signature_def
+        signatures = {
+            "classify": definition({"inputs": inputs}, {"classes": labels, "scores": scores}),
+            "regress": definition({"inputs": inputs}, {"outputs": 0.5 * x + 2.0}),
+            "serving_default": definition({"x": plain}, {"y": 0.5 * plain + 2.0, "z": -plain}),
+        }
+        builder = v1.saved_model.Builder(path)
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.save()
+
+
 def _save(v1: Any, session: Any, path: str, inputs: Any, outputs: Any) -> None:
     signature = v1.saved_model.signature_def_utils.predict_signature_def(inputs, outputs)
     builder = v1.saved_model.Builder(path)
@@ -92,7 +113,7 @@ class VersionedModel:
         shutil.rmtree(gone)
 
 
-MAKERS = {maker.__name__: maker for maker in (constant, slow)}
+MAKERS = {maker.__name__: maker for maker in (constant, slow, examples)}
 
 
 def main(name: str, path: str) -> None:

@@ -34,9 +34,15 @@ from salver.service.examples import Examples
 from salver.service.metadata import Metadata
 from salver.service.opening import Opening
 from salver.service.predict import Predict
+from salver.service.profiling import Profiling
 from salver.service.status import Status
 from salver.sources.file_system import FileSystemSource
-from salver.telemetry.log_lines import log_versions
+from salver.telemetry.access_logging import AccessLogging
+from salver.telemetry.load_metrics import MeasuredLoader
+from salver.telemetry.log_lines import LoggedLoader, log_versions
+from salver.telemetry.record_file import FileLimits
+from salver.telemetry.request_logging import RequestLogging, RequestLogOptions
+from salver.telemetry.request_record import Both, RecordSink
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.traffic.labels import LabelTable
 from salver.traffic.router import Router
@@ -46,6 +52,7 @@ from salver.transport.grpc_services import ModelService, PredictionService
 from salver.transport.http1 import Http1
 from salver.transport.http2 import Http2
 from salver.transport.listener import Listener
+from salver.transport.profiler_service import ProfilerService
 from salver.transport.rest import RestApi, RestOptions
 from salver.transport.warm_up import WarmUp
 
@@ -103,6 +110,7 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         flags = self._flags = settings.flags
+        self._loop = asyncio.get_running_loop()
         self._settings = settings
         self._events = EventBus()
         self._manager: Manager[PreparedServable] = Manager(
@@ -121,11 +129,29 @@ class Server:
             is_complete=is_complete,
             target=self._manager,
         )
+        self._metrics = ServingMetrics()
+        self._access_logging: AccessLogging | None = None
+        if flags.access_log:
+            lost = self._metrics.access_log_lost
+            self._access_logging = AccessLogging(
+                flags.access_log, lambda lines: lost.increase((), lines)
+            )
+            if self._access_logging.is_file:
+                self._loop.add_signal_handler(signal.SIGHUP, self._access_logging.reopen)
+        self._request_logging = RequestLogging(
+            RequestLogOptions(
+                FileLimits(flags.request_log_file_bytes, flags.request_log_file_age_s),
+                flags.request_log_queue_bytes,
+                settings.saved_model_tags,
+            ),
+            self._metrics.logged,
+        )
         self._models = ServedModels(
             self._manager,
             self._source,
             self._labels,
             flags.allow_version_labels_for_unavailable_models,
+            self._request_logging.configure,
         )
         self._runner = Runner(
             RunnerOptions(
@@ -150,14 +176,22 @@ class Server:
                 self._metrics.batching,
             )
         self._warm_up = WarmUp(
-            flags.num_request_iterations_for_warmup, flags.enable_signature_method_name_check
+            flags.num_request_iterations_for_warmup,
+            flags.enable_signature_method_name_check,
+            lambda report: self._loop.call_soon_threadsafe(self._metrics.warmed_up, report),
         )
+        self._metrics.follow(self._events)
+        self._metrics.read("runs_in_flight", lambda: self._runner.in_flight)
         log_versions(self._events)
         self._events.subscribe(StateChanged, _freeze_what_was_loaded)
         self._certificates = CertificateWatcher(settings.tls.identities)
         self._listener: Listener | None = None
+        self._profiler: ProfilerService | None = None
 
-    def _loader(self, id_: ServableId, path: str) -> PreparingLoader:
+    def _loader(self, id_: ServableId, path: str) -> LoggedLoader[PreparedServable]:
+        return LoggedLoader(id_, self._preparing_loader(id_, path))
+
+    def _preparing_loader(self, id_: ServableId, path: str) -> PreparingLoader:
         session = self._settings.session
         libraries = self._flags.custom_op_libraries
         options = TensorFlowOptions(
@@ -171,11 +205,17 @@ class Server:
         loader: Loader = TensorFlowLoader(path, options)
         if self._flags.prefer_tflite_model:
             loader = TfLiteFirstLoader(path, self._tflite_loader(path), loader)
+        measured = MeasuredLoader(
+            loader,
+            lambda succeeded, elapsed_s: self._loop.call_soon_threadsafe(
+                self._metrics.loads.load_attempted, path, succeeded, elapsed_s
+            ),
+        )
         batching = partial(self._settings.batching.of_version, path)
         if not self._flags.enable_model_warmup:
-            return PreparingLoader(loader, lambda servable: None, batching)
+            return PreparingLoader(measured, lambda servable: None, batching)
         return PreparingLoader(
-            loader, lambda servable: self._warm_up.play(servable, id_, path), batching
+            measured, lambda servable: self._warm_up.play(servable, id_, path), batching
         )
 
     def _tflite_loader(self, path: str) -> TfLiteLoader:
@@ -210,6 +250,8 @@ class Server:
     async def _listen(self) -> None:
         flags = self._flags
         tls = self._settings.tls
+        if tls.grpc_door.identity is None:
+            logger.info("Using InsecureServerCredentials")
         self._listener = Listener(self._switchboard())
         self._certificates.start()
         if flags.port:
@@ -248,13 +290,15 @@ class Server:
             )
             return
         logger.info("Exporting HTTP/REST API at:localhost:%d ...", port)
+        logger.info("NET_LOG: Entering the event loop ...")
 
     def _switchboard(self) -> Switchboard:
         flags = self._flags
         opening = Opening(Router(self._manager, self._labels))
+        check, logs = flags.enable_signature_method_name_check, self._request_logging.by_model
         runner = self._batcher or self._runner
-        predict = Predict(runner, self._metrics, flags.enable_signature_method_name_check)
-        examples = Examples(runner, self._metrics, flags.enable_signature_method_name_check)
+        predict = Predict(runner, self._metrics.runs, check, logs)
+        examples = Examples(runner, self._metrics.runs, check, logs)
         status = Status(self._manager)
         metadata = Metadata(opening)
         timeout_ms = flags.rest_api_timeout_in_ms
@@ -292,10 +336,29 @@ class Server:
             stall_timeout_s=flags.stall_timeout_s,
             idle_timeout_s=flags.idle_timeout_s,
         )
-        return Switchboard(options, rest, handlers, (Http1, Http2))
+        access_log = None if self._access_logging is None else self._access_logging.log
+        board = Switchboard(options, rest, handlers, (Http1, Http2), access_log)
+        if flags.enable_profiler:
+            self._profiler = ProfilerService(
+                Profiling(self._manager, partial(_keep_records, board, access_log), self._metrics)
+            )
+            handlers.update(self._profiler.handlers())
+            logger.info("Profiler service is enabled")
+        self._metrics.read("connections", lambda: len(board.connections))
+        self._metrics.read("buffered_bytes", lambda: board.buffered_bytes)
+        return board
 
     async def _reload(self, message: WireMessage) -> None:
-        await self._models.apply(from_message(message))
+        config = from_message(message)
+        for index, model in enumerate(config.models):
+            logger.info(
+                "\nConfig entry\n\tindex : %d\n\tpath : %s\n\tname : %s\n\tplatform : %s",
+                index,
+                model.base_path,
+                model.name,
+                model.model_platform,
+            )
+        await self._models.apply(config)
 
     async def stop(self) -> None:
         """Finish what is in flight, within the grace, then end everything."""
@@ -303,6 +366,8 @@ class Server:
         await self._models.stop()
         await self._source.stop()
         grace_s = self._flags.drain_grace_s
+        if self._profiler is not None:
+            self._profiler.stop()
         if self._listener is not None:
             self._listener.close()
             await self._listener.wait_closed(grace_s)
@@ -310,11 +375,24 @@ class Server:
         if self._batcher is not None:
             self._batcher.stop()
         self._runner.stop()
+        await self._request_logging.stop()
+        if self._access_logging is not None:
+            await self._access_logging.stop()
         if await self._manager.stop(grace_s):
             # Their threads would keep the process from ending.
             logger.warning("Ended before every load and request was through")
             logging.shutdown()
             os._exit(0)
+
+
+def _keep_records(
+    board: Switchboard, access_log: RecordSink | None, trace: RecordSink | None
+) -> None:
+    """Have records of requests go to the access log, if there is one, and to a trace."""
+    if trace is None or access_log is None:
+        board.records = access_log if trace is None else trace
+    else:
+        board.records = Both(access_log, trace)
 
 
 def is_complete(path: str) -> bool:

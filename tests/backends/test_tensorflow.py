@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from salver.backends.tensorflow import (
 from salver.backends.tensorflow_library import find_library
 from salver.codecs.messages import message_class
 from salver.core.data_type import DataType, data_type_of
+from salver.core.servable import TraceableProgram
 from salver.errors import (
     DataLoss,
     FailedPrecondition,
@@ -477,3 +479,32 @@ def test_defaults_of_a_signature_are_read(load: Load) -> None:
     assert servable.signatures["all"].defaults["x"].tolist() == [1.0, 2.0]
     assert servable.signatures["serving_default"].defaults["y"] == 10.0
     assert servable.signatures["serving_default"].inputs["x"].data_type is DataType.FLOAT
+
+
+def test_a_traced_run_answers_alike_and_tells_of_each_node(load: Load) -> None:
+    servable = load("half_plus_two_1")
+    signature = servable.signatures["serving_default"]
+    feeds, fetches = (signature.inputs["x"].name,), (signature.outputs["y"].name,)
+    program = servable.program(feeds, fetches)
+    assert isinstance(program, TraceableProgram)
+    inputs = [np.array([1, 2, 5], np.float32)]
+    started = time.time_ns()
+    outputs, report = program.run_traced(inputs)
+    finished = time.time_ns()
+    np.testing.assert_array_equal(outputs[0], program.run(inputs)[0])
+    metadata = message_class("tensorflow.RunMetadata").FromString(report)
+    (device,) = metadata.step_stats.dev_stats
+    nodes = {node.node_name: node for node in device.node_stats}
+    assert {"Mul", "y"} <= set(nodes)
+    for node in device.node_stats:
+        assert started <= node.all_start_nanos
+        assert node.all_start_nanos + node.all_end_rel_nanos <= finished
+
+
+def test_an_error_of_a_traced_run_is_that_of_any_run(load: Load) -> None:
+    servable = load("half_plus_two_1")
+    signature = servable.signatures["serving_default"]
+    program = servable.program((signature.inputs["x"].name,), (signature.outputs["y"].name,))
+    assert isinstance(program, TraceableProgram)
+    with pytest.raises(InvalidArgument, match="Expects arg"):
+        program.run_traced([np.array(["a"], object)])

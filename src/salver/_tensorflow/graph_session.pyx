@@ -17,6 +17,7 @@ cdef enum:
     INVALID_ARGUMENT = 3
 
 cdef bytes RUN_IN_CALLER = b"\x18" + b"\xff" * 9 + b"\x01"  # inter_op_thread_pool: -1
+cdef bytes SOFTWARE_TRACE = b"\x08\x01"  # trace_level: each node is timed
 
 
 cdef class SerializedMessage:
@@ -39,6 +40,7 @@ cdef class GraphSession:
     cdef void* _graph
     cdef void* _session
     cdef TF_Buffer* _run_options
+    cdef TF_Buffer* _traced_run_options
     cdef ElementTypes _types
     cdef int _running
     cdef bint _closed
@@ -52,6 +54,8 @@ cdef class GraphSession:
         if run_in_caller:
             self._run_options = api.TF_NewBufferFromString(
                 <const char*>RUN_IN_CALLER, len(RUN_IN_CALLER))
+        cdef bytes traced = SOFTWARE_TRACE + RUN_IN_CALLER if run_in_caller else SOFTWARE_TRACE
+        self._traced_run_options = api.TF_NewBufferFromString(<const char*>traced, len(traced))
         self._meta_graph = SerializedMessage()
         self._load(os.fsencode(path), [tag.encode() for tag in tags], config)
         self._closed = False
@@ -87,6 +91,8 @@ cdef class GraphSession:
         self._delete()
         if self._run_options is not NULL:
             api.TF_DeleteBuffer(self._run_options)
+        if self._traced_run_options is not NULL:
+            api.TF_DeleteBuffer(self._traced_run_options)
 
     def close(self):
         self._closed = True
@@ -173,6 +179,15 @@ cdef class GraphCallable:
         PyMem_Free(self._targets)
 
     def run(self, inputs):
+        return self._run_arrays(inputs, self._session._run_options, NULL)
+
+    def run_traced(self, inputs):
+        cdef SerializedMessage metadata = SerializedMessage()
+        outputs = self._run_arrays(
+            inputs, self._session._traced_run_options, metadata._buffer)
+        return outputs, bytes(metadata)
+
+    cdef list _run_arrays(self, inputs, TF_Buffer* options, TF_Buffer* metadata):
         cdef (void*)[MAX_STACK_TENSORS] on_stack
         cdef void** tensors = on_stack
         cdef int count = self._feed_count + self._fetch_count
@@ -189,7 +204,7 @@ cdef class GraphCallable:
             for i in range(self._feed_count):
                 tensors[i] = tensor_of(
                     inputs[i], <void*>self._numpy_types[i], self._numbers[i], self._session._types)
-            self._run(tensors, tensors + self._feed_count)
+            self._run(tensors, tensors + self._feed_count, options, metadata)
             return self._take(tensors + self._feed_count)
         finally:
             for i in range(count):
@@ -198,7 +213,9 @@ cdef class GraphCallable:
             if tensors is not on_stack:
                 PyMem_Free(tensors)
 
-    cdef int _run(self, void** inputs, void** outputs) except -1:
+    cdef int _run(
+            self, void** inputs, void** outputs, TF_Buffer* options,
+            TF_Buffer* metadata) except -1:
         cdef GraphSession session = self._session
         cdef unsigned long denormals
         cdef void* status
@@ -209,10 +226,10 @@ cdef class GraphCallable:
         with nogil:
             denormals = flush_denormals()
             api.TF_SessionRun(
-                session._session, session._run_options,
+                session._session, options,
                 self._feeds, inputs, self._feed_count,
                 self._fetches, outputs, self._fetch_count,
-                self._targets, self._target_count, NULL, status)
+                self._targets, self._target_count, metadata, status)
             restore_denormals(denormals)
         session._running -= 1
         if session._closed and not session._running:

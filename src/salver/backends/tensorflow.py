@@ -3,11 +3,13 @@
 Messages and codes of a load that fails are those of TensorFlow Serving.
 """
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from salver.core.data_type import DataType, numpy_type_of
 from salver.core.servable import Program
 from salver.core.signature import Signature
 from salver.errors import NotFound, ServingError, Unimplemented, error_of
+
+logger = logging.getLogger(__name__)
 
 _INTRA_OP_THREADS, _INTER_OP_THREADS = 2, 5
 """Fields of `tensorflow.ConfigProto`."""
@@ -74,6 +78,17 @@ class TensorFlowLoader:
         _require_saved_model(self._path)
         open_tensorflow(self._options.op_libraries)
         keep_freed_memory()
+        self._session = self._open_session()
+        return SavedModelServable(self._session)
+
+    def _open_session(self) -> GraphSession:
+        """Load through TensorFlow, and say so in its words, which its own log level keeps back."""
+        tags = " ".join(self._options.tags)
+        logger.info("Reading SavedModel from: %s", self._path)
+        logger.info("Reading meta graph with tags { %s }", tags)
+        logger.info("Reading SavedModel debug info (if present) from: %s", self._path)
+        ended = "SavedModel load for tags { %s }; Status: %s. Took %d microseconds."
+        started = perf_counter()
         try:
             session = GraphSession(
                 self._path,
@@ -82,10 +97,13 @@ class TensorFlowLoader:
                 _element_types(),
                 run_in_caller=self._options.inter_op_threads <= 0,
             )
-        except TensorFlowError as error:
-            raise error_of(error.code, error.message) from error
-        self._session = session
-        return SavedModelServable(session)
+        except TensorFlowError as cause:
+            error = error_of(cause.code, cause.message)
+            elapsed_us = (perf_counter() - started) * 1e6
+            logger.info(ended, tags, f"fail: {error.status}", elapsed_us)
+            raise error from cause
+        logger.info(ended, tags, "success: OK", (perf_counter() - started) * 1e6)
+        return session
 
     def unload(self) -> None:
         """Close the graph session and give its memory back to the system."""
@@ -121,10 +139,18 @@ class SavedModelServable:
 class _GraphProgram:
     def __init__(self, graph_callable: GraphCallable) -> None:
         self._run = graph_callable.run
+        self._run_traced = graph_callable.run_traced
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         try:
             return self._run(inputs)
+        except TensorFlowError as error:
+            raise error_of(error.code, error.message) from error
+
+    def run_traced(self, inputs: Sequence[np.ndarray]) -> tuple[list[np.ndarray], bytes]:
+        """The report is a serialized `tensorflow.RunMetadata`."""
+        try:
+            return self._run_traced(inputs)
         except TensorFlowError as error:
             raise error_of(error.code, error.message) from error
 

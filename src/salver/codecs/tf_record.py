@@ -12,6 +12,7 @@ import google_crc32c
 from salver.errors import DataLoss
 
 _HEADER = struct.Struct("<QI")
+_LENGTH = struct.Struct("<Q")
 _FOOTER = struct.Struct("<I")
 _MASK = 0xA282EAD8
 
@@ -39,6 +40,13 @@ def read_records(file: BinaryIO) -> Iterator[bytes]:
             raise DataLoss(f"corrupted record at {offset + _HEADER.size}")
         yield data
         offset += _HEADER.size + length + _FOOTER.size
+
+
+def record(data: bytes) -> bytes:
+    """The bytes of one record of a file."""
+    length = _LENGTH.pack(len(data))
+    header, footer = _masked_checksum(length), _masked_checksum(data)
+    return b"".join((length, _FOOTER.pack(header), data, _FOOTER.pack(footer)))
 
 
 def _masked_checksum(data: bytes) -> int:

@@ -225,8 +225,7 @@ class Flags:
     )
     enable_profiler: bool = flag(
         True,
-        "Offer TensorFlow's profiler service over gRPC.",
-        effect=Effect.NOT_YET,
+        "Offer TensorFlow's profiler service over gRPC: traces of the running server on demand.",
     )
     thread_pool_factory_config_file: str = flag(
         "",
@@ -337,6 +336,29 @@ class Flags:
         100,
         "A model that is expected to run for at most so many microseconds runs on the event loop, "
         "others on worker threads.",
+        origin=Origin.SALVER,
+    )
+    request_log_file_bytes: int = int64(
+        100 * 1024 * 1024,
+        "Largest file of logged requests (see logging_config of a model); before it gets larger, "
+        "the next one is begun. 0: no limit.",
+        origin=Origin.SALVER,
+    )
+    request_log_file_age_s: float = flag(
+        3600.0,
+        "Seconds after which a file of logged requests is closed and the next one begun. "
+        "0: no limit.",
+        origin=Origin.SALVER,
+    )
+    request_log_queue_bytes: int = int64(
+        64 * 1024 * 1024,
+        "Memory for requests that wait to be logged; those that do not fit are not logged.",
+        origin=Origin.SALVER,
+    )
+    access_log: str = flag(
+        "",
+        "Write a line of JSON for each request to this file, or to stderr. After SIGHUP the file "
+        "is opened anew. Empty: no access log.",
         origin=Origin.SALVER,
     )
     log_level: str = flag(

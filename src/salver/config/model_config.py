@@ -4,6 +4,7 @@ From the file, the flags of single-model mode, or a reload request to frozen val
 and the rules that a new config must pass before anything is touched.
 """
 
+import logging
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from salver.config.flags import Flags
 from salver.config.text_file import read_text_file
 from salver.core.version_policy import All, Latest, Specific, VersionPolicy
 from salver.errors import FailedPrecondition, InvalidArgument, Unimplemented
+
+logger = logging.getLogger(__name__)
 
 TENSORFLOW = "tensorflow"
 _NO_TYPE, _TENSORFLOW_TYPE = 0, 1
@@ -32,7 +35,8 @@ class ModelSettings:
     """The deprecated way to say the platform: 0 unset, 1 TensorFlow, 2 other."""
     version_policy: VersionPolicy = field(default_factory=lambda: Latest(1))
     version_labels: Mapping[str, int] = field(default_factory=dict)
-    has_logging_config: bool = False
+    logging_config: bytes | None = None
+    """As a serialized message; None if there is none."""
 
 
 class ConfigKind(Enum):
@@ -59,6 +63,11 @@ def model_server_config(flags: Flags) -> ModelServerConfig:
     """
     if flags.model_config_file:
         return read_model_config_file(flags.model_config_file)
+    logger.info(
+        "Building single TensorFlow model file config:  model_name: %s model_base_path: %s",
+        flags.model_name,
+        flags.model_base_path,
+    )
     model = ModelSettings(
         name=flags.model_name, base_path=flags.model_base_path, model_platform=TENSORFLOW
     )
@@ -90,8 +99,15 @@ def _model_settings(message: WireMessage) -> ModelSettings:
         model_type=message.model_type,
         version_policy=_version_policy(message.model_version_policy),
         version_labels=dict(message.version_labels),
-        has_logging_config=message.HasField("logging_config"),
+        logging_config=_serialized(message, "logging_config"),
     )
+
+
+def _serialized(message: WireMessage, field: str) -> bytes | None:
+    if not message.HasField(field):
+        return None
+    content: bytes = getattr(message, field).SerializeToString(deterministic=True)
+    return content
 
 
 def _version_policy(message: WireMessage) -> VersionPolicy:

@@ -6,6 +6,7 @@ whole; what was refused leaves nothing behind.
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from salver.config.model_config import (
@@ -15,10 +16,12 @@ from salver.config.model_config import (
     validate,
     validate_platforms,
 )
+from salver.config.request_logging import request_logs_of
 from salver.core.availability import wait_until_available
 from salver.core.manager import Manager
 from salver.errors import ServingError
 from salver.sources.file_system import FileSystemSource, ModelSource
+from salver.telemetry.request_log import RequestLogSettings
 from salver.traffic.labels import LabelTable
 
 logger = logging.getLogger(__name__)
@@ -33,11 +36,14 @@ class ServedModels:
         source: FileSystemSource[Any],
         labels: LabelTable,
         allow_labels_for_unavailable: bool,
+        log_requests: Callable[[Mapping[str, RequestLogSettings]], None],
     ) -> None:
+        """Store what is needed; `log_requests` is told what to log, by the name of the model."""
         self._manager = manager
         self._source = source
         self._labels = labels
         self._allow_labels_for_unavailable = allow_labels_for_unavailable
+        self._log_requests = log_requests
         self._running = ModelServerConfig()
         self._is_started = False
         self._applying = asyncio.Lock()
@@ -64,7 +70,9 @@ class ServedModels:
                 allow_unavailable=self._allow_labels_for_unavailable,
             )
             validate_platforms(new)
+            request_logs = request_logs_of(new.models)
             self._labels.replace(labels)
+            self._log_requests(request_logs)
             known = {model.name for model in self._running.models}
             self._running = new
             await self._serve(new, known)
@@ -73,8 +81,11 @@ class ServedModels:
         logger.info("Adding/updating models.")
         for model in config.models:
             logger.info(" (Re-)adding model: %s", model.name)
-            if model.has_logging_config:
-                logger.warning("Requests to %s are not logged: logging_config", model.name)
+            if model.model_type:
+                logger.warning(
+                    "Deprecated ModelServerConfig::model_type field used. "
+                    "Prefer ModelServerConfig::model_platform."
+                )
         self._source.set_models(
             [
                 ModelSource(model.name, model.base_path, model.version_policy)

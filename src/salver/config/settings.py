@@ -110,6 +110,9 @@ def _check_own_options(flags: Flags) -> None:
         ("inline_budget_us", flags.inline_budget_us),
         ("max_queue_wait_ms", flags.max_queue_wait_ms),
         ("batching_latency_target_ms", flags.batching_latency_target_ms),
+        ("request_log_file_bytes", flags.request_log_file_bytes),
+        ("request_log_file_age_s", flags.request_log_file_age_s),
+        ("request_log_queue_bytes", flags.request_log_queue_bytes),
     ):
         if not value >= 0:  # Not a number is no limit either.
             raise InvalidArgument(f"--{name} must not be negative; got {value}")

@@ -117,6 +117,11 @@ class Manager(Generic[S]):
         handle.uses += 1
         return handle
 
+    def available(self) -> list[tuple[ServableId, S]]:
+        """Every version that answers now, not pinned: for those who look at it on the loop."""
+        versions = (handle for each in self._exact.values() for handle in each.values())
+        return [(handle.id, handle.servable) for handle in versions]
+
     def names(self) -> list[str]:
         """Every servable that ever had a version."""
         return [name for name, stream in self._streams.items() if stream.history]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,6 +29,14 @@ class Program(Protocol):
         Raises:
             ServingError: with the framework's own code and message.
         """
+
+
+@runtime_checkable
+class TraceableProgram(Protocol):
+    """A program that can tell how long each of its operations took."""
+
+    def run_traced(self, inputs: Sequence[np.ndarray]) -> tuple[list[np.ndarray], bytes]:
+        """As `Program.run`, with a report in the backend's own form. Takes longer."""
 
 
 class Servable(Protocol):

@@ -6,6 +6,8 @@ only looks things up.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +31,21 @@ _LONGEST_PROBATION = 100_000
 _Key = tuple[tuple[str, ...], tuple[str, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What an executable had before its program was wrapped."""
+
+    program: Program
+    costs: tuple[list[Any], ...]
+    next_probation: int
+
+
 class Executable:
     """A program and what it costs. Owned by the loop; `program` runs on any thread."""
 
     __slots__ = (
         "_cpu_s",
+        "_kept",
         "_next_probation",
         "_probation",
         "_quickest_s",
@@ -63,6 +75,24 @@ class Executable:
         self._runs = [0] * _SIZE_CLASSES
         self._probation = [0] * _SIZE_CLASSES
         self._next_probation = _SHORTEST_PROBATION
+        self._kept: _Kept | None = None
+
+    def wrap(self, program: Program) -> None:
+        """Run this program for a while, which makes the same of inputs in another time."""
+        if self._kept is None:
+            costs = (self.cost_s, self._cpu_s, self._quickest_s, self._runs, self._probation)
+            kept = tuple(list(each) for each in costs)
+            self._kept = _Kept(self.program, kept, self._next_probation)
+        self.program = program
+
+    def unwrap(self) -> None:
+        """Run the program from before, and expect of it what was expected before."""
+        if self._kept is None:
+            return
+        self.program = self._kept.program
+        self.cost_s, self._cpu_s, self._quickest_s, self._runs, self._probation = self._kept.costs
+        self._next_probation = self._kept.next_probation
+        self._kept = None
 
     def record_threaded(
         self, size_class: int, cpu_s: float, elapsed_s: float, failed: bool = False
@@ -137,7 +167,7 @@ class Order:
 class PreparedSignature:
     """One signature, ready to run with all its outputs. Attributes are read on each request."""
 
-    __slots__ = ("executable", "feeds", "input_names", "output_names", "signature")
+    __slots__ = ("executable", "feeds", "input_names", "measured", "output_names", "signature")
 
     def __init__(
         self, signature: Signature, executable: Executable, feeds: tuple[str, ...]
@@ -147,6 +177,12 @@ class PreparedSignature:
         self.feeds = feeds
         self.input_names = tuple(signature.inputs)
         self.output_names = tuple(signature.outputs)
+        self.measured: dict[str, Any] = {}
+        """For those who measure runs: what they have found, by the API of the request."""
+
+
+Wrapper = Callable[[Program, str], Program]
+"""From a program and the name of its signature, empty if it is that of none, to another program."""
 
 
 class PreparedServable:
@@ -157,6 +193,7 @@ class PreparedServable:
         self._batching = batching
         self._executables: dict[_Key, Executable] = {}
         self._queued: dict[object, tuple[_Key, Executable]] = {}
+        self._wrapper: Wrapper | None = None
         self.signature_def_map = servable.signature_def_map
         self.signatures: Mapping[str, PreparedSignature] = {
             name: self._prepare(signature) for name, signature in servable.signatures.items()
@@ -177,6 +214,8 @@ class PreparedServable:
         found = self._executables.get(key)
         if found is None:
             found = Executable(self._servable.program(feeds, fetches))
+            if self._wrapper is not None:
+                found.wrap(self._wrapper(found.program, ""))
             if len(self._executables) < _MAX_EXECUTABLES:
                 self._executables[key] = found
                 if self._batching is not None:
@@ -217,6 +256,19 @@ class PreparedServable:
         """The queues of all programs that are batched."""
         executables = self._executables.values()
         return [found.queue for found in executables if found.queue is not None]
+
+    def wrap_programs(self, wrapper: Wrapper) -> None:
+        """Run what `wrapper` makes of each program, until `unwrap_programs`. Loop only."""
+        self._wrapper = wrapper
+        names = {id(each.executable): name for name, each in self.signatures.items()}
+        for executable in self._executables.values():
+            executable.wrap(wrapper(executable.program, names.get(id(executable), "")))
+
+    def unwrap_programs(self) -> None:
+        """Run the programs themselves again, and expect of them what was expected before."""
+        self._wrapper = None
+        for executable in self._executables.values():
+            executable.unwrap()
 
 
 WarmUp = Callable[[PreparedServable], None]

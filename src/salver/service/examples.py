@@ -4,7 +4,7 @@ The examples come serialized, as one string array; the graph parses them. One ru
 the graph answers all the questions of a request.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from salver.errors import InvalidArgument, ServingError, Unimplemented
 from salver.execution.prepared import PreparedSignature
 from salver.execution.runner import Pending, RunsPrograms
 from salver.service.example_signature import (
+    Classification,
     ExampleResult,
     Method,
     check_signature,
@@ -22,7 +23,8 @@ from salver.service.example_signature import (
     result_of,
 )
 from salver.service.opening import ServableHandle
-from salver.telemetry.serving_metrics import ServingMetrics
+from salver.telemetry.request_log import ExampleAnswer, ExamplesCall, RequestLog
+from salver.telemetry.run_metrics import RunObserver
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,9 @@ class Inference:
 OnInferred = Callable[[list[Inference] | None, ServingError | None], None]
 Question = tuple[PreparedSignature, Method]
 
+MULTI_INFERENCE = "MultiInference"
+"""The API of requests with several questions, as metrics have it."""
+
 
 class Examples:
     """The use cases, for requests whose servable is open. Loop only."""
@@ -53,12 +58,15 @@ class Examples:
     def __init__(
         self,
         runner: RunsPrograms,
-        metrics: ServingMetrics,
+        metrics: RunObserver,
         check_method_names: bool = False,
+        request_logs: Mapping[str, RequestLog] | None = None,
     ) -> None:
+        """Store what is needed; `request_logs`, by the name of the model, may change later."""
         self._runner = runner
         self._metrics = metrics
         self._check_method_names = check_method_names
+        self._request_logs = {} if request_logs is None else request_logs
 
     def question(self, handle: ServableHandle, name: str, method: Method) -> Question:
         """The signature that a Classify or Regress request names, if it fits the method.
@@ -105,12 +113,13 @@ class Examples:
         examples: np.ndarray,
         deadline: float | None,
         on_inferred: OnInferred,
-        api: str = "",
+        api: str,
     ) -> Pending | None:
         """Answer `questions` about `examples`: serialized `tf.Example`s, shape [n].
 
         Takes the handle over and releases it, also when it raises. `deadline` is loop
-        time; `api` is the name under which the run's time is counted, if it is.
+        time; `api` is the name under which the run is counted: that of a method, or
+        MULTI_INFERENCE.
         Returns the run when it goes on after this returned, to be abandoned.
 
         Raises:
@@ -119,27 +128,28 @@ class Examples:
         if not len(examples):
             handle.release()
             raise InvalidArgument("Input is empty.")
-        feeds: dict[str, None] = {}
-        fetches: dict[str, int] = {}
-        for prepared, method in questions:
-            feeds.update(dict.fromkeys(prepared.feeds))
-            for name in output_names(prepared.signature, method):
-                fetches.setdefault(prepared.signature.outputs[name].name, len(fetches))
+        feeds, fetches = _feeds_and_fetches(questions)
         try:
             executable = handle.servable.executable(tuple(feeds), tuple(fetches))
         except BaseException:
             handle.release()
             raise
         id_ = handle.id
+        if self._request_logs:
+            is_multi = api == MULTI_INFERENCE
+            on_inferred = self._logged(questions, examples, is_multi, id_, on_inferred)
 
         def done(
             outputs: list[np.ndarray] | None, error: ServingError | None, elapsed_s: float
         ) -> None:
             if outputs is None:
+                assert error is not None
+                for prepared, _ in questions:
+                    self._metrics.run_failed(id_, prepared, api, error.code)
                 on_inferred(None, error)
                 return
-            if api:
-                self._metrics.ran(id_.name, api, elapsed_s)
+            for prepared, _ in questions:
+                self._metrics.ran(id_, prepared, api, elapsed_s)
             try:
                 answers = [
                     _answer(id_, question, outputs, fetches, len(examples))
@@ -152,6 +162,46 @@ class Examples:
 
         inputs = [examples] * len(feeds)
         return self._runner.run(executable, inputs, deadline, done, handle.release)
+
+    def _logged(
+        self,
+        questions: Sequence[Question],
+        examples: np.ndarray,
+        is_multi: bool,
+        id_: ServableId,
+        on_inferred: OnInferred,
+    ) -> OnInferred:
+        """`on_inferred`; for a request that is chosen, a callback that logs it as well."""
+        log = self._request_logs.get(id_.name)
+        if log is None or not log.chooses():
+            return on_inferred
+
+        def answer_and_log(inferences: list[Inference] | None, error: ServingError | None) -> None:
+            on_inferred(inferences, error)
+            if inferences is not None:
+                methods = [method for _, method in questions]
+                answers = list(map(_logged_answer, inferences, methods))
+                log.add(id_, ExamplesCall(is_multi, examples, answers))
+
+        return answer_and_log
+
+
+def _feeds_and_fetches(questions: Sequence[Question]) -> tuple[dict[str, None], dict[str, int]]:
+    """The tensors that answer all questions, each once, and the position of each fetched one."""
+    feeds: dict[str, None] = {}
+    fetches: dict[str, int] = {}
+    for prepared, method in questions:
+        feeds.update(dict.fromkeys(prepared.feeds))
+        for name in output_names(prepared.signature, method):
+            fetches.setdefault(prepared.signature.outputs[name].name, len(fetches))
+    return feeds, fetches
+
+
+def _logged_answer(inference: Inference, method: Method) -> ExampleAnswer:
+    result, name = inference.result, inference.signature_name
+    if isinstance(result, Classification):
+        return ExampleAnswer(name, method.value, result.classes, result.scores)
+    return ExampleAnswer(name, method.value, values=result.values)
 
 
 def _method_of(task: Task) -> Method:

@@ -4,7 +4,7 @@ Every protocol comes through here with arrays; the order of the checks and the w
 of the errors are those of TensorFlow Serving (predict_util.cc, server_core.cc).
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,8 @@ from salver.errors import (
 from salver.execution.prepared import Executable, PreparedSignature
 from salver.execution.runner import Pending, RunsPrograms
 from salver.service.opening import ServableHandle
-from salver.telemetry.serving_metrics import ServingMetrics
+from salver.telemetry.request_log import PredictCall, RequestLog
+from salver.telemetry.run_metrics import RunObserver
 
 _METHOD_NAMES = (
     "tensorflow/serving/predict",
@@ -49,12 +50,15 @@ class Predict:
     def __init__(
         self,
         runner: RunsPrograms,
-        metrics: ServingMetrics,
+        metrics: RunObserver,
         check_method_names: bool = False,
+        request_logs: Mapping[str, RequestLog] | None = None,
     ) -> None:
+        """Store what is needed; `request_logs`, by the name of the model, may change later."""
         self._runner = runner
         self._metrics = metrics
         self._check_method_names = check_method_names
+        self._request_logs = {} if request_logs is None else request_logs
 
     def signature(self, handle: ServableHandle, name: str) -> PreparedSignature:
         """The signature that a gRPC request names; empty means the default one.
@@ -150,20 +154,49 @@ class Predict:
         else:
             executable, output_names = prepared.executable, prepared.output_names
         id_ = handle.id
+        if self._request_logs:
+            on_predicted = self._logged(prepared, inputs, output_filter, id_, on_predicted)
 
         def done(
             outputs: list[np.ndarray] | None, error: ServingError | None, elapsed_s: float
         ) -> None:
             if outputs is None:
+                assert error is not None
+                self._metrics.run_failed(id_, prepared, "Predict", error.code)
                 on_predicted(None, error)
             elif len(outputs) != len(output_names):
                 on_predicted(None, UnknownError("Predict internal error"))
             else:
-                self._metrics.ran(id_.name, "Predict", elapsed_s)
+                self._metrics.ran(id_, prepared, "Predict", elapsed_s)
                 name = prepared.signature.name
                 on_predicted(Prediction(id_, name, output_names, outputs), None)
 
         return self._runner.run(executable, inputs, deadline, done, handle.release)
+
+    def _logged(
+        self,
+        prepared: PreparedSignature,
+        inputs: Sequence[np.ndarray],
+        output_filter: Sequence[str],
+        id_: ServableId,
+        on_predicted: OnPredicted,
+    ) -> OnPredicted:
+        """`on_predicted`; for a request that is chosen, a callback that logs it as well."""
+        log = self._request_logs.get(id_.name)
+        if log is None or not log.chooses():
+            return on_predicted
+
+        def answer_and_log(prediction: Prediction | None, error: ServingError | None) -> None:
+            on_predicted(prediction, error)
+            if prediction is not None:
+                names, outputs = prediction.output_names, prediction.outputs
+                name = prediction.signature_name
+                log.add(
+                    id_,
+                    PredictCall(name, prepared.input_names, inputs, output_filter, names, outputs),
+                )
+
+        return answer_and_log
 
 
 def _filtered(

@@ -1,1 +1,1 @@
-"""What operators see: metrics and log lines."""
+"""What operators see: metrics, log lines, logs of requests, traces."""

@@ -1,6 +1,11 @@
-"""The log lines of a version's life, worded as operators of TensorFlow Serving know them."""
+"""The log lines of a version's life, worded as operators of TensorFlow Serving know them.
+
+What happens during a load is logged on the load thread and by it, so that the lines of one
+version come in the order in which things happen; everything else on the loop.
+"""
 
 import logging
+from typing import Generic, TypeVar
 
 from salver.core.events import (
     Drained,
@@ -11,16 +16,20 @@ from salver.core.events import (
     RetriesExhausted,
     StateChanged,
 )
+from salver.core.load_job import LoaderOf
+from salver.core.servable import ServableId
 from salver.core.state import State
 
 _logger = logging.getLogger(__name__)
 
+S = TypeVar("S")
+
+_LOADING = (
+    "Successfully reserved resources to load servable %s",
+    "Approving load for servable version %s",
+    "Loading servable version %s",
+)
 _LINES = {
-    State.LOADING: (
-        "Successfully reserved resources to load servable %s",
-        "Approving load for servable version %s",
-        "Loading servable version %s",
-    ),
     State.AVAILABLE: ("Successfully loaded servable version %s",),
     State.UNLOADING: ("Quiescing servable version %s",),
     State.END: ("Done unloading servable version %s",),
@@ -70,3 +79,24 @@ def _log_cancellation(event: RetriesCancelled) -> None:
 def _log_drain(event: Drained) -> None:
     _logger.info("Done quiescing servable version %s", event.id)
     _logger.info("Unloading just-loaded servable version %s", event.id)
+
+
+class LoggedLoader(Generic[S]):
+    """A loader that says so before it loads for the first time."""
+
+    def __init__(self, id_: ServableId, loader: LoaderOf[S]) -> None:
+        self._id = id_
+        self._loader = loader
+        self._is_told = False
+
+    def load(self) -> S:
+        """See `Loader.load`."""
+        if not self._is_told:
+            self._is_told = True
+            for line in _LOADING:
+                _logger.info(line, self._id)
+        return self._loader.load()
+
+    def unload(self) -> None:
+        """See `Loader.unload`."""
+        self._loader.unload()

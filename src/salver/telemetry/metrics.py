@@ -1,4 +1,4 @@
-"""Counters and histograms, and their page in the text format of TensorFlow Serving.
+"""Counters, gauges and histograms, and their page in the text format of TensorFlow Serving.
 
 The names, labels, bucket limits and the format are those that dashboards made for
 TensorFlow Serving expect: names with colons, no HELP lines, integers for counts, and
@@ -6,8 +6,18 @@ a value equal to a bucket's limit counted in the next bucket. Owned by the loop.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
+from typing import Protocol
+
+
+class Metric(Protocol):
+    """What the page is made of."""
+
+    name: str
+
+    def lines(self) -> list[str]:
+        """The metric in the text format, its TYPE line first."""
 
 
 class Counter:
@@ -24,16 +34,49 @@ class Counter:
     def value(self, labels: tuple[str, ...]) -> int:
         return self._values.get(labels, 0)
 
+    def values(self) -> Mapping[tuple[str, ...], int]:
+        """All of them, by their labels, as they are now."""
+        return dict(self._values)
+
     def first_value(self) -> int:
         """The value under the first labels, 0 if there are none."""
         return min(self._values.items())[1] if self._values else 0
 
     def lines(self) -> list[str]:
         """The metric in the text format, its TYPE line first."""
-        lines = [f"# TYPE {self.name} counter"]
-        for labels, value in sorted(self._values.items()):
-            lines.append(f"{self.name}{{{_label_text(self._labels, labels)}}} {value}")
-        return lines
+        return _number_lines(self.name, "counter", self._labels, self._values)
+
+
+class Gauge:
+    """A number that goes up and down, one per combination of label values."""
+
+    def __init__(self, name: str, labels: Sequence[str] = ()) -> None:
+        self.name = name
+        self._labels = tuple(labels)
+        self._values: dict[tuple[str, ...], int] = {}
+
+    def set(self, labels: tuple[str, ...], value: int) -> None:
+        self._values[labels] = value
+
+    def remove(self, labels: tuple[str, ...]) -> None:
+        """Show no value under these labels any more; there need not be one."""
+        self._values.pop(labels, None)
+
+    def lines(self) -> list[str]:
+        """The metric in the text format, its TYPE line first."""
+        return _number_lines(self.name, "gauge", self._labels, self._values)
+
+
+class Reading:
+    """A number that is looked up when it is printed: a gauge without labels."""
+
+    def __init__(self, name: str, read: Callable[[], int]) -> None:
+        self.name = name
+        self._read = read
+
+    def lines(self) -> list[str]:
+        """The metric in the text format, its TYPE line first."""
+        return _number_lines(self.name, "gauge", (), {(): self._read()})
 
 
 class HistogramCell:
@@ -50,9 +93,19 @@ class HistogramCell:
         self._counts[bisect_right(self._limits, value)] += times
         self._sum += value * times
 
+    def add(self, other: "HistogramCell") -> None:
+        """Take in all that `other`, with the same limits, has observed."""
+        self._counts = [mine + its for mine, its in zip(self._counts, other._counts, strict=True)]
+        self._sum += other._sum
+
     @property
     def count(self) -> int:
         return sum(self._counts)
+
+    @property
+    def total(self) -> float:
+        """The sum of what was observed."""
+        return self._sum
 
     def lines(self, name: str, labels: str) -> list[str]:
         comma = "," if labels else ""
@@ -81,6 +134,15 @@ class Histogram:
             found = self._cells[labels] = HistogramCell(self._limits)
         return found
 
+    def add(self, other: "Histogram") -> None:
+        """Take in all that `other`, with the same labels and limits, has observed."""
+        for labels, cell in other._cells.items():
+            self.cell(labels).add(cell)
+
+    def cells(self) -> Mapping[tuple[str, ...], HistogramCell]:
+        """All of them, by their labels."""
+        return self._cells
+
     def lines(self) -> list[str]:
         """The metric in the text format, its TYPE line first."""
         lines = [f"# TYPE {self.name} histogram"]
@@ -92,6 +154,15 @@ class Histogram:
 def exponential_limits(scale: float, growth: float, count: int) -> tuple[float, ...]:
     """`count` bucket limits: `scale`, then each `growth` times the one before."""
     return tuple(scale * growth**power for power in range(count))
+
+
+def _number_lines(
+    name: str, kind: str, labels: Sequence[str], values: Mapping[tuple[str, ...], int]
+) -> list[str]:
+    lines = [f"# TYPE {name} {kind}"]
+    for label_values, value in sorted(values.items()):
+        lines.append(f"{name}{{{_label_text(labels, label_values)}}} {value}")
+    return lines
 
 
 def _label_text(names: Sequence[str], values: Sequence[str]) -> str:

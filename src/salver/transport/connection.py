@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, cast
 
+from salver.telemetry.request_record import RecordSink
 from salver.transport.door import OPEN, Door, NoHttp
 from salver.transport.exchange import Handler, HttpApplication
 
@@ -85,11 +86,14 @@ class Switchboard:
         application: HttpApplication,
         grpc_handlers: Mapping[bytes, Handler],
         engines: tuple[Callable[["Connection"], Engine], Callable[["Connection"], Engine]],
+        records: RecordSink | None = None,
     ) -> None:
         self.options = options
         self.application = application
         self.grpc_handlers = grpc_handlers
         self.http1_engine, self.http2_engine = engines
+        self.records = records
+        """Who gets a record of each request, if anybody does; may change at any time."""
         self.receive_buffer = memoryview(bytearray(_RECEIVE_BYTES))
         self.connections: set[Connection] = set()
         self.buffered_bytes = 0
@@ -223,6 +227,15 @@ class Connection(asyncio.BufferedProtocol):
             self._engine.flush()
 
     # --- for the engines -----------------------------------------------------------
+
+    @property
+    def client(self) -> str:
+        """Address and port of the client, `unix` for one on a UNIX socket."""
+        peer = None if self._transport is None else self._transport.get_extra_info("peername")
+        if not isinstance(peer, tuple):
+            return "unix"
+        host, port = peer[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def write(self, chunks: list[bytes | memoryview]) -> None:
         """Send `chunks` in order; they are not copied where the socket takes them at once."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from salver.errors import ServingError
+from salver.telemetry.request_record import RequestRecord
 
 
 @dataclass(slots=True)
@@ -21,6 +22,8 @@ class HttpRequest:
     """Path and query, undecoded."""
     headers: list[tuple[bytes, bytes]]
     body: bytes | bytearray
+    record: RequestRecord | None = None
+    """For whoever keeps records of requests: to be told what it is about; None if nobody does."""
 
     def header(self, name: bytes) -> bytes:
         """The first header of that name, empty if there is none."""
@@ -70,6 +73,8 @@ class UnaryCall(Protocol):
     """`perf_counter` when the request was complete."""
     cancel: Callable[[], None] | None
     """What to call if the client goes away; set by the handler."""
+    record: RequestRecord | None
+    """For whoever keeps records of requests: to be told what it is about; None if nobody does."""
 
     def succeed(self, framed: Framed) -> None:
         """Answer with a message that already has its gRPC prefix."""

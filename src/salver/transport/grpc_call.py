@@ -12,6 +12,7 @@ from salver.errors import (
     ServingError,
     unexpected_error,
 )
+from salver.telemetry.request_record import RequestRecord
 from salver.transport.compression import MAX_INFLATED_BYTES, Damaged, TooLarge, inflate
 from salver.transport.exchange import Framed, Handler, Message
 from salver.transport.grpc import (
@@ -39,12 +40,19 @@ class Responder(Protocol):
 class GrpcCall:
     """What the handler of a method sees as `UnaryCall`. Loop only."""
 
-    __slots__ = ("_handler", "_responder", "_stream_id", "cancel", "deadline", "started")
+    __slots__ = ("_handler", "_responder", "_stream_id", "cancel", "deadline", "record", "started")
 
-    def __init__(self, responder: Responder, stream_id: int, handler: Handler) -> None:
+    def __init__(
+        self,
+        responder: Responder,
+        stream_id: int,
+        handler: Handler,
+        record: RequestRecord | None = None,
+    ) -> None:
         self._responder = responder
         self._stream_id = stream_id
         self._handler = handler
+        self.record = record
         self.started = perf_counter()
         self.deadline: float | None = None
         self.cancel: Callable[[], None] | None = None

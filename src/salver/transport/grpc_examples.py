@@ -11,9 +11,10 @@ from salver.codecs.example_messages import (
     fill_regressions,
 )
 from salver.codecs.messages import message_class
+from salver.core.signature import DEFAULT_SIGNATURE
 from salver.errors import InvalidArgument, ServingError, unexpected_error
 from salver.service.example_signature import Classification, Method
-from salver.service.examples import Examples, Inference, OnInferred, Question, Task
+from salver.service.examples import MULTI_INFERENCE, Examples, Inference, OnInferred, Question, Task
 from salver.service.opening import Opening
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.transport.exchange import Handler, Message, UnaryCall
@@ -54,7 +55,11 @@ class ExampleService:
             def on_inferred(inferences: list[Inference] | None, error: ServingError | None) -> None:
                 self._inferred(method, call, model, inferences, error)
 
+            if call.record is not None:
+                call.record.asks(model, signature_name or DEFAULT_SIGNATURE)
             handle = self._opening.open(*chosen(request.model_spec))
+            if call.record is not None:
+                call.record.opened(handle.id)
             try:
                 question = self._examples.question(handle, signature_name, method)
                 examples = examples_of(request.input)
@@ -73,7 +78,7 @@ class ExampleService:
         questions: Sequence[Question],
         examples: Any,
         on_inferred: OnInferred,
-        api: str = "",
+        api: str,
     ) -> None:
         run = self._examples.run(handle, questions, examples, call.deadline, on_inferred, api)
         if run is not None:
@@ -107,7 +112,11 @@ class ExampleService:
         request = parsed("salver.MultiExamplesRequest", message)
         if not request.tasks:
             raise InvalidArgument("ModelSpec has no name specified.")
+        if call.record is not None:
+            call.record.asks(request.tasks[0].model_spec.name)
         handle = self._opening.open(*chosen(request.tasks[0].model_spec))
+        if call.record is not None:
+            call.record.opened(handle.id)
         try:
             tasks = [
                 Task(task.model_spec.name, task.model_spec.signature_name, task.method_name)
@@ -135,7 +144,7 @@ class ExampleService:
                 self._metrics.inferred(model, len(examples))
                 call.succeed(response)
 
-        self._run(call, handle, questions, examples, on_inferred)
+        self._run(call, handle, questions, examples, on_inferred, MULTI_INFERENCE)
 
 
 def _unexpected(inference: Inference) -> ServingError:

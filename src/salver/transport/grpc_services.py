@@ -11,6 +11,7 @@ from functools import partial
 
 from salver.codecs.messages import WireMessage, message_class
 from salver.codecs.predict_codec import decode_predict_request, encode_predict_response
+from salver.core.signature import DEFAULT_SIGNATURE
 from salver.errors import InternalError, InvalidArgument, ServingError, unexpected_error
 from salver.service.metadata import Metadata
 from salver.service.opening import Opening
@@ -60,7 +61,11 @@ class PredictionService:
         try:
             if not request.has_model_spec:
                 raise InvalidArgument("Missing ModelSpec")
+            if call.record is not None:
+                call.record.asks(model, request.signature_name or DEFAULT_SIGNATURE)
             handle = self._opening.open(model, request.version, request.version_label)
+            if call.record is not None:
+                call.record.opened(handle.id)
             try:
                 prepared = self._predict.signature(handle, request.signature_name)
                 inputs = tensors_of(request, prepared, self._predict)
@@ -113,8 +118,12 @@ class PredictionService:
         request = parsed("tensorflow.serving.GetModelMetadataRequest", message)
         if not request.HasField("model_spec"):
             raise InvalidArgument("Missing ModelSpec")
+        if call.record is not None:
+            call.record.asks(request.model_spec.name)
         self._metadata.check_fields(request.metadata_field)
         id_, definition = self._metadata.of(*chosen(request.model_spec))
+        if call.record is not None:
+            call.record.opened(id_)
         response = message_class("tensorflow.serving.GetModelMetadataResponse")()
         response.model_spec.name = id_.name
         response.model_spec.version.value = id_.version
@@ -145,6 +154,8 @@ class ModelService:
         if not request.HasField("model_spec"):
             raise InvalidArgument("Missing ModelSpec")
         name, version, _ = chosen(request.model_spec)
+        if call.record is not None:
+            call.record.asks(name)
         response = message_class("tensorflow.serving.GetModelStatusResponse")()
         for status in self._status.of(name, version):
             entry = response.model_version_status.add()

@@ -13,6 +13,7 @@ from time import time
 
 import httptools
 
+from salver.telemetry.request_record import RecordSink, RequestRecord
 from salver.transport.connection import Connection, Phase
 from salver.transport.exchange import Cancel, HttpRequest, HttpResponse
 from salver.transport.http_status import PHRASES, html_page
@@ -35,7 +36,9 @@ _LONG_BODY_BYTES = range(128 * 1024, 64 * 1024 * 1024)
 class _Owed:
     """A request whose answer is still to be sent, in its place in the order."""
 
-    __slots__ = ("cancel", "engine", "is_head", "keeps_alive", "response", "size", "version")
+    __slots__ = (
+        "cancel", "engine", "is_head", "keeps_alive", "record", "response", "size", "version",
+    )  # fmt: skip
 
     def __init__(self, engine: "Http1", is_head: bool, keeps_alive: bool, version: str) -> None:
         self.engine = engine
@@ -46,12 +49,15 @@ class _Owed:
         self.cancel: Cancel | None = None
         self.size = 0
         """Bytes of the request, while it waits."""
+        self.record: RequestRecord | None = None
 
     def respond(self, response: HttpResponse) -> None:
         self.response = response
         self.engine.waiting_bytes -= self.size
         self.size = 0
         self.cancel = None
+        if self.record is not None:
+            self.record.end(response.status, 0 if self.is_head else len(response.body))
         self.engine.send_ready()
 
 
@@ -62,6 +68,7 @@ class Http1:
         self._connection = connection
         self._options = connection.switchboard.options
         self._application = connection.application
+        self._client = ""
         self._parser: httptools.HttpRequestParser | None = None
         self._owed: deque[_Owed] = deque()
         self._out: list[bytes | memoryview] = []
@@ -177,6 +184,8 @@ class Http1:
     def _give_up(self, owed: _Owed) -> None:
         self.waiting_bytes -= owed.size
         owed.size = 0
+        if owed.record is not None and owed.response is None:
+            owed.record.abandon()
         if owed.cancel is not None:
             owed.cancel()
 
@@ -272,11 +281,21 @@ class Http1:
             self._is_closing = True
         if len(self._owed) > _MAX_PIPELINED:
             self._refused = 503
+        records = self._connection.switchboard.records
+        if records is not None:
+            record = self._record(records, version, method, target, len(body))
+            request.record = owed.record = record
         cancel = self._application.handle(request, owed.respond)
         if owed.response is None:
             owed.cancel = cancel
             owed.size = len(body)
             self.waiting_bytes += owed.size
+
+    def _record(
+        self, sink: RecordSink, version: str, method: bytes, target: bytes, size: int
+    ) -> RequestRecord:
+        self._client = self._client or self._connection.client
+        return RequestRecord(sink, self._client, f"HTTP/{version}", method, target, size)
 
     # --- answers -------------------------------------------------------------------
 
@@ -310,6 +329,10 @@ class Http1:
                 self._connection.close()
 
     def _refuse(self, status: int) -> None:
+        records = self._connection.switchboard.records
+        if records is not None:
+            # Nobody knows for sure what was asked; the path tells as far as it was read.
+            self._record(records, "1.1", b"", self._target, self._body_bytes).end(status, 0)
         self._is_closing = True
         self._body = []
         self._long_body = None

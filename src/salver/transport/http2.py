@@ -16,10 +16,12 @@ from salver.errors import (
     ResourceExhausted,
     Unimplemented,
 )
+from salver.telemetry.request_record import GRPC, RecordSink, RequestRecord
 from salver.transport.connection import Connection, Phase
 from salver.transport.exchange import Framed, HttpRequest, HttpResponse, Message
 from salver.transport.grpc import (
     PREFIX_BYTES,
+    Headers,
     error_headers,
     is_grpc,
 )
@@ -47,6 +49,9 @@ class Http2:
         options = board.options
         self._application = connection.application
         self._grpc_handlers = connection.grpc_handlers
+        self._board = board
+        self._client = ""
+        self._records: dict[int, RequestRecord] = {}
         self._max_request_bytes = options.max_request_bytes
         self._session = Session(
             self,
@@ -86,6 +91,9 @@ class Http2:
         for cancel in list(self._cancels.values()):
             cancel()
         self._cancels.clear()
+        for record in self._records.values():
+            record.abandon()
+        self._records.clear()
 
     def drain(self) -> None:
         self._session.shutdown_notice()
@@ -120,11 +128,13 @@ class Http2:
         self._requests += 1
         self._in_flight += 1
         named = dict(headers)
+        records = self._board.records
+        record = None if records is None else self._record(records, stream_id, named, len(body))
         if is_grpc(named.get(b"content-type", b"")):
-            self._call(stream_id, named, body)
+            self._call(stream_id, named, body, record)
         else:
             path = named.get(b":path", b"")
-            request = HttpRequest(named[b":method"], path, headers, bytes(body))
+            request = HttpRequest(named[b":method"], path, headers, bytes(body), record)
             cancel = self._application.handle(
                 request, lambda response: self._respond_http(stream_id, request, response)
             )
@@ -134,6 +144,8 @@ class Http2:
     def on_overflow(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
         limit = self._max_request_bytes
         self._in_flight += 1
+        if self._board.records is not None:
+            self._record(self._board.records, stream_id, dict(headers), 0)
         if is_grpc(dict(headers).get(b"content-type", b"")):
             error = ResourceExhausted(f"Received message larger than max ({limit} bytes)")
             self.respond(stream_id, error_headers(error), None, None)
@@ -148,14 +160,32 @@ class Http2:
             self._in_flight -= 1
             self._wait_no_more(stream_id)
             cancel()
+            if self._records and (record := self._records.pop(stream_id, None)) is not None:
+                record.abandon()
 
-    def _call(self, stream_id: int, headers: dict[bytes, bytes], body: Message) -> None:
+    def _record(
+        self, sink: RecordSink, stream_id: int, headers: dict[bytes, bytes], request_bytes: int
+    ) -> RequestRecord:
+        self._client = self._client or self._connection.client
+        protocol = GRPC if is_grpc(headers.get(b"content-type", b"")) else "HTTP/2"
+        method, path = headers.get(b":method", b""), headers.get(b":path", b"")
+        record = RequestRecord(sink, self._client, protocol, method, path, request_bytes)
+        self._records[stream_id] = record
+        return record
+
+    def _call(
+        self,
+        stream_id: int,
+        headers: dict[bytes, bytes],
+        body: Message,
+        record: RequestRecord | None,
+    ) -> None:
         # CONNECT has no path.
         handler = self._grpc_handlers.get(headers.get(b":path", b""))
         if handler is None:
             self.respond(stream_id, _UNKNOWN_METHOD, None, None)
             return
-        call = GrpcCall(self, stream_id, handler)
+        call = GrpcCall(self, stream_id, handler, record)
         call.begin(headers, body, self._max_request_bytes, self._loop.time)
         if call.cancel is not None:
             self._wait(stream_id, call.give_up, len(body))
@@ -182,6 +212,8 @@ class Http2:
         if self._is_over:
             return
         self._in_flight -= 1
+        if self._records and (record := self._records.pop(stream_id, None)) is not None:
+            _end(record, headers, body, trailers)
         if self._cancels and self._cancels.pop(stream_id, None) is not None:
             self._wait_no_more(stream_id)
         self._session.respond(stream_id, headers, body, trailers)
@@ -233,6 +265,19 @@ class Http2:
                 logger.warning("Too many bytes wait for clients and models: a connection ends")
                 session.terminate(_ENHANCE_YOUR_CALM)
                 self._flush_soon()
+
+
+def _end(
+    record: RequestRecord, headers: Headers, body: Framed | None, trailers: Headers | None
+) -> None:
+    """Tell the record of a request what was answered."""
+    pieces = () if body is None else body if isinstance(body, list) else (body,)
+    grpc_status = dict((*headers, *(trailers or ()))).get(b"grpc-status")
+    record.end(
+        int(headers[0][1]),
+        sum(map(len, pieces)),
+        None if grpc_status is None else int(grpc_status),
+    )
 
 
 @lru_cache(maxsize=1)

@@ -20,6 +20,7 @@ from salver.codecs.json_response import (
     encode_regress,
     encode_status,
 )
+from salver.core.signature import DEFAULT_SIGNATURE
 from salver.errors import Code, InvalidArgument, ServingError, unexpected_error
 from salver.service.example_signature import Classification, Method
 from salver.service.examples import Examples, Inference
@@ -27,6 +28,7 @@ from salver.service.metadata import Metadata
 from salver.service.opening import Opening
 from salver.service.predict import Predict, Prediction
 from salver.service.status import Status
+from salver.telemetry.request_record import RequestRecord
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.transport.compression import (
     GZIP_WINDOW_BITS,
@@ -120,7 +122,9 @@ class RestApi:
         wants_gzip = self._compression_min_bytes > 0 and takes_gzip(
             request.header(b"accept-encoding")
         )
-        exchange = _Exchange(self, found, respond, wants_gzip)
+        exchange = _Exchange(self, found, respond, wants_gzip, request.record)
+        if request.record is not None:
+            request.record.asks(found.model)
         try:
             return self._dispatch(exchange, request)
         except Exception as error:  # noqa: BLE001 - the request boundary
@@ -159,6 +163,8 @@ class RestApi:
             )
         elif found.verb is Verb.METADATA:
             id_, definition = self._metadata.of(found.model, found.version, found.label)
+            if exchange.record is not None:
+                exchange.record.opened(id_)
             exchange.succeed(encode_metadata(id_.name, id_.version, definition))
         elif found.verb is Verb.MISSING_MODEL:
             raise InvalidArgument("Missing model name in request.")
@@ -204,7 +210,12 @@ class RestApi:
 
     def _predict_parsed(self, exchange: "_Exchange", parsed: PredictBody) -> None:
         found = exchange.route
+        record = exchange.record
+        if record is not None:
+            record.asks(found.model, parsed.signature_name or DEFAULT_SIGNATURE)
         handle = self._opening.open(found.model, found.version, found.label)
+        if record is not None:
+            record.opened(handle.id)
         try:
             prepared = self._predict.named_signature(handle, parsed.signature_name)
             inputs = parsed.inputs(prepared.signature)
@@ -221,14 +232,20 @@ class RestApi:
     def _run_examples(self, exchange: "_Exchange", body: bytes | bytearray, method: Method) -> None:
         parsed = ExamplesBody.parse(body)
         found = exchange.route
+        record = exchange.record
+        if record is not None:
+            record.asks(found.model, parsed.signature_name or DEFAULT_SIGNATURE)
         handle = self._opening.open(found.model, found.version, found.label)
+        if record is not None:
+            record.opened(handle.id)
         try:
             question = self._examples.question(handle, parsed.signature_name, method)
         except BaseException:
             handle.release()
             raise
         deadline = self._deadline()
-        run = self._examples.run(handle, [question], parsed.examples, deadline, exchange.inferred)
+        answer = exchange.inferred
+        run = self._examples.run(handle, [question], parsed.examples, deadline, answer, method.api)
         if run is not None:
             exchange.cancel = run.abandon
 
@@ -274,15 +291,23 @@ class RestApi:
 class _Exchange:
     """One request under /v1/ and its way back."""
 
-    __slots__ = ("_api", "_respond", "_started", "_takes_gzip", "cancel", "route")
+    __slots__ = ("_api", "_respond", "_started", "_takes_gzip", "cancel", "record", "route")
 
-    def __init__(self, api: RestApi, found: Route, respond: Respond, wants_gzip: bool) -> None:
+    def __init__(
+        self,
+        api: RestApi,
+        found: Route,
+        respond: Respond,
+        wants_gzip: bool,
+        record: RequestRecord | None,
+    ) -> None:
         self._api = api
         self._respond = respond
         self._takes_gzip = wants_gzip
         self._started = perf_counter()
         self.route = found
         self.cancel: Cancel | None = None
+        self.record = record
 
     def give_up(self) -> None:
         """The client does not wait any more."""

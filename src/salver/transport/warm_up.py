@@ -7,6 +7,8 @@ go nowhere. An error among them is an error of the load. Source: saved_model_war
 import logging
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
+from time import perf_counter
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -16,13 +18,13 @@ from salver.codecs.messages import message_class
 from salver.codecs.predict_codec import decode_predict_request
 from salver.codecs.tf_record import read_records
 from salver.core.servable import ServableId
-from salver.errors import DataLoss, InvalidArgument, ServingError, Unimplemented
+from salver.errors import Code, DataLoss, InvalidArgument, ServingError, Unimplemented
 from salver.execution.immediate import ImmediateRunner
 from salver.execution.prepared import PreparedServable
 from salver.service.example_signature import Method
-from salver.service.examples import Examples, Task
+from salver.service.examples import MULTI_INFERENCE, Examples, Task
 from salver.service.predict import Predict
-from salver.telemetry.serving_metrics import ServingMetrics
+from salver.telemetry.load_metrics import RunList, WarmUpReport
 from salver.transport.grpc_messages import parsed, tensors_of
 
 logger = logging.getLogger(__name__)
@@ -34,18 +36,17 @@ _MAX_RECORDS = 1000
 class WarmUp:
     """Plays the warm-up file of a version. Used on load threads, one object for all."""
 
-    def __init__(self, iterations: int, check_method_names: bool) -> None:
+    def __init__(
+        self,
+        iterations: int,
+        check_method_names: bool,
+        report: Callable[[WarmUpReport], object],
+    ) -> None:
+        """`report` is told of each file that was played, on the thread that played it."""
+        self._report = report
+        self._check_method_names = check_method_names
         self._iterations = max(iterations, 1)
-        # What runs here is no client's request: it is counted apart, that is, nowhere.
-        metrics = ServingMetrics()
-        self._predict = Predict(ImmediateRunner(), metrics, check_method_names)
-        self._examples = Examples(ImmediateRunner(), metrics, check_method_names)
-        self._players: Mapping[str, Callable[[_Loading, bytes], None]] = {
-            "predict_log": self._play_predict,
-            "classify_log": lambda handle, request: self._play(Method.CLASSIFY, handle, request),
-            "regress_log": lambda handle, request: self._play(Method.REGRESS, handle, request),
-            "multi_inference_log": self._play_multi_inference,
-        }
+        self._options = f"num_request_iterations {{ value: {iterations} }}" * (iterations > 0)
 
     def play(self, servable: PreparedServable, id_: ServableId, path: str) -> None:
         """Play the file in the version folder `path`; without one, do nothing.
@@ -60,24 +61,89 @@ class WarmUp:
         if not os.path.exists(file_name):
             logger.info("No warmup data file found at %s", file_name)
             return
-        handle = _Loading(id_, servable)
-        count = 0
-        with open(file_name, "rb") as file:
-            try:
-                for count, record in enumerate(read_records(file), 1):
-                    self._play_record(handle, record, file_name)
-                    if count > _MAX_RECORDS:
-                        raise InvalidArgument(
-                            f"Number of warmup records exceeds the maximum ({_MAX_RECORDS}) "
-                            f"at {file_name}"
-                        )
-            except DataLoss as error:
+        logger.info(
+            "Starting to read warmup data for model at %s with model-warmup-options %s",
+            file_name,
+            self._options,
+        )
+        player = _Player(id_, servable, self._iterations, self._check_method_names)
+        started = perf_counter()
+        try:
+            player.play(file_name)
+        except ServingError as error:
+            self._tell(player, path, started, error)
+            if isinstance(error, DataLoss):
                 raise DataLoss(
                     f"{error.message}. Please verify your warmup data is in TFRecord format."
                 ) from error
-        logger.info("Finished reading warmup data for %s: %d records", id_, count)
+            raise
+        elapsed_s = self._tell(player, path, started)
+        logger.info(
+            "Finished reading warmup data for model at %s. Number of warmup records read: %d. "
+            "Elapsed time (microseconds): %d.",
+            file_name,
+            player.count,
+            elapsed_s * 1e6,
+        )
 
-    def _play_record(self, handle: "_Loading", record: bytes, file_name: str) -> None:
+    def _tell(
+        self, player: "_Player", path: str, started: float, error: ServingError | None = None
+    ) -> float:
+        """Report what was played; the seconds that it took."""
+        elapsed_s = perf_counter() - started
+        status = Code.OK.name if error is None else error.status
+        is_read = error is None or isinstance(error, DataLoss)
+        records = player.count if is_read else None
+        self._report(WarmUpReport(player.id, path, status, elapsed_s, records, player.runs))
+        return elapsed_s
+
+
+class _Player:
+    """Plays one file to one version; also the handle on it, as it is not available yet."""
+
+    def __init__(
+        self,
+        id_: ServableId,
+        servable: PreparedServable,
+        iterations: int,
+        check_method_names: bool,
+    ) -> None:
+        self.id = id_
+        self.servable = servable
+        self.count = 0
+        """Records that were read."""
+        observed = RunList()
+        self.runs = observed.runs
+        self._iterations = iterations
+        self._predict = Predict(ImmediateRunner(), observed, check_method_names)
+        self._examples = Examples(ImmediateRunner(), observed, check_method_names)
+        self._players: Mapping[str, Callable[[bytes], None]] = {
+            "predict_log": self._play_predict,
+            "classify_log": partial(self._play_examples, Method.CLASSIFY),
+            "regress_log": partial(self._play_examples, Method.REGRESS),
+            "multi_inference_log": self._play_multi_inference,
+        }
+
+    def release(self) -> None:
+        """Nothing else can take the version away meanwhile."""
+
+    def play(self, file_name: str) -> None:
+        """Play every record of the file.
+
+        Raises:
+            ServingError: see `WarmUp.play`.
+        """
+        with open(file_name, "rb") as file:
+            for record in read_records(file):
+                self.count += 1
+                self._play_record(record, file_name)
+                if self.count > _MAX_RECORDS:
+                    raise InvalidArgument(
+                        f"Number of warmup records exceeds the maximum ({_MAX_RECORDS}) "
+                        f"at {file_name}"
+                    )
+
+    def _play_record(self, record: bytes, file_name: str) -> None:
         log = message_class("salver.SerializedPredictionLog")()
         try:
             log.ParseFromString(record)
@@ -89,44 +155,34 @@ class WarmUp:
         kind = log.WhichOneof("log_type")
         if kind is None:
             return
-        player = self._players.get(kind)
-        if player is None:
+        play = self._players.get(kind)
+        if play is None:
             number = log.DESCRIPTOR.fields_by_name[kind].number
             raise Unimplemented(f"Unsupported log_type for warmup: {number}")
         for _ in range(self._iterations):
-            player(handle, getattr(log, kind).request)
+            play(getattr(log, kind).request)
 
-    def _play_predict(self, handle: "_Loading", data: bytes) -> None:
+    def _play_predict(self, data: bytes) -> None:
         request = decode_predict_request(data)
-        prepared = self._predict.signature(handle, request.signature_name)
+        prepared = self._predict.signature(self, request.signature_name)
         inputs = tensors_of(request, prepared, self._predict)
-        self._predict.run(handle, prepared, inputs, request.output_filter, None, _expect)
+        self._predict.run(self, prepared, inputs, request.output_filter, None, _expect)
 
-    def _play(self, method: Method, handle: "_Loading", data: bytes) -> None:
+    def _play_examples(self, method: Method, data: bytes) -> None:
         request = parsed("salver.ExamplesRequest", data)
-        name = request.model_spec.signature_name
-        question = self._examples.question(handle, name, method)
-        self._examples.run(handle, [question], examples_of(request.input), None, _expect)
+        question = self._examples.question(self, request.model_spec.signature_name, method)
+        examples = examples_of(request.input)
+        self._examples.run(self, [question], examples, None, _expect, method.api)
 
-    def _play_multi_inference(self, handle: "_Loading", data: bytes) -> None:
+    def _play_multi_inference(self, data: bytes) -> None:
         request = parsed("salver.MultiExamplesRequest", data)
         tasks = [
             Task(task.model_spec.name, task.model_spec.signature_name, task.method_name)
             for task in request.tasks
         ]
-        questions = self._examples.questions(handle, tasks)
-        self._examples.run(handle, questions, examples_of(request.input), None, _expect)
-
-
-class _Loading:
-    """A handle on a version that is not available yet."""
-
-    def __init__(self, id_: ServableId, servable: PreparedServable) -> None:
-        self.id = id_
-        self.servable = servable
-
-    def release(self) -> None:
-        """Nothing else can take the version away meanwhile."""
+        questions = self._examples.questions(self, tasks)
+        examples = examples_of(request.input)
+        self._examples.run(self, questions, examples, None, _expect, MULTI_INFERENCE)
 
 
 def _expect(answer: Any, error: ServingError | None) -> None:

@@ -21,6 +21,8 @@ TENSORFLOW_MODULES = [
     "tensorflow.core.protobuf.config_pb2",
     "tensorflow.core.protobuf.named_tensor_pb2",
     "tensorflow.core.protobuf.saved_model_pb2",
+    "tensorflow.tsl.profiler.protobuf.profiler_options_pb2",
+    "tensorflow.tsl.profiler.protobuf.xplane_pb2",
 ]
 
 

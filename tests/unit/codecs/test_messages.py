@@ -22,6 +22,8 @@ NOT_INSTALLED = {
     "grpc/reflection/v1alpha/reflection.proto",
     "tensorflow/core/grappler/optimizers/inference/batch_op_rewriter.proto",
     "tensorflow/core/tfrt/graph_executor/config.proto",
+    "tsl/profiler/protobuf/profiler_service.proto",
+    "tsl/profiler/protobuf/profiler_service_monitor_result.proto",
     "tensorflow_serving/config/monitoring_config.proto",
     "tensorflow_serving/config/ssl_config.proto",
     "tensorflow_serving/servables/tensorflow/remote_op_config_rewriter.proto",

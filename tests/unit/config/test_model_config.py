@@ -1,3 +1,4 @@
+import struct
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,7 @@ def test_all_that_is_said_of_a_model_is_read() -> None:
             model_platform="tensorflow",
             version_policy=Specific((43, 42)),
             version_labels={"stable": 42, "canary": 43},
-            has_logging_config=True,
+            logging_config=b"\x12\x09\x09" + struct.pack("<d", 0.1),
         ),
     )
 

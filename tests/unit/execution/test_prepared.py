@@ -233,3 +233,51 @@ def test_surprises_in_one_size_leave_the_others_inline() -> None:
     executable.record_threaded(9, 0.001, 0.001)
     executable.record_inline(9, 1.0, limit_s=0.1)
     assert executable.cost_s[5] == 0.001
+
+
+class Wrapped:
+    """A program around another one."""
+
+    def __init__(self, inner: object, name: str) -> None:
+        self.inner = inner
+        self.name = name
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        raise NotImplementedError
+
+
+def test_wrapped_programs_are_told_their_signature_and_come_back() -> None:
+    prepared = PreparedServable(NamedServable({"both": SIGNATURE}))
+    executable = prepared.signatures["both"].executable
+    filtered = prepared.executable(("in_b:0", "in_a:0"), ("out_y:0",))
+    plain, plain_filtered = executable.program, filtered.program
+    prepared.wrap_programs(Wrapped)
+    late = prepared.executable(("in_b:0", "in_a:0"), ("out_z:0",))
+    for each, inner, name in ((executable, plain, "both"), (filtered, plain_filtered, "")):
+        assert isinstance(each.program, Wrapped)
+        assert (each.program.inner, each.program.name) == (inner, name)
+    assert isinstance(late.program, Wrapped)
+    prepared.unwrap_programs()
+    assert (executable.program, filtered.program) == (plain, plain_filtered)
+    assert isinstance(late.program, NamedProgram)
+    after = prepared.executable(("in_b:0", "in_a:0"), ("out_y:0", "out_z:0"))
+    assert isinstance(after.program, NamedProgram)
+
+
+def test_what_a_wrapped_program_takes_is_forgotten_when_it_is_unwrapped() -> None:
+    executable = Executable(NamedProgram((), ()))
+    for _ in range(10):
+        executable.record_threaded(3, 1e-6, 2e-6)
+    expected = list(executable.cost_s)
+    plain = executable.program
+    executable.wrap(Wrapped(plain, ""))
+    for _ in range(10):
+        executable.record_threaded(3, 1e-3, 2e-3)
+        executable.record_inline(3, 1.0, 1e-3)
+    assert executable.cost_s != expected
+    executable.unwrap()
+    assert executable.cost_s == expected
+    assert executable.program is plain
+    executable.unwrap()
+    executable.record_threaded(3, 1e-6, 2e-6)
+    assert executable.cost_s[3] == pytest.approx(expected[3])

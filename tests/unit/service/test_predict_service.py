@@ -65,7 +65,7 @@ class Site:
     def __init__(self, outcome: Any = None, check_method_names: bool = False) -> None:
         self.metrics = ServingMetrics()
         runner = Runner(RunnerOptions(workers=1, inline_budget_s=float("inf")))
-        self.predict = Predict(runner, self.metrics, check_method_names)
+        self.predict = Predict(runner, self.metrics.runs, check_method_names)
         self.servable = TracingServable(SIGNATURES, outcome)
         self.handle = Handle(ServableId("m", 3), PreparedServable(self.servable))
         self.handle.uses = 1

@@ -15,7 +15,8 @@ from salver.core.events import (
 from salver.core.servable import ServableId
 from salver.core.state import State
 from salver.errors import DataLoss
-from salver.telemetry.log_lines import log_versions
+from salver.telemetry.log_lines import LoggedLoader, log_versions
+from tests.fakes import FakeLoader
 
 ID = ServableId("m", 1)
 ERROR = DataLoss("Can't parse it")
@@ -25,15 +26,7 @@ ERROR = DataLoss("Can't parse it")
     ("event", "lines"),
     [
         pytest.param(StateChanged(ID, State.START), [], id="start"),
-        pytest.param(
-            StateChanged(ID, State.LOADING),
-            [
-                "Successfully reserved resources to load servable {name: m version: 1}",
-                "Approving load for servable version {name: m version: 1}",
-                "Loading servable version {name: m version: 1}",
-            ],
-            id="loading",
-        ),
+        pytest.param(StateChanged(ID, State.LOADING), [], id="loading, told by the loader"),
         pytest.param(
             StateChanged(ID, State.AVAILABLE),
             ["Successfully loaded servable version {name: m version: 1}"],
@@ -96,3 +89,23 @@ def test_each_event_writes_the_lines_that_operators_know(
     with caplog.at_level(logging.INFO):
         events.publish(event)
     assert caplog.messages == lines
+
+
+def test_a_load_is_told_before_its_first_attempt_and_by_the_thread_that_loads(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    inner = FakeLoader("label", failures=[ERROR])
+    loader = LoggedLoader(ID, inner)
+    with caplog.at_level(logging.INFO):
+        with pytest.raises(DataLoss):
+            loader.load()
+        lines = list(caplog.messages)
+        assert loader.load().label == "label"
+        loader.unload()
+    assert lines == [
+        "Successfully reserved resources to load servable {name: m version: 1}",
+        "Approving load for servable version {name: m version: 1}",
+        "Loading servable version {name: m version: 1}",
+    ]
+    assert caplog.messages == lines
+    assert inner.unloads == 1

@@ -1,6 +1,6 @@
 import pytest
 
-from salver.telemetry.metrics import Counter, Histogram, exponential_limits
+from salver.telemetry.metrics import Counter, Gauge, Histogram, Reading, exponential_limits
 
 
 def test_a_counter_is_printed_with_its_type_and_its_cells_in_order() -> None:
@@ -96,3 +96,43 @@ def test_a_cell_is_made_once() -> None:
 def test_limits_grow_by_a_factor() -> None:
     assert exponential_limits(1, 2, 4) == (1, 2, 4, 8)
     assert exponential_limits(100, 1.2, 0) == ()
+
+
+def test_a_gauge_goes_up_and_down_and_away() -> None:
+    gauge = Gauge(":a:gauge", ("model",))
+    gauge.set(("m",), 3)
+    gauge.set(("b",), 1)
+    gauge.set(("m",), 2)
+    assert gauge.lines() == [
+        "# TYPE :a:gauge gauge",
+        ':a:gauge{model="b"} 1',
+        ':a:gauge{model="m"} 2',
+    ]
+    gauge.remove(("m",))
+    gauge.remove(("never there",))
+    assert gauge.lines()[1:] == [':a:gauge{model="b"} 1']
+
+
+def test_a_reading_is_taken_each_time() -> None:
+    numbers = [1, 2]
+    reading = Reading(":n", numbers.pop)
+    assert [reading.lines()[1] for _ in range(2)] == [":n{} 2", ":n{} 1"]
+
+
+def test_histograms_add_up_cell_by_cell() -> None:
+    total, other = Histogram(":h", ("l",), (10,)), Histogram(":h", ("l",), (10,))
+    total.cell(("a",)).observe(1)
+    other.cell(("a",)).observe(20)
+    other.cell(("b",)).observe(3)
+    total.add(other)
+    other.cell(("b",)).observe(4)
+    assert total.lines()[1:] == [
+        ':h_bucket{l="a",le="10"} 1',
+        ':h_bucket{l="a",le="+Inf"} 2',
+        ':h_sum{l="a"} 21',
+        ':h_count{l="a"} 2',
+        ':h_bucket{l="b",le="10"} 1',
+        ':h_bucket{l="b",le="+Inf"} 1',
+        ':h_sum{l="b"} 3',
+        ':h_count{l="b"} 1',
+    ]

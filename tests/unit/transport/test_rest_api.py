@@ -89,8 +89,8 @@ class Site:
         self._api = RestApi(
             options or RestOptions(),
             opening,
-            Predict(self.runner, self.metrics),
-            Examples(self.runner, self.metrics),
+            Predict(self.runner, self.metrics.runs),
+            Examples(self.runner, self.metrics.runs),
             Status(Statuses()),
             Metadata(opening),
             self.metrics,
