@@ -16,6 +16,7 @@ from salver.config.model_config import (
     validate_platforms,
 )
 from salver.core.availability import wait_until_available
+from salver.core.events import ModelsConfigured
 from salver.core.manager import Manager
 from salver.errors import ServingError
 from salver.sources.file_system import FileSystemSource, ModelSource
@@ -67,6 +68,8 @@ class ServedModels:
             self._labels.replace(labels)
             known = {model.name for model in self._running.models}
             self._running = new
+            names = tuple(model.name for model in new.models)
+            self._manager.events.publish(ModelsConfigured(names))
             await self._serve(new, known)
 
     async def _serve(self, config: ModelServerConfig, known: set[str]) -> None:

@@ -38,6 +38,7 @@ from salver.transport.compression import (
     takes_gzip,
 )
 from salver.transport.exchange import Cancel, HttpRequest, HttpResponse, Respond
+from salver.transport.health_page import HealthPages
 from salver.transport.http_status import HTTP_STATUS, html_page
 from salver.transport.routes import Route, Verb, route
 
@@ -84,6 +85,7 @@ class RestApi:
         metadata: Metadata,
         metrics: ServingMetrics,
         loop_time: Callable[[], float],
+        health_pages: HealthPages | None = None,
     ) -> None:
         self._opening = opening
         self._predict = predict
@@ -92,6 +94,7 @@ class RestApi:
         self._metadata = metadata
         self._metrics = metrics
         self._loop_time = loop_time
+        self._health_pages = health_pages
         self._timeout_s = options.timeout_s
         self._compression_min_bytes = options.compression_min_bytes
         self._headers = _CORS_HEADERS if options.cors else ()
@@ -108,7 +111,9 @@ class RestApi:
                 respond(self._metrics_page(target))
                 return None
             if verb is Verb.OUTSIDE:
-                respond(HttpResponse(404, _HTML, html_page(404), closes=True))
+                pages = self._health_pages
+                page = None if pages is None else pages.page(request)
+                respond(page or HttpResponse(404, _HTML, html_page(404), closes=True))
                 return None
             if request.method == b"OPTIONS":
                 respond(self._preflight(request))
