@@ -54,6 +54,8 @@ class RunningServer:
         """Start the process without waiting for its ports."""
         ports = [f"--port={self.grpc_port}", f"--rest_api_port={self.rest_port}"]
         command = [sys.executable, "-m", "salver", "serve", "--host=127.0.0.1", *ports]
+        # Wherever the tests run: with a delay, each end would take seconds.
+        command.append("--drain_delay_s=0")
         self.process = subprocess.Popen(
             [*command, *self._flags],
             stdout=subprocess.PIPE,

@@ -26,6 +26,7 @@ from salver.errors import InvalidArgument
 from salver.execution.prepared import PreparedServable, PreparingLoader
 from salver.execution.runner import Runner, RunnerOptions
 from salver.service.examples import Examples
+from salver.service.health import Health
 from salver.service.metadata import Metadata
 from salver.service.opening import Opening
 from salver.service.predict import Predict
@@ -36,8 +37,12 @@ from salver.telemetry.serving_metrics import ServingMetrics
 from salver.traffic.labels import LabelTable
 from salver.traffic.router import Router
 from salver.transport.connection import ConnectionOptions, Switchboard
+from salver.transport.exchange import StreamHandler
 from salver.transport.grpc_examples import ExampleService
+from salver.transport.grpc_health import HealthService
+from salver.transport.grpc_reflection import reflection_streams
 from salver.transport.grpc_services import ModelService, PredictionService
+from salver.transport.health_page import HealthPages
 from salver.transport.http1 import Http1
 from salver.transport.http2 import Http2
 from salver.transport.listener import Listener
@@ -73,6 +78,7 @@ async def _serve(flags: Flags, settings: Settings) -> int:
         try:
             starting.result()
             await asked_to_stop
+            await server.leave()
         finally:
             asked_to_stop.cancel()
             await server.stop()
@@ -134,6 +140,7 @@ class Server:
             flags.num_request_iterations_for_warmup, flags.enable_signature_method_name_check
         )
         self._metrics = ServingMetrics()
+        self._health = Health(self._manager, self._events)
         log_versions(self._events)
         self._events.subscribe(StateChanged, _freeze_what_was_loaded)
         self._listener: Listener | None = None
@@ -175,7 +182,7 @@ class Server:
 
     async def _listen(self) -> None:
         flags = self._flags
-        self._listener = Listener(self._switchboard())
+        self._listener = Listener(self._switchboard(), flags.reuse_port)
         if flags.port:
             try:
                 # As the original: gRPC on IPv4, HTTP on both.
@@ -235,6 +242,7 @@ class Server:
             metadata,
             self._metrics,
             asyncio.get_running_loop().time,
+            HealthPages(self._health),
         )
         prediction_service = PredictionService(
             opening,
@@ -248,28 +256,46 @@ class Server:
             **ExampleService(opening, examples, self._metrics).handlers(),
             **ModelService(status, self._reload, self._metrics).handlers(),
         }
+        streams: dict[bytes, StreamHandler] = {}
+        if flags.enable_grpc_healthcheck_service:
+            health = HealthService(self._health)
+            handlers.update(health.handlers())
+            streams.update(health.streams())
+        if flags.enable_grpc_reflection:
+            streams.update(reflection_streams([*handlers, *streams]))
         options = ConnectionOptions(
             max_request_bytes=flags.max_request_bytes,
             max_connections=flags.max_connections,
             stall_timeout_s=flags.stall_timeout_s,
             idle_timeout_s=flags.idle_timeout_s,
         )
-        return Switchboard(options, rest, handlers, (Http1, Http2))
+        return Switchboard(options, rest, handlers, (Http1, Http2), streams)
 
     async def _reload(self, message: WireMessage) -> None:
         await self._models.apply(from_message(message))
+
+    async def leave(self) -> None:
+        """Say that the server is not ready, and go on as before until that has got around."""
+        self._health.leave()
+        delay_s = self._flags.drain_delay_s
+        if delay_s:
+            logger.info("Not ready any more; new requests are taken for another %g s", delay_s)
+        # Those who watch the health are told in the next turn.
+        await asyncio.sleep(delay_s)
 
     async def stop(self) -> None:
         """Finish what is in flight, within the grace, then end everything."""
         await self._models.stop()
         await self._source.stop()
-        grace_s = self._flags.drain_grace_s
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + self._flags.drain_grace_s
         if self._listener is not None:
+            await self._listener.empty_queues()
             self._listener.close()
-            await self._listener.wait_closed(grace_s)
+            await self._listener.wait_closed(limit - loop.time())
             self._listener.abort()
         self._runner.stop()
-        if await self._manager.stop(grace_s):
+        if await self._manager.stop(max(0.0, limit - loop.time())):
             # Their threads would keep the process from ending.
             logger.warning("Ended before every load and request was through")
             logging.shutdown()
