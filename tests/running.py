@@ -55,7 +55,8 @@ class RunningServer:
     def launch(self) -> None:
         """Start the process without waiting for its ports."""
         ports = [f"--port={self.grpc_port}", f"--rest_api_port={self.rest_port}"]
-        command = [*self._command, "--host=127.0.0.1", *ports]
+        # Wherever the tests run: with a delay, each end would take seconds.
+        command = [*self._command, "--host=127.0.0.1", "--drain_delay_s=0", *ports]
         self.process = subprocess.Popen(
             [*command, *self._flags],
             stdout=subprocess.PIPE,

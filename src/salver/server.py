@@ -30,7 +30,9 @@ from salver.errors import InvalidArgument
 from salver.execution.batcher import Batcher, BatcherOptions
 from salver.execution.prepared import PreparedServable, PreparingLoader
 from salver.execution.runner import Runner, RunnerOptions
+from salver.service.batching import Batching
 from salver.service.examples import Examples
+from salver.service.health import Health
 from salver.service.metadata import Metadata
 from salver.service.opening import Opening
 from salver.service.predict import Predict
@@ -46,9 +48,14 @@ from salver.telemetry.request_record import Both, RecordSink
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.traffic.labels import LabelTable
 from salver.traffic.router import Router
+from salver.transport.batching_page import BatchingPage
 from salver.transport.connection import ConnectionOptions, Switchboard
+from salver.transport.exchange import StreamHandler
 from salver.transport.grpc_examples import ExampleService
+from salver.transport.grpc_health import HealthService
+from salver.transport.grpc_reflection import reflection_streams
 from salver.transport.grpc_services import ModelService, PredictionService
+from salver.transport.health_page import HealthPages
 from salver.transport.http1 import Http1
 from salver.transport.http2 import Http2
 from salver.transport.listener import Listener
@@ -85,6 +92,7 @@ async def _serve(settings: Settings) -> int:
         try:
             starting.result()
             await asked_to_stop
+            await server.leave()
         finally:
             asked_to_stop.cancel()
             await server.stop()
@@ -163,6 +171,7 @@ class Server:
             )
         )
         self._metrics = ServingMetrics()
+        self._health = Health(self._manager, self._events)
         batching = self._settings.batching
         self._batcher: Batcher | None = None
         if batching.options is not None:
@@ -252,7 +261,7 @@ class Server:
         tls = self._settings.tls
         if tls.grpc_door.identity is None:
             logger.info("Using InsecureServerCredentials")
-        self._listener = Listener(self._switchboard())
+        self._listener = Listener(self._switchboard(), flags.reuse_port)
         self._certificates.start()
         if flags.port:
             try:
@@ -317,6 +326,10 @@ class Server:
             metadata,
             self._metrics,
             asyncio.get_running_loop().time,
+            (
+                HealthPages(self._health).page,
+                BatchingPage(Batching(opening, self._settings.batching.threads)).page,
+            ),
         )
         prediction_service = PredictionService(
             opening,
@@ -330,20 +343,32 @@ class Server:
             **ExampleService(opening, examples, self._metrics).handlers(),
             **ModelService(status, self._reload, self._metrics).handlers(),
         }
+        streams: dict[bytes, StreamHandler] = {}
+        if flags.enable_grpc_healthcheck_service:
+            health = HealthService(self._health)
+            handlers.update(health.handlers())
+            streams.update(health.streams())
+        access_log = None if self._access_logging is None else self._access_logging.log
+        if flags.enable_profiler:
+            self._profiler = ProfilerService(
+                Profiling(
+                    self._manager,
+                    lambda trace: _keep_records(board, access_log, trace),
+                    self._metrics,
+                )
+            )
+            handlers.update(self._profiler.handlers())
+            logger.info("Profiler service is enabled")
+        if flags.enable_grpc_reflection:
+            # Last, because it tells of all the others.
+            streams.update(reflection_streams([*handlers, *streams]))
         options = ConnectionOptions(
             max_request_bytes=flags.max_request_bytes,
             max_connections=flags.max_connections,
             stall_timeout_s=flags.stall_timeout_s,
             idle_timeout_s=flags.idle_timeout_s,
         )
-        access_log = None if self._access_logging is None else self._access_logging.log
-        board = Switchboard(options, rest, handlers, (Http1, Http2), access_log)
-        if flags.enable_profiler:
-            self._profiler = ProfilerService(
-                Profiling(self._manager, partial(_keep_records, board, access_log), self._metrics)
-            )
-            handlers.update(self._profiler.handlers())
-            logger.info("Profiler service is enabled")
+        board = Switchboard(options, rest, handlers, (Http1, Http2), streams, access_log)
         self._metrics.read("connections", lambda: len(board.connections))
         self._metrics.read("buffered_bytes", lambda: board.buffered_bytes)
         return board
@@ -360,17 +385,28 @@ class Server:
             )
         await self._models.apply(config)
 
+    async def leave(self) -> None:
+        """Say that the server is not ready, and go on as before until that has got around."""
+        self._health.leave()
+        delay_s = self._flags.drain_delay_s
+        if delay_s:
+            logger.info("Not ready any more; new requests are taken for another %g s", delay_s)
+        # Those who watch the health are told in the next turn.
+        await asyncio.sleep(delay_s)
+
     async def stop(self) -> None:
         """Finish what is in flight, within the grace, then end everything."""
         self._certificates.stop()
         await self._models.stop()
         await self._source.stop()
-        grace_s = self._flags.drain_grace_s
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + self._flags.drain_grace_s
         if self._profiler is not None:
             self._profiler.stop()
         if self._listener is not None:
+            await self._listener.empty_queues()
             self._listener.close()
-            await self._listener.wait_closed(grace_s)
+            await self._listener.wait_closed(limit - loop.time())
             self._listener.abort()
         if self._batcher is not None:
             self._batcher.stop()
@@ -378,7 +414,7 @@ class Server:
         await self._request_logging.stop()
         if self._access_logging is not None:
             await self._access_logging.stop()
-        if await self._manager.stop(grace_s):
+        if await self._manager.stop(max(0.0, limit - loop.time())):
             # Their threads would keep the process from ending.
             logger.warning("Ended before every load and request was through")
             logging.shutdown()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "salver"
-MODULES = sorted(path for ending in ("*.py", "*.pyx") for path in SOURCE.rglob(ending))
+MODULES = sorted(path for ending in ("*.py", "*.pyx", "*.pxi") for path in SOURCE.rglob(ending))
 SAYS_NOTHING = {"util", "utils", "helper", "helpers", "common", "base", "misc", "constants"}
 
 

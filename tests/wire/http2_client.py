@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -214,7 +215,7 @@ def serve(
     piece: int = 2**20,
     window: int = 65_535,
     max_bytes: int = 2**20,
-    **options: int,
+    **options: Any,
 ) -> tuple[Client, Notes]:
     """A session with its handler, and a client that has shaken hands with it."""
     notes = notes or Notes(answer=echo)

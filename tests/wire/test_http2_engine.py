@@ -27,6 +27,7 @@ from h2.events import (
 from h2.settings import SettingCodes, Settings
 
 from salver.errors import NotFound
+from salver.transport import http2 as http2_module
 from salver.transport.connection import ConnectionOptions, Switchboard
 from salver.transport.exchange import (
     Cancel,
@@ -583,6 +584,17 @@ async def test_a_client_loses_no_call_to_draining(site: Site) -> None:
     assert code == "UNAVAILABLE"
     site.service.answer(b"last")
     assert await last == b"answer to last"
+    await site.listener.wait_closed(LIMIT_S)
+    assert not site.board.connections
+
+
+async def test_a_client_that_does_not_read_the_notice_is_not_waited_for_long(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http2_module, "_NOTICE_S", 0.01)
+    client = await site.connect()
+    await client.response(client.call("Echo", b"x"))
+    site.listener.close()
     await site.listener.wait_closed(LIMIT_S)
     assert not site.board.connections
 

@@ -1,6 +1,7 @@
 """Peers that break the rules, or wear the session out."""
 
 from collections.abc import Callable
+from typing import Any
 
 import psutil
 import pytest
@@ -37,7 +38,7 @@ STREAM_CLOSED, FRAME_SIZE, REFUSED, COMPRESSION, CALM = 5, 6, 7, 9, 11
 OPENING = PREFACE + frame(SETTINGS, 0, 0) + frame(SETTINGS, ACK, 0)
 
 
-def opened(**options: int) -> tuple[Session, Notes]:
+def opened(**options: Any) -> tuple[Session, Notes]:
     """A session that has shaken hands with a peer of raw frames."""
     notes = Notes(answer=echo)
     notes.session = Session(notes, **options)

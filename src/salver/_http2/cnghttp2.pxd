@@ -45,10 +45,13 @@ cdef extern from "nghttp2/nghttp2.h":
     enum:
         NGHTTP2_DATA
         NGHTTP2_HEADERS
+        NGHTTP2_PING
+        NGHTTP2_GOAWAY
 
     enum:
         NGHTTP2_FLAG_NONE
         NGHTTP2_FLAG_END_STREAM
+        NGHTTP2_FLAG_ACK
 
     enum:
         NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
@@ -161,6 +164,8 @@ cdef extern from "nghttp2/nghttp2.h":
     int nghttp2_session_get_stream_local_close(nghttp2_session* session, int32_t stream_id)
     int nghttp2_session_get_stream_remote_close(nghttp2_session* session, int32_t stream_id)
     int nghttp2_session_terminate_session(nghttp2_session* session, uint32_t error_code)
+    int nghttp2_submit_ping(
+        nghttp2_session* session, uint8_t flags, const uint8_t* opaque_data)
     int nghttp2_submit_shutdown_notice(nghttp2_session* session)
     int32_t nghttp2_session_get_last_proc_stream_id(nghttp2_session* session)
     int nghttp2_session_set_local_window_size(

@@ -14,6 +14,7 @@ cdef struct Field:
     PyObject* pair
     Py_ssize_t size  # as SETTINGS_MAX_HEADER_LIST_SIZE counts it
     int64_t content_length  # -1 in every other field
+    bint streaming  # the path of a streamed request
 
 @cython.final
 cdef class HeaderBlock:
@@ -24,6 +25,8 @@ cdef class HeaderBlock:
     cdef int count
     cdef Py_ssize_t size, max_size
     cdef int64_t content_length  # -1 if there is none
+    cdef frozenset streaming_paths
+    cdef bint streaming  # the path is one of them
 
     cdef void begin(self) noexcept
     cdef int add(self, c.nghttp2_rcbuf* name, c.nghttp2_rcbuf* value) except -1

@@ -42,6 +42,7 @@ cdef class HeaderBlock:
             Py_XDECREF(self.pairs[self.count])
         self.size = 0
         self.content_length = -1
+        self.streaming = False
 
     cdef int add(self, c.nghttp2_rcbuf* name, c.nghttp2_rcbuf* value) except -1:
         # A field out of HPACK's tables comes in the same two buffers each time, so the pair
@@ -50,7 +51,7 @@ cdef class HeaderBlock:
         cdef Field* field = &self.kept[(index ^ index >> 8) & (KEPT_FIELDS - 1)]
         if field.name != name or field.value != value:
             release(field)
-            hold(field, name, value)
+            hold(field, name, value, self.streaming_paths)
         self.size += field.size
         if self.count == MAX_FIELDS:
             self.size += self.max_size
@@ -60,6 +61,8 @@ cdef class HeaderBlock:
             self.count += 1
             if field.content_length >= 0:
                 self.content_length = field.content_length
+            if field.streaming:
+                self.streaming = True
         if field.size > MAX_KEPT_BYTES:
             release(field)
         return 0
@@ -73,7 +76,8 @@ cdef class HeaderBlock:
         return pairs
 
 
-cdef int hold(Field* field, c.nghttp2_rcbuf* name, c.nghttp2_rcbuf* value) except -1:
+cdef int hold(
+        Field* field, c.nghttp2_rcbuf* name, c.nghttp2_rcbuf* value, frozenset paths) except -1:
     cdef c.nghttp2_vec key = c.nghttp2_rcbuf_get_buf(name)
     cdef c.nghttp2_vec text = c.nghttp2_rcbuf_get_buf(value)
     pair = (
@@ -82,6 +86,7 @@ cdef int hold(Field* field, c.nghttp2_rcbuf* name, c.nghttp2_rcbuf* value) excep
     )
     field.size = key.len + text.len + 32
     field.content_length = -1
+    field.streaming = key.len == 5 and memcmp(key.base, b":path", 5) == 0 and pair[1] in paths
     if key.len == 14 and memcmp(key.base, b"content-length", 14) == 0:
         field.content_length = int(pair[1])  # nghttp2 lets through what fits 63 bits
     Py_INCREF(pair)

@@ -15,7 +15,7 @@ neither to read nor to write. Everything is called from one thread.
         transport.close()
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, final, type_check_only
 
 from typing_extensions import Buffer
@@ -40,8 +40,8 @@ class Handler(Protocol):
     def on_close(self, stream_id: int, error_code: int) -> None:
         """The peer, or a broken rule, ended a stream before its whole answer was sent.
 
-        Only for streams that `on_request` or `on_overflow` told of, and not for those that
-        the handler reset. Nothing can be sent on the stream any more.
+        Only for streams that `on_request`, `on_overflow` or `on_stream` told of, and not for
+        those that the handler reset. Nothing can be sent on the stream any more.
         """
 
 @type_check_only
@@ -62,6 +62,26 @@ class LongBodyHandler(Handler, Protocol):
             then only takes longer.
         """
 
+@type_check_only
+class StreamingHandler(Handler, Protocol):
+    """A handler that reads some requests while they are being sent; see `streaming_paths`."""
+
+    def on_stream(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """The headers of a streamed request are there. No `on_request` follows."""
+
+    def on_part(self, stream_id: int, part: bytes, ended: bool) -> None:
+        """Another part of its body is there, empty at most if it is the last one.
+
+        Not called any more once the answer is finished or the stream reset.
+        """
+
+@type_check_only
+class PatientHandler(Handler, Protocol):
+    """A handler that waits for the peer to have read the notice of `Session.shutdown_notice`."""
+
+    def on_notice_read(self) -> None:
+        """The peer has read it: what it sends from now on, it sends knowingly."""
+
 class SessionError(Exception):
     """The peer broke the protocol, or nghttp2 ran out of memory; the text is nghttp2's."""
 
@@ -71,7 +91,7 @@ class Session:
 
     def __init__(
         self,
-        handler: Handler | LongBodyHandler,
+        handler: Handler | LongBodyHandler | StreamingHandler | PatientHandler,
         *,
         max_concurrent_streams: int = 1000,
         max_header_bytes: int = 65_536,
@@ -80,6 +100,7 @@ class Session:
         connection_window_bytes: int = 2**26,
         max_frame_bytes: int = 2**14,
         max_cancellations: int = 1000,
+        streaming_paths: Iterable[bytes] = (),
     ) -> None:
         """Make a session that has its SETTINGS to send.
 
@@ -96,6 +117,8 @@ class Session:
             max_frame_bytes: Largest frame the peer may send, 2**14 to 2**24 - 1.
             max_cancellations: So many more requests than are answered may the peer cancel;
                 then the session ends (ENHANCE_YOUR_CALM).
+            streaming_paths: Requests with one of these paths come by `on_stream` and `on_part`.
+                `max_body_bytes` then holds for one part of a body.
 
         Raises:
             SessionError: nghttp2 refuses one of the numbers.

@@ -38,13 +38,15 @@ class SessionError(Exception):
 @cython.final
 cdef class Session:
     cdef c.nghttp2_session* session
-    cdef object on_request, on_overflow, on_close, on_long_body
+    cdef object on_request, on_overflow, on_close, on_long_body, on_stream, on_part
+    cdef object on_notice_read
     cdef object failure  # of a callback, on its way to the caller
     cdef HeaderBlock block
     cdef dict streams
     cdef bint running, broken
     cdef Py_ssize_t max_body_bytes, buffered, unsent
     cdef int max_cancellations, patience
+    cdef bint notified, pinged  # a notice is to be sent; a ping is, after it
     cdef size_t max_unread_frames
     # The running call of `data_to_send`.
     cdef list chunks
@@ -55,15 +57,20 @@ cdef class Session:
         self, handler, *, uint32_t max_concurrent_streams=1000, Py_ssize_t max_header_bytes=65536,
         Py_ssize_t max_body_bytes=2**31, uint32_t window_bytes=2**24,
         int32_t connection_window_bytes=2**26, uint32_t max_frame_bytes=2**14,
-        int max_cancellations=1000,
+        int max_cancellations=1000, streaming_paths=(),
     ):
         self.on_request = handler.on_request
         self.on_overflow = handler.on_overflow
         self.on_close = handler.on_close
         self.on_long_body = getattr(handler, "on_long_body", None)
+        self.on_notice_read = getattr(handler, "on_notice_read", None)
+        if streaming_paths:
+            self.on_stream = handler.on_stream
+            self.on_part = handler.on_part
         self.streams = {}
         self.block = HeaderBlock()
         self.block.max_size = max_header_bytes
+        self.block.streaming_paths = frozenset(streaming_paths)
         self.max_body_bytes = max_body_bytes
         self.max_cancellations = self.patience = max_cancellations
         self.max_unread_frames = 2 * max_concurrent_streams + MAX_UNREAD_FRAMES
@@ -139,10 +146,11 @@ cdef class Session:
         cdef Stream stream = self.find_started(stream_id)
         if stream is None:
             return 0
-        self.unsent -= stream.backlog
+        cdef Py_ssize_t before = stream.backlog
         stream.append(data)
-        self.unsent += stream.backlog
-        c.nghttp2_session_resume_data(self.session, stream_id)
+        if stream.backlog > before:
+            self.unsent += stream.backlog - before
+            c.nghttp2_session_resume_data(self.session, stream_id)
         return stream.backlog
 
     def finish(self, int32_t stream_id, trailers=None):
@@ -162,6 +170,7 @@ cdef class Session:
 
     def shutdown_notice(self):
         check(c.nghttp2_submit_shutdown_notice(self.session))
+        self.notified = self.on_notice_read is not None
 
     def goaway(self):
         check(c.nghttp2_submit_goaway(
@@ -262,6 +271,12 @@ cdef class Session:
             self.answer(stream, HEADERS_TOO_LARGE, b"", (), True)
         elif stream.content_length > self.max_body_bytes:
             self.overflow(stream)
+        elif self.block.streaming:
+            stream.streaming = stream.announced = True
+            stream.content_length = -1  # nothing is kept until its end
+            self.on_stream(stream.key, stream.headers)
+            if complete:
+                self.pass_on(stream, True)
         elif complete:
             self.complete(stream)
         return 0
@@ -271,8 +286,9 @@ cdef class Session:
             return 0
         if size > self.max_body_bytes - stream.size:
             return self.overflow(stream)
-        if stream.body == NULL and size >= LONG_REQUEST_BYTES and self.on_long_body is not None:
-            self.begin_long(stream, data, size)
+        if size >= LONG_REQUEST_BYTES and stream.body == NULL and not stream.streaming:
+            if self.on_long_body is not None:
+                self.begin_long(stream, data, size)
         stream.gather(data, size)
         self.buffered += size
         return 0
@@ -290,10 +306,18 @@ cdef class Session:
         stream.frames += 1
         if stream.discarding:
             return 0
+        if stream.streaming:
+            return self.pass_on(stream, complete)
         if complete:
             return self.complete(stream)
         if stream.frames > MAX_EMPTY_FRAMES + stream.size:
             return cut(self.session, stream.key, c.NGHTTP2_ENHANCE_YOUR_CALM)
+        return 0
+
+    cdef int end_control_frame(self, const c.nghttp2_frame_hd* frame) except -1:
+        if self.pinged and frame.type == c.NGHTTP2_PING and frame.flags & c.NGHTTP2_FLAG_ACK:
+            self.pinged = False
+            self.on_notice_read()
         return 0
 
     cdef int overflow(self, Stream stream) except -1:
@@ -309,6 +333,18 @@ cdef class Session:
         self.on_request(stream.key, stream.headers, stream.gathered())
         return 0
 
+    cdef int pass_on(self, Stream stream, bint complete) except -1:
+        """Hand over what has come of a streamed request."""
+        if stream.size or complete:
+            stream.frames = 0
+            self.buffered -= stream.size
+            data = stream.gathered()
+            if not (stream.finished or stream.abandoned):
+                self.on_part(stream.key, data, complete)
+        elif stream.frames > MAX_EMPTY_FRAMES:
+            return cut(self.session, stream.key, c.NGHTTP2_ENHANCE_YOUR_CALM)
+        return 0
+
     cdef int close(self, Stream closed, uint32_t error_code, bint sent) except -1:
         cdef Stream stream = closed  # the dictionary held the last reference
         del self.streams[stream.key]
@@ -319,8 +355,10 @@ cdef class Session:
         if sent or stream.abandoned:
             return 0
         # A peer that has most of its requests answered may cancel the others; one that
-        # only makes us start work and throw it away may not ("rapid reset").
-        self.patience -= 1
+        # only makes us start work and throw it away may not ("rapid reset"). Who has got what
+        # there was of a streamed answer may end it: there is no other way.
+        if not (stream.streaming and stream.answered and not stream.backlog):
+            self.patience -= 1
         if self.patience < 0:
             self.terminate(c.NGHTTP2_ENHANCE_YOUR_CALM)
         if stream.announced:
@@ -391,101 +429,4 @@ cdef int create(Session self) except -1:
     return 0
 
 
-# nghttp2's callbacks. The first argument is its session, `user` is ours.
-
-cdef int on_begin_headers(
-        c.nghttp2_session* session, const c.nghttp2_frame* frame, void* user) noexcept:
-    (<Session>user).block.begin()
-    return 0
-
-
-cdef int on_header(
-        c.nghttp2_session* session, const c.nghttp2_frame* frame, c.nghttp2_rcbuf* name,
-        c.nghttp2_rcbuf* value, uint8_t flags, void* user) noexcept:
-    cdef HeaderBlock block = (<Session>user).block
-    try:
-        block.add(name, value)
-        if block.size > 4 * block.max_size:
-            # Nobody sends this by mistake, and nghttp2 would read it to its end.
-            check(c.nghttp2_session_terminate_session(session, c.NGHTTP2_ENHANCE_YOUR_CALM))
-        return 0
-    except BaseException as error:
-        return (<Session>user).keep(error)
-
-
-cdef int on_data(
-        c.nghttp2_session* session, uint8_t flags, int32_t stream_id, const uint8_t* data,
-        size_t size, void* user) noexcept:
-    cdef void* stream = c.nghttp2_session_get_stream_user_data(session, stream_id)
-    try:
-        return 0 if stream == NULL else (<Session>user).read_data(<Stream>stream, data, size)
-    except BaseException as error:
-        return (<Session>user).keep(error)
-
-
-cdef int on_frame_recv(
-        c.nghttp2_session* session, const c.nghttp2_frame* frame, void* user) noexcept:
-    cdef bint complete = frame.hd.flags & c.NGHTTP2_FLAG_END_STREAM
-    cdef bint headers = frame.hd.type == c.NGHTTP2_HEADERS
-    if not headers and frame.hd.type != c.NGHTTP2_DATA:
-        return 0
-    cdef void* stream = c.nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
-    try:
-        if headers and frame.headers.cat == c.NGHTTP2_HCAT_REQUEST:
-            return (<Session>user).open(frame.hd.stream_id, complete)
-        return 0 if stream == NULL else (<Session>user).end_frame(<Stream>stream, complete)
-    except BaseException as error:
-        return (<Session>user).keep(error)
-
-
-cdef int on_frame_send(
-        c.nghttp2_session* session, const c.nghttp2_frame* frame, void* user) noexcept:
-    cdef bint content = frame.hd.type == c.NGHTTP2_DATA or frame.hd.type == c.NGHTTP2_HEADERS
-    if content and frame.hd.flags & c.NGHTTP2_FLAG_END_STREAM:
-        if c.nghttp2_session_get_stream_remote_close(session, frame.hd.stream_id) == 0:
-            # Answered before the request was over: the rest of it need not come.
-            return c.nghttp2_submit_rst_stream(
-                session, c.NGHTTP2_FLAG_NONE, frame.hd.stream_id, c.NGHTTP2_NO_ERROR)
-    return 0
-
-
-cdef int on_stream_close(
-        c.nghttp2_session* session, int32_t stream_id, uint32_t error_code, void* user) noexcept:
-    cdef void* stream = c.nghttp2_session_get_stream_user_data(session, stream_id)
-    cdef bint sent = c.nghttp2_session_get_stream_local_close(session, stream_id) == 1
-    try:
-        return 0 if stream == NULL else (<Session>user).close(<Stream>stream, error_code, sent)
-    except BaseException as error:
-        return (<Session>user).keep(error)
-
-
-cdef ssize_t on_read(
-        c.nghttp2_session* session, int32_t stream_id, uint8_t* buf, size_t room,
-        uint32_t* flags, c.nghttp2_data_source* source, void* user) noexcept:
-    cdef Stream stream = <Stream>source.ptr
-    cdef c.nghttp2_nv[MAX_FIELDS] entries
-    try:
-        size = min(stream.next_size(), <Py_ssize_t>room)
-        flags[0] = c.NGHTTP2_DATA_FLAG_NO_COPY
-        if stream.ends(size):
-            flags[0] |= c.NGHTTP2_DATA_FLAG_EOF
-            if stream.trailers:
-                flags[0] |= c.NGHTTP2_DATA_FLAG_NO_END_STREAM
-                check(c.nghttp2_submit_trailer(
-                    session, stream_id, entries, pack(stream.trailers, entries)))
-        elif not size:
-            return c.NGHTTP2_ERR_DEFERRED
-        return size
-    except BaseException as error:
-        return (<Session>user).keep(error)
-
-
-cdef int on_send_data(
-        c.nghttp2_session* session, c.nghttp2_frame* frame, const uint8_t* header, size_t size,
-        c.nghttp2_data_source* source, void* user) noexcept:
-    cdef Session self = <Session>user
-    try:
-        self.put_data(<Stream>source.ptr, header, size)
-    except BaseException as error:
-        return self.keep(error)
-    return c.NGHTTP2_ERR_PAUSE if self.taken >= self.max_bytes else 0
+include "callbacks.pxi"

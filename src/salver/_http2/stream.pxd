@@ -17,6 +17,7 @@ cdef class Stream:
     cdef bint announced  # the handler knows of it
     cdef bint abandoned  # the handler reset it
     cdef bint discarding
+    cdef bint streaming  # its body is handed over as it comes
     cdef bint answered  # the handler has begun its answer
     cdef bint finished  # the handler has ended its answer
     cdef tuple fields, trailers  # nghttp2 points into them until the stream closes

@@ -1,5 +1,6 @@
 """`salver serve` and `tensorflow_model_server`: read the flags, run the server until it ends."""
 
+import faulthandler
 import logging
 import os
 import sys
@@ -66,6 +67,10 @@ def start(flags: Flags, without_effect: Sequence[str]) -> int:
     if without_effect:
         names = ", ".join(f"--{name}" for name in without_effect)
         logger.warning("These flags are accepted but have no effect: %s", names)
+    # It brings the main thread a stack for signals. TensorFlow's kernels for matrices use the stack
+    # pointer for their own ends: a signal that arrives while one runs on the loop would otherwise
+    # write into the heap.
+    faulthandler.enable()
     # NumPy's linear algebra is not used here; its threads would only take time and memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:

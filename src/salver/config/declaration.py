@@ -49,7 +49,7 @@ class Computed:
     """A default that depends on the machine, and the words for it."""
 
     words: str
-    compute: Callable[[], int]
+    compute: Callable[[], int | float]
 
 
 @dataclass(frozen=True, slots=True)

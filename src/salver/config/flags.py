@@ -13,6 +13,7 @@ from salver.config.declaration import (
     Computed,
     Declaration,
     Effect,
+    Kind,
     Origin,
     declarations_of,
     flag,
@@ -24,6 +25,14 @@ from salver.config.declaration import (
 def schedulable_cpus() -> int:
     """How many CPUs this process may run on."""
     return len(os.sched_getaffinity(0))
+
+
+def kubernetes_delay_s() -> float:
+    """How long it takes until a pod that ends is out of every list of addresses; 0 elsewhere.
+
+    With --drain_grace_s it stays below the 30 seconds that Kubernetes gives a pod to end.
+    """
+    return 4.0 if "KUBERNETES_SERVICE_HOST" in os.environ else 0.0
 
 
 _CPUS = Computed("number of CPUs", schedulable_cpus)
@@ -246,7 +255,6 @@ class Flags:
     enable_grpc_healthcheck_service: bool = flag(
         False,
         "Offer the service grpc.health.v1.Health.",
-        effect=Effect.NOT_YET,
     )
     enable_serialization_as_tensor_content: bool = flag(
         False,
@@ -304,9 +312,29 @@ class Flags:
         "0: never.",
         origin=Origin.SALVER,
     )
+    drain_delay_s: float = flag(
+        Computed("4 in a pod of Kubernetes, else 0", kubernetes_delay_s),
+        "After SIGTERM or SIGINT, how long new requests are still taken while the health checks "
+        "say already that the server is not ready.",
+        kind=Kind.FLOAT,
+        origin=Origin.SALVER,
+    )
     drain_grace_s: float = flag(
         25.0,
-        "After SIGTERM or SIGINT, how long requests in flight may take to finish.",
+        "After SIGTERM or SIGINT and --drain_delay_s, how long requests in flight may take to "
+        "finish.",
+        origin=Origin.SALVER,
+    )
+    reuse_port: bool = flag(
+        False,
+        "Share the TCP ports with other servers of the same user that have this flag, and take "
+        "over a UNIX socket on which another one listens: to replace a server without a gap.",
+        origin=Origin.SALVER,
+    )
+    enable_grpc_reflection: bool = flag(
+        True,
+        "Offer the services grpc.reflection.v1 and v1alpha.ServerReflection, as TensorFlow "
+        "Serving always does.",
         origin=Origin.SALVER,
     )
     worker_threads: int = int32(

@@ -18,6 +18,7 @@ from salver.config.model_config import (
 )
 from salver.config.request_logging import request_logs_of
 from salver.core.availability import wait_until_available
+from salver.core.events import ModelsConfigured
 from salver.core.manager import Manager
 from salver.errors import ServingError
 from salver.sources.file_system import FileSystemSource, ModelSource
@@ -75,6 +76,8 @@ class ServedModels:
             self._log_requests(request_logs)
             known = {model.name for model in self._running.models}
             self._running = new
+            names = tuple(model.name for model in new.models)
+            self._manager.events.publish(ModelsConfigured(names))
             await self._serve(new, known)
 
     async def _serve(self, config: ModelServerConfig, known: set[str]) -> None:

@@ -104,6 +104,7 @@ def _check_own_options(flags: Flags) -> None:
         ("max_connections", flags.max_connections),
         ("stall_timeout_s", flags.stall_timeout_s),
         ("idle_timeout_s", flags.idle_timeout_s),
+        ("drain_delay_s", flags.drain_delay_s),
         ("drain_grace_s", flags.drain_grace_s),
         ("rest_api_compression_min_bytes", flags.rest_api_compression_min_bytes),
         ("worker_threads", flags.worker_threads),

@@ -1,4 +1,4 @@
-"""What happens to versions, published once, for status, metrics and log lines.
+"""What happens to models and versions, published once, for status, metrics and log lines.
 
 Loop only. A listener is a plain function and is called at once; it must not
 call back into the publisher. What it raises is logged and disturbs nobody.
@@ -66,9 +66,31 @@ class Drained:
     id: ServableId
 
 
-Event = StateChanged | LoadFailed | LoadRetried | RetriesExhausted | RetriesCancelled | Drained
+@dataclass(frozen=True, slots=True)
+class ModelsConfigured:
+    """From now on these models are to be served, all of them and no others."""
+
+    names: tuple[str, ...]
+
+
+Event = (
+    StateChanged
+    | LoadFailed
+    | LoadRetried
+    | RetriesExhausted
+    | RetriesCancelled
+    | Drained
+    | ModelsConfigured
+)
 _E = TypeVar(
-    "_E", StateChanged, LoadFailed, LoadRetried, RetriesExhausted, RetriesCancelled, Drained
+    "_E",
+    StateChanged,
+    LoadFailed,
+    LoadRetried,
+    RetriesExhausted,
+    RetriesCancelled,
+    Drained,
+    ModelsConfigured,
 )
 
 

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from salver.telemetry.request_record import RecordSink
 from salver.transport.door import OPEN, Door, NoHttp
-from salver.transport.exchange import Handler, HttpApplication
+from salver.transport.exchange import Handler, HttpApplication, StreamHandler
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,8 @@ HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _RECEIVE_BYTES = 256 * 1024
 _WRITE_HIGH_WATER = 1024 * 1024
 _LINGER_S = 1.0
+REST_S = 1.0
+"""How long a connection that rests stays open when the server ends: a request may be on its way."""
 
 
 def _half_of_memory() -> int:
@@ -86,11 +88,14 @@ class Switchboard:
         application: HttpApplication,
         grpc_handlers: Mapping[bytes, Handler],
         engines: tuple[Callable[["Connection"], Engine], Callable[["Connection"], Engine]],
+        grpc_streams: Mapping[bytes, StreamHandler] | None = None,
         records: RecordSink | None = None,
     ) -> None:
         self.options = options
         self.application = application
         self.grpc_handlers = grpc_handlers
+        self.grpc_streams = grpc_streams or {}
+        self.streaming_paths = frozenset(self.grpc_streams)
         self.http1_engine, self.http2_engine = engines
         self.records = records
         """Who gets a record of each request, if anybody does; may change at any time."""
@@ -155,6 +160,8 @@ class Connection(asyncio.BufferedProtocol):
         self.switchboard = switchboard
         self.application = switchboard.application if door.answers_http else NoHttp()
         self.grpc_handlers = switchboard.grpc_handlers if door.answers_grpc else {}
+        self.grpc_streams = switchboard.grpc_streams if door.answers_grpc else {}
+        self.streaming_paths = switchboard.streaming_paths if door.answers_grpc else frozenset()
         self.loop = asyncio.get_running_loop()
         self.is_writable = True
         self._transport: asyncio.Transport | None = None
@@ -173,6 +180,10 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER)
         board = self.switchboard
         board.connections.add(self)
+        if board.is_draining:
+            # It waited to be accepted when the end came.
+            board.all_closed.clear()
+            self.drain()
         limit = board.options.max_connections
         if limit and len(board.connections) > limit:
             logger.warning("Refused a connection: %d are open", limit)
@@ -288,9 +299,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def drain(self) -> None:
         if self._engine is None:
-            self.close()
+            # What it will send may be on its way: then that is answered.
+            self.loop.call_later(REST_S, self._close_if_silent)
         else:
             self._engine.drain()
+
+    def _close_if_silent(self) -> None:
+        if self._engine is None:
+            self.close()
 
     def check_progress(self, now: float) -> None:
         """Abort if the client owes something and nothing has moved for too long."""

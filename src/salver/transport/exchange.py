@@ -49,6 +49,10 @@ Respond = Callable[[HttpResponse], None]
 Cancel = Callable[[], None]
 
 
+Page = Callable[[HttpRequest], HttpResponse | None]
+"""Answers requests for pages of its own at once; None for any other request."""
+
+
 class HttpApplication(Protocol):
     """Answers whole requests."""
 
@@ -84,3 +88,35 @@ class UnaryCall(Protocol):
 
 
 Handler = Callable[[UnaryCall, Message], None]
+
+
+class StreamCall(Protocol):
+    """A call with a stream of answers, on its way: what its service sees of it. Loop only."""
+
+    is_behind: bool
+    """Whether the client has yet to take what was sent: what can wait should, until `caught_up`."""
+
+    def send(self, framed: bytes) -> None:
+        """Send another message, which has its gRPC prefix already; nothing if the call is over."""
+
+    def finish(self, error: ServingError | None = None) -> None:
+        """End the call with a status, OK if there is no error; nothing if it is over."""
+
+
+class StreamReceiver(Protocol):
+    """What a service does with one such call. A ServingError that it raises ends the call."""
+
+    def message(self, message: bytes) -> None:
+        """The client has sent a message."""
+
+    def half_closed(self) -> None:
+        """The client sends no more."""
+
+    def caught_up(self) -> None:
+        """The client was behind, and has now taken all that was sent."""
+
+    def ended(self) -> None:
+        """The call is over, by whomever: called once, and nothing after it."""
+
+
+StreamHandler = Callable[[StreamCall], StreamReceiver]

@@ -59,7 +59,12 @@ def timeout_s(header: bytes) -> float | None:
 
 
 def error_headers(error: ServingError) -> Headers:
-    """A whole answer that only says what went wrong (trailers only).
+    """A whole answer that only says what went wrong (trailers only)."""
+    return (RESPONSE_HEADERS[0], RESPONSE_HEADERS[1], *error_trailers(error))
+
+
+def error_trailers(error: ServingError) -> Headers:
+    """What went wrong, after messages that were answers.
 
     Messages are cut as TensorFlow Serving cuts them (grpc_status_util.cc), and
     percent-encoded as gRPC wants them.
@@ -67,12 +72,8 @@ def error_headers(error: ServingError) -> Headers:
     message = _encoded(error.message)
     if len(message) > _MAX_MESSAGE_CHARACTERS:
         message = message[:_MAX_MESSAGE_CHARACTERS] + _TRUNCATED
-    headers = (
-        (b":status", b"200"),
-        (b"content-type", b"application/grpc"),
-        (b"grpc-status", b"%d" % error.code),
-    )
-    return (*headers, (b"grpc-message", percent_encoded(message))) if message else headers
+    trailers = ((b"grpc-status", b"%d" % error.code),)
+    return (*trailers, (b"grpc-message", percent_encoded(message))) if message else trailers
 
 
 def _encoded(text: str) -> bytes:

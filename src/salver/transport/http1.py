@@ -14,7 +14,7 @@ from time import time
 import httptools
 
 from salver.telemetry.request_record import RecordSink, RequestRecord
-from salver.transport.connection import Connection, Phase
+from salver.transport.connection import REST_S, Connection, Phase
 from salver.transport.exchange import Cancel, HttpRequest, HttpResponse
 from salver.transport.http_status import PHRASES, html_page
 
@@ -193,6 +193,11 @@ class Http1:
         if self._owed:
             self._owed[-1].keeps_alive = False
         elif not self._is_arriving:
+            # The next request may be on its way: then its answer is the one that says goodbye.
+            self._connection.loop.call_later(REST_S, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if not (self._owed or self._is_arriving or self._is_closing):
             self._is_closing = True
             self._connection.close()
 

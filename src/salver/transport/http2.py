@@ -26,6 +26,7 @@ from salver.transport.grpc import (
     is_grpc,
 )
 from salver.transport.grpc_call import GrpcCall
+from salver.transport.grpc_stream import GrpcStreams
 from salver.transport.http_status import html_page
 
 logger = logging.getLogger(__name__)
@@ -33,9 +34,9 @@ logger = logging.getLogger(__name__)
 _ENHANCE_YOUR_CALM = 0xB
 # Larger than the default of 16 KiB: a large tensor then comes in a hundredth of the frames.
 _MAX_FRAME_BYTES = 2**20
-# Between the notice that no new streams are wanted and the end of taking them: what the
-# client had already sent when it read the notice is still served.
-_NOTICE_S = 0.2
+# Between the notice that no new streams are wanted and the end of taking them, unless the client
+# says before that it has read the notice: what it had sent by then is still served.
+_NOTICE_S = 1.0
 _PREDICT_PATH = b"/tensorflow.serving.PredictionService/Predict"
 _UNKNOWN_METHOD = error_headers(Unimplemented(""))
 
@@ -60,12 +61,15 @@ class Http2:
             # The gRPC prefix is not part of the message.
             max_body_bytes=options.max_request_bytes + PREFIX_BYTES,
             max_frame_bytes=_MAX_FRAME_BYTES,
+            streaming_paths=connection.streaming_paths,
         )
         self._loop = connection.loop
         self._cancels: dict[int, Callable[[], None]] = {}
         self._flush_is_due = False
+        self._is_asked_to_leave = False
         self._is_draining = False
         self._is_over = False
+        self._streams: GrpcStreams | None = None
         self._waiting: dict[int, int] = {}
         self._waiting_bytes = 0
         self._accounted = 0
@@ -82,7 +86,7 @@ class Http2:
         except SessionError as error:
             logger.debug("HTTP/2 connection ended: %s", error)
             self._is_over = True
-        self._flush_soon()
+        self.flush_soon()
 
     def lost(self) -> None:
         self._is_over = True
@@ -94,23 +98,32 @@ class Http2:
         for record in self._records.values():
             record.abandon()
         self._records.clear()
+        if self._streams is not None:
+            self._streams.lost()
 
     def drain(self) -> None:
+        if self._is_asked_to_leave:
+            return
+        self._is_asked_to_leave = True
+        if self._streams is not None:
+            self._streams.drain()
         self._session.shutdown_notice()
-        self._flush_soon()
-        self._loop.call_later(_NOTICE_S, self._take_no_more)
+        self.flush_soon()
+        self._loop.call_later(_NOTICE_S, self.on_notice_read)
 
-    def _take_no_more(self) -> None:
-        if not self._is_over:
+    def on_notice_read(self) -> None:
+        """The client has read the notice, or has had its time."""
+        if not (self._is_over or self._is_draining):
             self._is_draining = True
             self._session.goaway()
-            self._flush_soon()
+            self.flush_soon()
 
     def progress(self) -> tuple[Phase, int]:
         # A stream that is neither whole nor with us waits for the client: to send, or to read.
         session = self._session
         moved = self._requests + session.buffered_bytes - session.unsent_bytes
-        if session.open_streams > self._in_flight:
+        owed = 0 if self._streams is None else self._streams.owed()
+        if session.open_streams > self._in_flight - owed:
             return Phase.ARRIVING, moved
         return (Phase.BUSY if self._in_flight else Phase.IDLE), moved
 
@@ -141,13 +154,36 @@ class Http2:
             if cancel is not None:
                 self._wait(stream_id, cancel, len(body))
 
+    def on_stream(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
+        named = dict(headers)
+        if not is_grpc(named.get(b"content-type", b"")):
+            self.on_request(stream_id, headers, b"")
+            return
+        self._requests += 1
+        self._in_flight += 1
+        if self._streams is None:
+            handlers = self._connection.grpc_streams
+            self._streams = GrpcStreams(
+                self, self._session, handlers, self._max_request_bytes, self._loop
+            )
+            if self._is_asked_to_leave:
+                self._streams.drain()
+        self._streams.begin(stream_id, named)
+
+    def on_part(self, stream_id: int, part: bytes, ended: bool) -> None:
+        self._requests += 1
+        if self._streams is not None:
+            self._streams.part(stream_id, part, ended)
+
     def on_overflow(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
         limit = self._max_request_bytes
+        error = ResourceExhausted(f"Received message larger than max ({limit} bytes)")
+        if self._streams is not None and self._streams.fail(stream_id, error):
+            return
         self._in_flight += 1
         if self._board.records is not None:
             self._record(self._board.records, stream_id, dict(headers), 0)
         if is_grpc(dict(headers).get(b"content-type", b"")):
-            error = ResourceExhausted(f"Received message larger than max ({limit} bytes)")
             self.respond(stream_id, error_headers(error), None, None)
         else:
             page = HttpResponse(413, b"text/html", html_page(413))
@@ -162,6 +198,12 @@ class Http2:
             cancel()
             if self._records and (record := self._records.pop(stream_id, None)) is not None:
                 record.abandon()
+        elif self._streams is not None:
+            self._streams.closed(stream_id)
+
+    def stream_over(self) -> None:
+        """A streamed call is no longer under way; its last bytes may still have to leave."""
+        self._in_flight -= 1
 
     def _record(
         self, sink: RecordSink, stream_id: int, headers: dict[bytes, bytes], request_bytes: int
@@ -217,9 +259,10 @@ class Http2:
         if self._cancels and self._cancels.pop(stream_id, None) is not None:
             self._wait_no_more(stream_id)
         self._session.respond(stream_id, headers, body, trailers)
-        self._flush_soon()
+        self.flush_soon()
 
-    def _flush_soon(self) -> None:
+    def flush_soon(self) -> None:
+        """Write what is ready at the end of this turn."""
         if not self._flush_is_due:
             self._flush_is_due = True
             self._connection.switchboard.flush_soon(self)
@@ -243,6 +286,8 @@ class Http2:
             if not chunks:
                 break
             connection.write(chunks)
+        if self._streams is not None:
+            self._streams.flushed()
         self._account()
         session = self._session
         if self._is_over or not (session.want_read or session.want_write):
@@ -258,13 +303,15 @@ class Http2:
             return
         session = self._session
         held = session.buffered_bytes + self._waiting_bytes + session.unsent_bytes
+        if self._streams is not None:
+            held += self._streams.held_bytes
         if held != self._accounted:
             fits = self._connection.buffer_changed(held - self._accounted)
             self._accounted = held
             if not fits:
                 logger.warning("Too many bytes wait for clients and models: a connection ends")
                 session.terminate(_ENHANCE_YOUR_CALM)
-                self._flush_soon()
+                self.flush_soon()
 
 
 def _end(

@@ -10,20 +10,31 @@ from collections.abc import Callable, Sequence
 from salver.errors import InvalidArgument
 from salver.transport.connection import Switchboard
 from salver.transport.door import OPEN, Door
+from salver.transport.handshakes import finish_handshakes
+from salver.transport.listening_socket import (
+    SocketFile,
+    has_waiting,
+    unix_socket,
+    watch_for_dead_peers,
+)
 from salver.transport.tls_stream import TlsStream
 
 _BACKLOG = 1024
 _MAX_PORT = 65535
 _SWEEP_S = 1.0
+# So long at most are connections accepted that waited when the end came; more may keep coming.
+_EMPTYING_S = 1.0
 
 
 class Listener:
     """Some sockets that lead to one switchboard. Loop only."""
 
-    def __init__(self, switchboard: Switchboard) -> None:
+    def __init__(self, switchboard: Switchboard, shares_ports: bool = False) -> None:
+        """Store what is needed; `shares_ports`: with other servers that do, UNIX sockets too."""
         self._switchboard = switchboard
+        self._shares_ports = shares_ports
         self._servers: list[asyncio.Server] = []
-        self._socket_paths: list[str] = []
+        self._socket_files: list[SocketFile] = []
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def listen_tcp(self, host: str, port: int, door: Door = OPEN) -> int:
@@ -40,33 +51,40 @@ class Listener:
         try:
             if host:
                 server = await loop.create_server(
-                    self._entrance(door), host, port, backlog=_BACKLOG, reuse_address=True
+                    self._entrance(door),
+                    host,
+                    port,
+                    backlog=_BACKLOG,
+                    reuse_address=True,
+                    reuse_port=self._shares_ports,
                 )
             else:
-                server = await loop.create_server(
-                    self._entrance(door), sock=_any_address(port), backlog=_BACKLOG
-                )
+                sock = _any_address(port, self._shares_ports)
+                server = await loop.create_server(self._entrance(door), sock=sock, backlog=_BACKLOG)
         except OSError as error:
             where = host or "any address"
             raise InvalidArgument(f"Cannot listen on {where}, port {port}: {error}") from error
         self._add(server)
         bound: Sequence[socket.socket] = server.sockets
+        for listening in bound:
+            watch_for_dead_peers(listening)
         return int(bound[0].getsockname()[1])
 
     async def listen_unix(self, path: str, door: Door = OPEN) -> None:
-        """Listen on a UNIX socket, in the place of a stale one.
+        """Listen on a UNIX socket, in the place of a stale one or, sharing ports, of any.
 
         Raises:
             InvalidArgument: the socket cannot be made, or a server still listens on it.
         """
-        _remove_stale(path)
+        if not self._shares_ports:
+            _remove_stale(path)
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_unix_server(self._entrance(door), path, backlog=_BACKLOG)
+            sock, file = unix_socket(path, _BACKLOG, takes_over=self._shares_ports)
         except OSError as error:
             raise InvalidArgument(f"Cannot listen on {path}: {error}") from error
-        self._socket_paths.append(path)
-        self._add(server)
+        self._socket_files.append(file)
+        self._add(await loop.create_unix_server(self._entrance(door), sock=sock, backlog=_BACKLOG))
 
     def _entrance(self, door: Door) -> Callable[[], asyncio.BaseProtocol]:
         board = self._switchboard
@@ -84,15 +102,28 @@ class Listener:
         self._switchboard.sweep(loop.time())
         self._sweeping = loop.call_later(_SWEEP_S, self._sweep)
 
+    async def empty_queues(self) -> None:
+        """Before the end: accept what waits for it, for `close` resets what is not accepted."""
+        self._remove_files()
+        listening = [sock for server in self._servers for sock in server.sockets]
+        loop = asyncio.get_running_loop()
+        if self._shares_ports:
+            await finish_handshakes([s for s in listening if s.family != socket.AF_UNIX])
+        limit = loop.time() + _EMPTYING_S
+        while any(map(has_waiting, listening)) and loop.time() < limit:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
     def close(self) -> None:
         """Accept no more connections; those there are come to their end by themselves."""
+        self._remove_files()
         for server in self._servers:
             server.close()
-        for path in self._socket_paths:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-        self._socket_paths.clear()
         self._switchboard.drain()
+
+    def _remove_files(self) -> None:
+        for file in self._socket_files:
+            file.remove()
+        self._socket_files.clear()
 
     async def wait_closed(self, grace_s: float) -> None:
         """Wait until every connection has ended, at most so many seconds."""
@@ -108,13 +139,17 @@ class Listener:
             connection.abort()
 
 
-def _any_address(port: int) -> socket.socket:
+def _any_address(port: int, shares_port: bool) -> socket.socket:
     """A socket bound on every address; of IPv4 alone where there is no IPv6."""
     if socket.has_dualstack_ipv6():
         return socket.create_server(
-            ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
+            ("::", port),
+            family=socket.AF_INET6,
+            dualstack_ipv6=True,
+            backlog=_BACKLOG,
+            reuse_port=shares_port,
         )
-    return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)
+    return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG, reuse_port=shares_port)
 
 
 def _remove_stale(path: str) -> None:

@@ -5,7 +5,7 @@ the codecs' and the services' business, here they become HTTP.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -39,7 +39,7 @@ from salver.transport.compression import (
     inflate,
     takes_gzip,
 )
-from salver.transport.exchange import Cancel, HttpRequest, HttpResponse, Respond
+from salver.transport.exchange import Cancel, HttpRequest, HttpResponse, Page, Respond
 from salver.transport.http_status import HTTP_STATUS, html_page
 from salver.transport.off_loop import off_loop
 from salver.transport.routes import Route, Verb, route
@@ -90,6 +90,7 @@ class RestApi:
         metadata: Metadata,
         metrics: ServingMetrics,
         loop_time: Callable[[], float],
+        pages: Sequence[Page] = (),
     ) -> None:
         self._opening = opening
         self._predict = predict
@@ -98,6 +99,7 @@ class RestApi:
         self._metadata = metadata
         self._metrics = metrics
         self._loop_time = loop_time
+        self._pages = pages
         self._timeout_s = options.timeout_s
         self._compression_min_bytes = options.compression_min_bytes
         self._headers = _CORS_HEADERS if options.cors else ()
@@ -114,7 +116,7 @@ class RestApi:
                 respond(self._metrics_page(target))
                 return None
             if verb is Verb.OUTSIDE:
-                respond(HttpResponse(404, _HTML, html_page(404), closes=True))
+                respond(self._outside(request))
                 return None
             if request.method == b"OPTIONS":
                 respond(self._preflight(request))
@@ -260,6 +262,14 @@ class RestApi:
         else:
             self._metrics.request_failed("", Code.FAILED_PRECONDITION)
         return HttpResponse(200 if known else 400, _PREFLIGHT, b"", self._headers)
+
+    def _outside(self, request: HttpRequest) -> HttpResponse:
+        """The answer to a request that is not under `/v1/`."""
+        for page in self._pages:
+            response = page(request)
+            if response is not None:
+                return response
+        return HttpResponse(404, _HTML, html_page(404), closes=True)
 
     def _has_metrics_path(self, target: bytes) -> bool:
         path = self._metrics_path

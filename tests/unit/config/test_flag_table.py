@@ -84,3 +84,11 @@ def test_a_flag_has_one_line_of_meaning_and_a_reason_where_it_has_none_here(
     assert "\n" not in declaration.description
     needs_reason = declaration.effect in (Effect.MEANINGLESS, Effect.REFUSED)
     assert bool(declaration.reason) == needs_reason
+
+
+def test_the_delay_of_the_end_is_for_pods_of_kubernetes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert Flags().drain_delay_s == 0.0
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    # With the grace it must stay below the 30 seconds that a pod has.
+    assert 0.0 < Flags().drain_delay_s < 30.0 - Flags().drain_grace_s

@@ -80,6 +80,7 @@ def test_which_flags_go_together(flags: Flags, status: str) -> None:
         ),
         (replace(GOOD, max_request_bytes=0), "--max_request_bytes must be positive; got 0"),
         (replace(GOOD, max_connections=-1), "--max_connections must not be negative; got -1"),
+        (replace(GOOD, drain_delay_s=-1.0), "--drain_delay_s must not be negative; got -1.0"),
         (replace(GOOD, drain_grace_s=-0.5), "--drain_grace_s must not be negative; got -0.5"),
         (replace(GOOD, worker_threads=-2), "--worker_threads must not be negative; got -2"),
         (replace(GOOD, inline_budget_us=-2), "--inline_budget_us must not be negative; got -2"),
