@@ -170,7 +170,6 @@ class Server:
                 max_wait_s=flags.max_queue_wait_ms / 1e3,
             )
         )
-        self._metrics = ServingMetrics()
         self._health = Health(self._manager, self._events)
         batching = self._settings.batching
         self._batcher: Batcher | None = None

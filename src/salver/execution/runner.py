@@ -236,7 +236,9 @@ class Runner:
         options = self._options
         if self.in_flight >= options.max_queued:
             return Unavailable(f"{options.max_queued} requests are under way already")
-        wait_s = self.expected_s / self._workers.count
+        # Those that run now may be nearly done: only what waits behind them counts.
+        waiting = 1 - self._workers.count / self.in_flight
+        wait_s = waiting * self.expected_s / self._workers.count
         if options.max_wait_s and wait_s > options.max_wait_s:
             return Unavailable(
                 f"The server is overloaded: the wait would be {wait_s:.1f} s, "
