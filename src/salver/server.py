@@ -12,6 +12,7 @@ import signal
 
 import uvloop
 
+from salver.backends.saved_model_files import MODEL_FILES, lacking, lacking_inside
 from salver.backends.tensorflow import TensorFlowLoader, TensorFlowOptions
 from salver.codecs.messages import WireMessage
 from salver.config.flags import Flags, schedulable_cpus
@@ -19,6 +20,7 @@ from salver.config.model_config import from_message
 from salver.config.served_models import ServedModels
 from salver.config.settings import Settings, read_settings
 from salver.core.events import EventBus, StateChanged
+from salver.core.load_job import LoaderOf
 from salver.core.manager import Manager, ManagerOptions
 from salver.core.servable import ServableId
 from salver.core.state import State
@@ -31,6 +33,9 @@ from salver.service.opening import Opening
 from salver.service.predict import Predict
 from salver.service.status import Status
 from salver.sources.file_system import FileSystemSource
+from salver.sources.remote_models import RemoteModels
+from salver.sources.storage import LocalAndRemote, LocalStorage
+from salver.sources.uri import scheme_of
 from salver.telemetry.log_lines import log_versions
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.traffic.labels import LabelTable
@@ -110,11 +115,13 @@ class Server:
             self._events,
         )
         self._labels = LabelTable()
+        self._remote = RemoteModels(flags.model_cache_dir, lacking, lacking_inside)
         self._source = FileSystemSource(
             poll_wait_s=flags.file_system_poll_wait_seconds,
             make_loader=self._loader,
-            is_complete=is_complete,
             target=self._manager,
+            storage=LocalAndRemote(LocalStorage(is_complete), self._remote.storage),
+            on_aspired=self._remote.want,
         )
         self._models = ServedModels(
             self._manager,
@@ -138,7 +145,12 @@ class Server:
         self._events.subscribe(StateChanged, _freeze_what_was_loaded)
         self._listener: Listener | None = None
 
-    def _loader(self, id_: ServableId, path: str) -> PreparingLoader:
+    def _loader(self, id_: ServableId, path: str) -> LoaderOf[PreparedServable]:
+        if scheme_of(path):
+            return self._remote.loader(path, lambda folder: self._local_loader(id_, folder))
+        return self._local_loader(id_, path)
+
+    def _local_loader(self, id_: ServableId, path: str) -> PreparingLoader:
         session = self._settings.session
         libraries = self._flags.custom_op_libraries
         options = TensorFlowOptions(
@@ -278,8 +290,7 @@ class Server:
 
 def is_complete(path: str) -> bool:
     """Whether a version folder holds all that a load needs; its model file comes last."""
-    names = ("saved_model.pb", "saved_model.pbtxt", "model.tflite", "export.meta")
-    return any(os.path.exists(os.path.join(path, name)) for name in names)
+    return any(os.path.exists(os.path.join(path, name)) for name in MODEL_FILES)
 
 
 def _freeze_what_was_loaded(event: StateChanged) -> None:

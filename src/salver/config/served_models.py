@@ -64,6 +64,8 @@ class ServedModels:
                 allow_unavailable=self._allow_labels_for_unavailable,
             )
             validate_platforms(new)
+            for model in new.models:
+                self._source.require(model.base_path)
             self._labels.replace(labels)
             known = {model.name for model in self._running.models}
             self._running = new

@@ -7,7 +7,7 @@ keeps what is served of its own model and concerns no other one.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from salver.core.load_job import LoaderOf
 from salver.core.servable import ServableId
 from salver.core.stream import Aspired
 from salver.sources.scan import Finding, Memory, ModelSource, look
-from salver.sources.storage import LocalStorage, Storage
+from salver.sources.storage import Storage
 
 __all__ = ["FileSystemSource", "ModelSource", "Target"]
 
@@ -51,9 +51,9 @@ class FileSystemSource(Generic[S]):
         *,
         poll_wait_s: float,
         make_loader: Callable[[ServableId, str], LoaderOf[S]],
-        is_complete: Callable[[str], bool],
         target: Target[S],
-        storage: Storage | None = None,
+        storage: Storage,
+        on_aspired: Callable[[str, Collection[str]], None] | None = None,
     ) -> None:
         """Store what is needed; nothing happens before `start`.
 
@@ -61,16 +61,16 @@ class FileSystemSource(Generic[S]):
             poll_wait_s: from the end of one scan to the next; 0 stands for scans at the start
                 and with each change of the models only, a negative value for none at all.
             make_loader: takes an id and the path of a version; called on the loop, and cheap.
-            is_complete: whether all files of a version are there, as far as can be told from
-                its path; called on the scan thread.
             target: the manager.
-            storage: where base paths are looked up; the local file system if None.
+            storage: where base paths are looked up.
+            on_aspired: told the name of a model and the paths of all its aspired versions, before
+                the manager is, each time they change. Called on the loop.
         """
         self._poll_wait_s = poll_wait_s
         self._make_loader = make_loader
-        self._is_complete = is_complete
         self._target = target
-        self._storage = storage or LocalStorage()
+        self._storage = storage
+        self._on_aspired = on_aspired or (lambda name, paths: None)
         self._watched: dict[str, _Watched] = {}
         self._scanning = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -95,6 +95,10 @@ class FileSystemSource(Generic[S]):
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
 
+    def require(self, base_path: str) -> None:
+        """Check that base paths of this kind can be watched; see `Storage.require`."""
+        self._storage.require(base_path)
+
     def set_models(self, models: Iterable[ModelSource]) -> None:
         """Watch these models from now on, with a scan at once; the others are unloaded.
 
@@ -104,6 +108,7 @@ class FileSystemSource(Generic[S]):
         wanted = {model.name: model for model in models}
         for name in [name for name in self._watched if name not in wanted]:
             del self._watched[name]
+            self._on_aspired(name, ())
             self._target.aspire(name, [])
         for name, model in wanted.items():
             self._watched.setdefault(name, _Watched(model)).model = model
@@ -115,10 +120,10 @@ class FileSystemSource(Generic[S]):
             return
         async with self._scanning:
             looks = [(watched, watched.model, watched.memory) for watched in self._watched.values()]
-            storage, is_complete = self._storage, self._is_complete
+            storage = self._storage
 
             def scan() -> list[Finding]:
-                return [look(model, memory, storage, is_complete) for _, model, memory in looks]
+                return [look(model, memory, storage) for _, model, memory in looks]
 
             loop = asyncio.get_running_loop()
             findings = await loop.run_in_executor(self._executor, scan)
@@ -148,6 +153,7 @@ class FileSystemSource(Generic[S]):
         self, watched: _Watched, paths: dict[int, str], renewed: frozenset[int]
     ) -> None:
         name = watched.model.name
+        self._on_aspired(name, paths.values())
         failed = renewed.difference(self._target.available_versions(name))
         if failed:
             # Only what was absent once is tried again.

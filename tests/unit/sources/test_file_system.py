@@ -13,7 +13,7 @@ from salver.core.state import State
 from salver.core.version_policy import All, Latest, Specific, VersionPolicy
 from salver.errors import NotFound
 from salver.sources.file_system import FileSystemSource, ModelSource
-from salver.sources.storage import LocalStorage
+from salver.sources.storage import LocalFolder, LocalStorage
 from tests.fakes import LIMIT_S, EventLog, FakeTarget, PathLoader, failure, turn_loop
 
 MODEL_FILE = "saved_model.pb"
@@ -44,8 +44,8 @@ class Watch:
         self.source = FileSystemSource(
             poll_wait_s=-1,
             make_loader=lambda id_, path: PathLoader(path),
-            is_complete=is_complete,
             target=self.target,
+            storage=LocalStorage(is_complete),
         )
 
     def model(self, policy: VersionPolicy | None = None, name: str = "m") -> ModelSource:
@@ -184,18 +184,21 @@ async def test_an_empty_list_of_versions_is_warned_of(
 async def test_listed_versions_are_found_without_a_listing_if_all_are_there(
     tmp_path: Path,
 ) -> None:
-    class Blind(LocalStorage):
-        def children(self, path: str) -> list[str]:
-            raise PermissionError(13, "Permission denied", path)
+    class Blind(LocalFolder):
+        def names(self) -> list[str]:
+            raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    class BlindStorage(LocalStorage):
+        def folder(self, base_path: str) -> LocalFolder:
+            return Blind(base_path, is_complete)
 
     put(tmp_path, "2", "5")
     target = FakeTarget()
     source = FileSystemSource(
         poll_wait_s=-1,
         make_loader=lambda id_, path: PathLoader(path),
-        is_complete=is_complete,
         target=target,
-        storage=Blind(),
+        storage=BlindStorage(is_complete),
     )
     await source.start()
     source.set_models([ModelSource("m", str(tmp_path), Specific((2, 5)))])
@@ -246,8 +249,7 @@ async def test_file_uris_are_taken_and_other_schemes_are_told(
     assert await watch.scan() == [("m", [1])]
     assert watch.target.paths["m", 1] == str(watch.base / "1")
     assert caplog.messages == [
-        f"{ACCESS_ERROR}Could not find base path s3://bucket/n for servable n with error "
-        "UNIMPLEMENTED: File system scheme 's3' not implemented (file: 's3://bucket/n')"
+        f"{ACCESS_ERROR}File system scheme 's3' not implemented (file: 's3://bucket/n')"
     ]
 
 
@@ -349,8 +351,8 @@ async def test_an_unexpected_error_is_logged_and_keeps_what_is_served(
     source = FileSystemSource(
         poll_wait_s=-1,
         make_loader=lambda id_, path: PathLoader(path),
-        is_complete=confused,
         target=target,
+        storage=LocalStorage(confused),
     )
     await source.start()
     source.set_models([ModelSource("m", str(tmp_path))])
@@ -374,7 +376,7 @@ async def test_a_loader_that_cannot_be_made_is_logged_and_concerns_no_other_mode
     put(tmp_path, "1")
     target = FakeTarget()
     source = FileSystemSource(
-        poll_wait_s=-1, make_loader=make_loader, is_complete=is_complete, target=target
+        poll_wait_s=-1, make_loader=make_loader, target=target, storage=LocalStorage(is_complete)
     )
     await source.start()
     source.set_models([ModelSource(name, str(tmp_path)) for name in ("m", "n")])
@@ -411,8 +413,8 @@ async def test_what_changes_during_a_scan_is_not_overwritten_by_it(tmp_path: Pat
     source = FileSystemSource(
         poll_wait_s=-1,
         make_loader=lambda id_, path: PathLoader(path),
-        is_complete=slow,
         target=target,
+        storage=LocalStorage(slow),
     )
     await source.start()
     source.set_models([ModelSource("m", str(tmp_path)), ModelSource("n", str(tmp_path))])
@@ -431,14 +433,15 @@ class CountingStorage(LocalStorage):
     """Tells the loop when a scan has asked for a base path."""
 
     def __init__(self) -> None:
+        super().__init__(is_complete)
         self.scans = 0
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
 
-    def exists(self, path: str) -> bool:
+    def folder(self, base_path: str) -> LocalFolder:
         self.scans += 1
         self._loop.call_soon_threadsafe(self._asked.set)
-        return super().exists(path)
+        return super().folder(base_path)
 
     async def until_scanned(self, times: int) -> None:
         async with asyncio.timeout(LIMIT_S):
@@ -454,7 +457,6 @@ async def polling_source(
     source = FileSystemSource(
         poll_wait_s=poll_wait_s,
         make_loader=lambda id_, path: PathLoader(path),
-        is_complete=is_complete,
         target=target,
         storage=storage,
     )
@@ -516,8 +518,8 @@ class Stage:
         self.source = FileSystemSource(
             poll_wait_s=-1,
             make_loader=lambda id_, path: FileLoader(id_, path),
-            is_complete=is_complete,
             target=manager,
+            storage=LocalStorage(is_complete),
         )
         self.source.set_models([ModelSource("m", str(base), policy)])
 
