@@ -138,7 +138,7 @@ class ModelCache:
             for base_path, _, version in (uri.rpartition("/") for uri in uris)
         )
         with self._guard:
-            if self._wanted.get(name, frozenset()) == places:
+            if self._wanted.get(name) == places:
                 return
             self._wanted[name] = places
             wanted = frozenset().union(*self._wanted.values())

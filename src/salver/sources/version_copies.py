@@ -105,6 +105,7 @@ class VersionCopies:
                         self._make(uri, listing, place.part, copy)
         except BaseException:
             held.release()
+            self._cache.sweep()
             raise
         self._uploads.forget(uri)
         self._cache.served_from(place, listing.fingerprint)
