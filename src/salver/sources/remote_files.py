@@ -10,6 +10,7 @@ its connections too; of the others each thread has its own, as they bear no more
 
 import asyncio
 import logging
+import os
 import threading
 from base64 import b64decode
 from collections.abc import Callable, Mapping
@@ -103,6 +104,9 @@ class RemoteFiles:
         """The file system of a URI, and its path there, without a `/` at the end."""
         import fsspec
 
+        # Else each call would first ask, through gRPC, what kind of bucket it is, and wait for a
+        # minute where that is not allowed.
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         scheme = scheme_of(uri)
         kind = fsspec.get_filesystem_class(scheme)
         # Underscored, yet what fsspec's documentation tells implementations to provide.
