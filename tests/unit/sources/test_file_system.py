@@ -41,11 +41,12 @@ class Watch:
     def __init__(self, root: Path) -> None:
         self.base = root / "m"
         self.target = FakeTarget()
+        self.storage = LocalStorage(is_complete)
         self.source = FileSystemSource(
             poll_wait_s=-1,
             make_loader=lambda id_, path: PathLoader(path),
             target=self.target,
-            storage=LocalStorage(is_complete),
+            storage=self.storage,
         )
 
     def model(self, policy: VersionPolicy | None = None, name: str = "m") -> ModelSource:
@@ -587,3 +588,110 @@ async def test_a_folder_whose_files_come_late_is_loaded_when_they_are_there(
     handle = stage.manager.acquire("m")
     assert handle.servable == "late"
     handle.release()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Look again and again; for what no event tells."""
+    for _ in range(int(LIMIT_S / 0.01)):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it never came true")
+
+
+class HangingStorage(LocalStorage):
+    """Base paths with a name in `hanging` answer when they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__(is_complete)
+        self.hanging: dict[str, threading.Event] = {}
+        self.looks: list[str] = []
+
+    def folder(self, base_path: str) -> LocalFolder:
+        name = Path(base_path).name
+        self.looks.append(name)
+        gate = self.hanging.get(name)
+        if gate is not None:
+            assert gate.wait(LIMIT_S)
+        return super().folder(base_path)
+
+
+@pytest.fixture
+async def hang(tmp_path: Path) -> AsyncIterator[Watch]:
+    """A source that polls quickly, over storage that can hang."""
+    watch = Watch(tmp_path)
+    watch.storage = HangingStorage()
+    watch.source = FileSystemSource(
+        poll_wait_s=0.01,
+        make_loader=lambda id_, path: PathLoader(path),
+        target=watch.target,
+        storage=watch.storage,
+    )
+    yield watch
+    for gate in watch.storage.hanging.values():
+        gate.set()
+    await watch.source.stop()
+
+
+async def test_base_paths_that_hang_stop_no_scan_of_another(hang: Watch) -> None:
+    names = [f"m{number}" for number in range(5)]
+    assert isinstance(hang.storage, HangingStorage)
+    for name in (*names, "n"):
+        put(hang.base.parent / name, "1")
+    hang.storage.hanging = {name: threading.Event() for name in names}
+    hang.source.set_models([hang.model(name=name) for name in (*names, "n")])
+    await hang.source.start()
+    await hang.target.until("n", [1])
+    put(hang.base.parent / "n", "2")
+    await hang.target.until("n", [2])
+    # None that hangs is asked again meanwhile.
+    assert sorted(name for name in hang.storage.looks if name != "n") == names
+    hang.storage.hanging["m3"].set()
+    await hang.target.until("m3", [1])
+
+
+async def test_a_model_whose_base_path_hangs_can_be_given_another(hang: Watch) -> None:
+    assert isinstance(hang.storage, HangingStorage)
+    put(hang.base.parent / "dead", "1")
+    put(hang.base.parent / "alive", "2")
+    hang.storage.hanging = {"dead": threading.Event()}
+    hang.source.set_models([ModelSource("m", str(hang.base.parent / "dead"))])
+    await hang.source.start()
+    hang.source.set_models([ModelSource("m", str(hang.base.parent / "alive"))])
+    await hang.target.until("m", [2])
+    hang.storage.hanging["dead"].set()
+    put(hang.base.parent / "alive", "3")
+    await hang.target.until("m", [3])
+    assert ("m", [1]) not in hang.target.lists
+
+
+async def test_a_base_path_that_hangs_is_told_once_and_when_it_is_over(
+    hang: Watch, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salver.sources.file_system._TOLD_AFTER_S", 0.05)
+    caplog.set_level(logging.INFO, "salver")
+    assert isinstance(hang.storage, HangingStorage)
+    put(hang.base, "1")
+    hang.storage.hanging = {"m": threading.Event()}
+    hang.source.set_models([hang.model()])
+    await hang.source.start()
+    await until(lambda: bool(caplog.messages))
+    await asyncio.sleep(0.1)
+    hang.storage.hanging["m"].set()
+    await hang.target.until("m", [1])
+    base = hang.base
+    assert caplog.messages == [
+        f"Base path {base} of servable m has not answered for 0 s; its versions stay as they are",
+        f"Base path {base} of servable m answers again",
+    ]
+
+
+async def test_the_end_does_not_wait_for_a_base_path_that_hangs(hang: Watch) -> None:
+    assert isinstance(hang.storage, HangingStorage)
+    hang.storage.hanging = {"m": threading.Event()}
+    hang.source.set_models([hang.model()])
+    await hang.source.start()
+    storage = hang.storage
+    await until(lambda: bool(storage.looks))
+    await asyncio.wait_for(hang.source.stop(), LIMIT_S)
+    assert not hang.storage.hanging["m"].is_set()
