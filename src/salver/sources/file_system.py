@@ -50,6 +50,8 @@ class _Watched:
     memory: Memory = field(default_factory=Memory)
     aspired: dict[int, str] | None = None
     look: "_Look | None" = None
+    is_new: bool = True
+    """Whether no look at the base path has begun."""
 
 
 @dataclass(slots=True, eq=False)
@@ -78,8 +80,8 @@ class FileSystemSource(Generic[S]):
         """Store what is needed; nothing happens before `start`.
 
         Args:
-            poll_wait_s: from one scan to the next; 0 stands for scans at the start
-                and with each change of the models only, a negative value for none at all.
+            poll_wait_s: from one scan to the next; 0 stands for one look at each base path, a
+                negative value for none at all.
             make_loader: takes an id and the path of a version; called on the loop, and cheap.
             target: the manager.
             storage: where base paths are looked up.
@@ -128,7 +130,8 @@ class FileSystemSource(Generic[S]):
         """Watch these models from now on, with a scan at once; the others are unloaded.
 
         A model whose base path or policy has changed keeps what it serves until a
-        scan has found something there.
+        scan has found something there. If base paths are looked at only once, then no
+        other policy changes anything.
         """
         wanted = {model.name: model for model in models}
         for name in [name for name in self._watched if name not in wanted]:
@@ -136,7 +139,9 @@ class FileSystemSource(Generic[S]):
             self._on_aspired(name, ())
             self._target.aspire(name, [])
         for name, model in wanted.items():
-            self._watched.setdefault(name, _Watched(model)).model = model
+            watched = self._watched.setdefault(name, _Watched(model))
+            watched.is_new |= watched.model.base_path != model.base_path
+            watched.model = model
         self._changed.set()
 
     async def scan_now(self) -> None:
@@ -156,7 +161,8 @@ class FileSystemSource(Generic[S]):
         while True:
             self._changed.clear()
             for watched in self._watched.values():
-                self._begin_look(watched)
+                if watched.is_new or period_s is not None:
+                    self._begin_look(watched)
                 self._tell_if_long(watched)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), period_s)
@@ -171,6 +177,7 @@ class FileSystemSource(Generic[S]):
         # One at a base path that is not the model's any more is left to itself.
         loop = asyncio.get_running_loop()
         begun = watched.look = _Look(model, loop.create_future(), loop.time())
+        watched.is_new = False
         memory, storage = watched.memory, self._storage
 
         def work() -> None:
@@ -184,9 +191,10 @@ class FileSystemSource(Generic[S]):
         model = ended.model
         if watched.look is ended:
             watched.look = None
-        # Whatever changed meanwhile is looked at again by the next one.
-        is_current = self._watched.get(model.name) is watched and watched.model == model
-        if is_current and self._local_threads is not None:
+        is_watched = self._watched.get(model.name) is watched
+        if is_watched and watched.model != model and self._poll_wait_s == 0:
+            self._begin_look(watched)  # No period will.
+        elif is_watched and watched.model == model and self._local_threads is not None:
             if ended.is_told:
                 _logger.info("Base path %s of servable %s answers again", shown(model), model.name)
             try:

@@ -472,15 +472,43 @@ async def test_a_positive_period_scans_again_and_again(tmp_path: Path) -> None:
     await source.stop()
 
 
-async def test_a_period_of_zero_scans_at_the_start_and_when_models_change(
-    tmp_path: Path,
-) -> None:
-    source, storage, _ = await polling_source(0, tmp_path)
-    await storage.until_scanned(1)
+async def test_a_period_of_zero_looks_once_at_each_base_path(tmp_path: Path) -> None:
+    put(tmp_path, "1")
+    source, storage, target = await polling_source(0, tmp_path)
+    await target.until("m", [1])
+    put(tmp_path, "2")
+    source.set_models([ModelSource("m", str(tmp_path))])
+    source.set_models([ModelSource("m", str(tmp_path), All())])
     await turn_loop(50)
     assert storage.scans == 1
+    source.set_models([ModelSource("m", str(tmp_path)), ModelSource("n", str(tmp_path))])
+    await target.until("n", [2])
+    assert storage.scans == 2
+    put(tmp_path / "moved", "3")
+    source.set_models([ModelSource("m", str(tmp_path / "moved")), ModelSource("n", str(tmp_path))])
+    await target.until("m", [3])
+    assert storage.scans == 3
+    await source.stop()
+
+
+async def test_a_policy_that_changes_during_the_only_look_is_heeded(tmp_path: Path) -> None:
+    put(tmp_path, "1", "2")
+    storage, target = HangingStorage(), FakeTarget()
+    gate = storage.hanging[tmp_path.name] = threading.Event()
+    source = FileSystemSource(
+        poll_wait_s=0,
+        make_loader=lambda id_, path: PathLoader(path),
+        target=target,
+        storage=storage,
+    )
+    source.set_models([ModelSource("m", str(tmp_path))])
+    await source.start()
+    await until(lambda: bool(storage.looks))
     source.set_models([ModelSource("m", str(tmp_path), All())])
-    await storage.until_scanned(2)
+    await turn_loop(50)
+    gate.set()
+    await target.until("m", [2, 1])
+    assert ("m", [2]) not in target.lists
     await source.stop()
 
 
