@@ -124,14 +124,23 @@ class FakeTarget:
     lists: list[tuple[str, list[int]]] = field(default_factory=list)
     available: dict[str, tuple[int, ...]] = field(default_factory=dict)
     paths: dict[tuple[str, int], str] = field(default_factory=dict)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def aspire(self, name: str, versions: Sequence[Aspired[str]]) -> None:
         self.lists.append((name, [aspired.version for aspired in versions]))
+        self.changed.set()
         for aspired in versions:
             self.paths[name, aspired.version] = aspired.loader.load()
 
     def available_versions(self, name: str) -> tuple[int, ...]:
         return self.available.get(name, ())
+
+    async def until(self, name: str, versions: list[int]) -> None:
+        """Wait until these versions of a model have been aspired."""
+        async with asyncio.timeout(LIMIT_S):
+            while (name, versions) not in self.lists:
+                self.changed.clear()
+                await self.changed.wait()
 
     def take(self) -> list[tuple[str, list[int]]]:
         """The lists since the last take."""

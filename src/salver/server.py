@@ -13,6 +13,7 @@ from functools import partial
 
 import uvloop
 
+from salver.backends.saved_model_files import MODEL_FILES, lacking, lacking_inside
 from salver.backends.tensorflow import TensorFlowLoader, TensorFlowOptions
 from salver.backends.tflite import TfLiteLoader, TfLiteOptions
 from salver.backends.tflite_first import TfLiteFirstLoader
@@ -23,6 +24,7 @@ from salver.config.served_models import ServedModels
 from salver.config.settings import Settings, read_settings
 from salver.config.tls_watch import CertificateWatcher
 from salver.core.events import EventBus, StateChanged
+from salver.core.load_job import LoaderOf
 from salver.core.manager import Manager, ManagerOptions
 from salver.core.servable import Loader, ServableId
 from salver.core.state import State
@@ -39,6 +41,9 @@ from salver.service.predict import Predict
 from salver.service.profiling import Profiling
 from salver.service.status import Status
 from salver.sources.file_system import FileSystemSource
+from salver.sources.remote_models import RemoteModels
+from salver.sources.storage import LocalAndRemote, LocalStorage
+from salver.sources.uri import scheme_of
 from salver.telemetry.access_logging import AccessLogging
 from salver.telemetry.load_metrics import MeasuredLoader
 from salver.telemetry.log_lines import LoggedLoader, log_versions
@@ -131,11 +136,13 @@ class Server:
             self._events,
         )
         self._labels = LabelTable()
+        self._remote = RemoteModels(flags.model_cache_dir, lacking, lacking_inside)
         self._source = FileSystemSource(
             poll_wait_s=flags.file_system_poll_wait_seconds,
             make_loader=self._loader,
-            is_complete=is_complete,
             target=self._manager,
+            storage=LocalAndRemote(LocalStorage(is_complete), self._remote.storage),
+            on_aspired=self._remote.want,
         )
         self._metrics = ServingMetrics()
         self._access_logging: AccessLogging | None = None
@@ -197,7 +204,12 @@ class Server:
         self._profiler: ProfilerService | None = None
 
     def _loader(self, id_: ServableId, path: str) -> LoggedLoader[PreparedServable]:
-        return LoggedLoader(id_, self._preparing_loader(id_, path))
+        loader: LoaderOf[PreparedServable]
+        if scheme_of(path):
+            loader = self._remote.loader(path, lambda folder: self._preparing_loader(id_, folder))
+        else:
+            loader = self._preparing_loader(id_, path)
+        return LoggedLoader(id_, loader)
 
     def _preparing_loader(self, id_: ServableId, path: str) -> PreparingLoader:
         session = self._settings.session
@@ -432,8 +444,7 @@ def _keep_records(
 
 def is_complete(path: str) -> bool:
     """Whether a version folder holds all that a load needs; its model file comes last."""
-    names = ("saved_model.pb", "saved_model.pbtxt", "model.tflite", "export.meta")
-    return any(os.path.exists(os.path.join(path, name)) for name in names)
+    return any(os.path.exists(os.path.join(path, name)) for name in MODEL_FILES)
 
 
 def _freeze_what_was_loaded(event: StateChanged) -> None:

@@ -12,7 +12,7 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import model_management_pb2
 
 from tests.grpc_client import TIMEOUT_S, GrpcClient
-from tests.process.test_versions import config_of
+from tests.process.asking import config_of
 from tests.running import RunningServer, write_config
 from tests.served_models import VersionedModel
 

@@ -14,8 +14,8 @@ import requests
 from tensorflow_serving.apis import inference_pb2
 
 from tests.grpc_client import TIMEOUT_S, GrpcClient, predict_request
+from tests.process.asking import wait_until
 from tests.process.load import Load
-from tests.process.test_versions import wait_until
 from tests.running import RunningServer
 from tests.served_models import VersionedModel
 

@@ -267,6 +267,12 @@ class Flags:
         "those of IPv6 as well.",
         origin=Origin.SALVER,
     )
+    model_cache_dir: str = flag(
+        "",
+        "Folder for local copies of versions whose base path is a URI, like s3://bucket/model. "
+        "Empty: salver/models in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache).",
+        origin=Origin.SALVER,
+    )
     custom_op_libraries: str = flag(
         "",
         "Comma-separated shared libraries with TensorFlow operations, loaded at the start.",

@@ -6,7 +6,9 @@ whole; what was refused leaves nothing behind.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from salver.config.model_config import (
@@ -17,7 +19,7 @@ from salver.config.model_config import (
     validate_platforms,
 )
 from salver.config.request_logging import request_logs_of
-from salver.core.availability import wait_until_available
+from salver.core.availability import Kind, Withdrawals, wait_until_available
 from salver.core.events import ModelsConfigured
 from salver.core.manager import Manager
 from salver.errors import ServingError
@@ -29,7 +31,11 @@ logger = logging.getLogger(__name__)
 
 
 class ServedModels:
-    """Applies configs, one at a time. Loop only."""
+    """Applies configs, one at a time. Loop only.
+
+    A model that does not arrive, because its base path is missing or its load is slow, holds up
+    the call that added it, and no later config: so a mistake can be mended by the next one.
+    """
 
     def __init__(
         self,
@@ -48,22 +54,33 @@ class ServedModels:
         self._running = ModelServerConfig()
         self._is_started = False
         self._applying = asyncio.Lock()
-        self._polling: asyncio.Task[None] | None = None
+        self._withdrawals = Withdrawals()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def apply(self, new: ModelServerConfig) -> None:
         """Serve what `new` says; return when each model it adds is available.
 
         A config whose new models fail stays in force: the others are served, and the
-        status tells what became of them.
+        status tells what became of them. Models that a later config takes out are not waited for.
 
         Raises:
             ServingError: the config is refused, or an added model did not become available.
+        """
+        added = await self._put_in_force(new)
+        if added is not None:
+            await self._wait_for(added)
+
+    async def _put_in_force(self, new: ModelServerConfig) -> "_Added | None":
+        """Serve what `new` says from now on; return what it adds, None if it says nothing.
+
+        Raises:
+            ServingError: the config is refused.
         """
         async with self._applying:
             validate(new, self._running)
             if new.kind is ConfigKind.UNSET:
                 logger.info("Taking no action for empty config.")
-                return
+                return None
             labels = {model.name: model.version_labels for model in new.models}
             self._labels.check(
                 labels,
@@ -72,15 +89,24 @@ class ServedModels:
             )
             validate_platforms(new)
             request_logs = request_logs_of(new.models)
+            for model in new.models:
+                self._source.require(model.base_path)
             self._labels.replace(labels)
             self._log_requests(request_logs)
             known = {model.name for model in self._running.models}
             self._running = new
             names = tuple(model.name for model in new.models)
             self._manager.events.publish(ModelsConfigured(names))
-            await self._serve(new, known)
+            await self._serve(new)
+            kind: Kind = "model" if self._is_started else "servable"
+            self._is_started = True
+            return _Added(tuple(name for name in names if name not in known), kind)
 
-    async def _serve(self, config: ModelServerConfig, known: set[str]) -> None:
+    async def _wait_for(self, added: "_Added") -> None:
+        await wait_until_available(self._manager, added.names, added.kind, self._withdrawals)
+        logger.info("Finished adding/updating models")
+
+    async def _serve(self, config: ModelServerConfig) -> None:
         logger.info("Adding/updating models.")
         for model in config.models:
             logger.info(" (Re-)adding model: %s", model.name)
@@ -95,22 +121,25 @@ class ServedModels:
                 for model in config.models
             ]
         )
-        kind: Any = "model" if self._is_started else "servable"
-        self._is_started = True
+        self._withdrawals.keep_only({model.name for model in config.models})
         await self._source.start()
-        added = [model.name for model in config.models if model.name not in known]
-        await wait_until_available(self._manager, added, kind)
-        logger.info("Finished adding/updating models")
 
     def start_polling(self, path: str, wait_s: float) -> None:
         """From now on, read the config file every `wait_s` seconds and apply what changed."""
-        self._polling = asyncio.create_task(self._poll(path, wait_s), name="poll config file")
+        self._spawn(self._poll(path, wait_s), "poll config file")
 
     async def stop(self) -> None:
         """End the polling."""
-        if self._polling is not None:
-            self._polling.cancel()
-            await asyncio.wait([self._polling])
+        tasks = self._tasks.copy()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _poll(self, path: str, wait_s: float) -> None:
         # Applied again only when the file says something new: otherwise every period would
@@ -125,10 +154,29 @@ class ServedModels:
                 continue
             if config == last:
                 continue
-            try:
-                await self.apply(config)
-            except ServingError as error:
-                logger.error(
-                    "PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error.message
-                )
+            with _told():
+                added = await self._put_in_force(config)
+                if added is not None:
+                    self._spawn(self._await_polled(added), "wait for models of the config file")
             last = config
+
+    async def _await_polled(self, added: "_Added") -> None:
+        with _told():
+            await self._wait_for(added)
+
+
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """The models that a config brought, and what they are called in messages."""
+
+    names: tuple[str, ...]
+    kind: Kind
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Log what is wrong with the config in the file; the next one may be better."""
+    try:
+        yield
+    except ServingError as error:
+        logger.error("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error.message)

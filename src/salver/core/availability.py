@@ -6,7 +6,7 @@ that one is at its END. Ends of earlier lives do not count.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Literal
 
 from salver.core.events import StateChanged
@@ -15,26 +15,54 @@ from salver.core.servable import ServableId
 from salver.core.state import State, VersionStatus
 from salver.errors import UnknownError
 
+Kind = Literal["servable", "model"]
+
+
+class Withdrawals:
+    """Tells those who wait for servables that some are not wanted any more. Loop only."""
+
+    def __init__(self) -> None:
+        self._listeners: set[Callable[[Collection[str]], None]] = set()
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """From now on nobody waits for any other servable."""
+        for listener in self._listeners:
+            listener(names)
+
+    def listen(self, listener: Callable[[Collection[str]], None]) -> Callable[[], None]:
+        """Have it called with the names that are kept; returns what to call to end that."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
 
 async def wait_until_available(
-    manager: Manager[Any], names: Iterable[str], kind: Literal["servable", "model"] = "servable"
+    manager: Manager[Any],
+    names: Iterable[str],
+    kind: Kind = "servable",
+    withdrawals: Withdrawals | None = None,
 ) -> None:
     """Return when every servable has arrived; there is no limit of time.
 
     `kind` is the word of the message: a server that starts speaks of servables, a
-    changed configuration of models.
+    changed configuration of models. Servables that are withdrawn meanwhile are not waited for.
 
     Raises:
         UnknownError: all have arrived or failed, and these failed, each for its reason.
     """
-    pending = sorted(set(names))
+    pending = set(names)
     failed: list[str] = []
     changed = asyncio.Event()
+
+    def keep_only(kept: Collection[str]) -> None:
+        pending.intersection_update(kept)
+        changed.set()
+
     unsubscribe = manager.events.subscribe(StateChanged, lambda event: changed.set())
+    unlisten = (withdrawals or Withdrawals()).listen(keep_only)
     try:
         while pending:
             changed.clear()
-            for name in list(pending):
+            for name in sorted(pending):
                 decisive = _decisive(manager.aspired_statuses(name))
                 if decisive is not None:
                     pending.remove(name)
@@ -44,6 +72,7 @@ async def wait_until_available(
                 await changed.wait()
     finally:
         unsubscribe()
+        unlisten()
     if failed:
         listed = "".join(f"{{{reason}}}, " for reason in sorted(failed))
         raise UnknownError(f"{len(failed)} {kind}(s) did not become available: {{{listed}}}")

@@ -7,7 +7,7 @@ attempt is running.
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -62,12 +62,19 @@ class Loop(Protocol):
         """Call after so many seconds."""
 
 
+class Workers(Protocol):
+    """Threads that do what they are given."""
+
+    def submit(self, work: Callable[[], None], /) -> Future[None]:
+        """Have it done; the future can be cancelled until it begins."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadThreads:
     """Where the work of a job runs."""
 
     loop: Loop
-    executor: Executor
+    executor: Workers
 
 
 class LoadJob(Generic[S]):

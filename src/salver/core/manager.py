@@ -9,9 +9,10 @@ import asyncio
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, NoReturn, TypeVar
 
+from salver.core.elastic_threads import ElasticThreads
 from salver.core.events import EventBus
 from salver.core.handle import Handle
 from salver.core.load_job import LoadThreads, RetryOptions
@@ -23,15 +24,21 @@ from salver.errors import FailedPrecondition, NotFound
 
 S = TypeVar("S")
 
+_LOAD_PATIENCE_S = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class ManagerOptions:
     """How versions are loaded and replaced."""
 
     load_threads: int = 0
-    """Loads that run at the same time; 0 stands for four per CPU core, as storage is slow."""
+    """Loads that run at the same time.
+
+    0 or less stands for four per CPU core, as storage is slow, and one more for each load that
+    takes longer than ten seconds, so that loads that hang hold up no other model.
+    """
     unload_threads: int = 0
-    """Unloads that run at the same time; 0 stands for one per CPU core."""
+    """Unloads that run at the same time; 0 or less stands for one per CPU core."""
     max_load_retries: int = 5
     """Further attempts after a failed load; negative stands for no limit."""
     load_retry_interval_s: float = 60.0
@@ -49,20 +56,28 @@ class Manager(Generic[S]):
         self._latest: dict[str, Handle[S]] = {}
         self._exact: dict[str, dict[int, Handle[S]]] = {}
         self._context: StreamContext | None = None
-        self._executors: list[ThreadPoolExecutor] = []
+        self._load_threads: ElasticThreads | None = None
+        self._unload_executor: ThreadPoolExecutor | None = None
         self._emptied: asyncio.Event | None = None
 
     def start(self) -> None:
         """Make the threads. Called on the loop that will own the manager."""
         cores = os.cpu_count() or 1
         options = self._options
-        load = ThreadPoolExecutor(options.load_threads or 4 * cores, "salver-load")
-        unload = ThreadPoolExecutor(options.unload_threads or cores, "salver-unload")
-        self._executors = [load, unload]
+        loop = asyncio.get_running_loop()
+        load = ElasticThreads(
+            "salver-load",
+            options.load_threads if options.load_threads > 0 else 4 * cores,
+            None if options.load_threads > 0 else _LOAD_PATIENCE_S,
+            loop,
+        )
+        unload_threads = options.unload_threads if options.unload_threads > 0 else cores
+        unload = ThreadPoolExecutor(unload_threads, "salver-unload")
+        self._load_threads, self._unload_executor = load, unload
         self._context = StreamContext(
             options.policy,
             RetryOptions(options.max_load_retries, options.load_retry_interval_s),
-            LoadThreads(asyncio.get_running_loop(), load),
+            LoadThreads(loop, load.lane("")),
             unload,
             self.events,
         )
@@ -82,8 +97,10 @@ class Manager(Generic[S]):
             except TimeoutError:
                 # The threads stay for those who come late; they are idle until then.
                 return sorted(id for stream in self._streams.values() for id in stream.living())
-        for executor in self._executors:
-            executor.shutdown(wait=False)
+        if self._load_threads is not None:
+            self._load_threads.stop()
+        if self._unload_executor is not None:
+            self._unload_executor.shutdown(wait=False)
         return []
 
     def aspire(self, name: str, versions: Sequence[Aspired[S]]) -> None:
@@ -94,13 +111,15 @@ class Manager(Generic[S]):
         """
         if self._emptied is not None:
             return
-        if self._context is None:
+        if self._context is None or self._load_threads is None:
             raise FailedPrecondition("The manager is not started")
         stream = self._streams.get(name)
         if stream is None:
             if not versions:
                 return
-            stream = Stream(name, self._context, lambda: self._show(name))
+            threads = replace(self._context.threads, executor=self._load_threads.lane(name))
+            context = replace(self._context, threads=threads)
+            stream = Stream(name, context, lambda: self._show(name))
             self._streams[name] = stream
         stream.aspire(versions)
 

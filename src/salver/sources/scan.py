@@ -11,7 +11,7 @@ same, for its error to be seen, and tried again once it is complete.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from salver.core.version_policy import (
@@ -23,7 +23,9 @@ from salver.core.version_policy import (
     missing_versions,
 )
 from salver.errors import NotFound, ServingError
-from salver.sources.storage import Storage
+from salver.sources.scan_lines import ScanLines
+from salver.sources.storage import Folder, Storage
+from salver.sources.uri import redacted, scheme_of
 from salver.sources.version_name import versions_by_number
 
 _logger = logging.getLogger(__name__)
@@ -50,6 +52,10 @@ class Memory:
     """Present, but not aspired until complete."""
     served: bool = False
     """Whether the model has had a complete version since it last had none at all."""
+    failed: bool = False
+    """Whether the base path could not be looked at."""
+    said: frozenset[str] = frozenset()
+    """What was wrong, as it was logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,41 +69,50 @@ class Finding:
     """Those among them that were aspired before they were complete."""
 
 
-def look(
-    model: ModelSource, memory: Memory, storage: Storage, is_complete: Callable[[str], bool]
-) -> Finding:
+def look(model: ModelSource, memory: Memory, storage: Storage) -> Finding:
     """Decide what to serve of a model. Never raises."""
+    lines = ScanLines(memory.said if scheme_of(model.base_path) else None)
     try:
-        present = _present_versions(model, storage)
-        return _choose(model, present, memory, is_complete)
-    except (OSError, ServingError) as error:
-        problem = error.message if isinstance(error, ServingError) else _described(model, error)
-        _logger.error(
-            "FileSystemStoragePathSource encountered a filesystem access error: %s", problem
-        )
-    except Exception:
-        _logger.exception("Looking for versions of servable %s failed", model.name)
-    return Finding(memory)
+        folder = storage.folder(model.base_path)
+        finding = _choose(model, folder, _present_versions(model, folder, lines), memory, lines)
+    except Exception as error:  # noqa: BLE001 - one model's trouble is told and concerns no other
+        _tell(error, model, lines)
+        return Finding(replace(memory, failed=True, said=lines.saying))
+    if memory.failed:
+        _logger.info("Base path %s of servable %s can be read again", shown(model), model.name)
+    return replace(finding, memory=replace(finding.memory, said=lines.saying))
 
 
-def _described(model: ModelSource, error: OSError) -> str:
-    return f"{error.filename or model.base_path}; {error.strerror or error}"
+def shown(model: ModelSource) -> str:
+    """The base path as it may be logged."""
+    return redacted(model.base_path)
 
 
-def _present_versions(model: ModelSource, storage: Storage) -> dict[int, str]:
-    """The path of each version that is there, or of each listed one if all of those are."""
-    base_path, policy = model.base_path, model.policy
-    _require(model, storage)
+def _tell(error: Exception, model: ModelSource, lines: ScanLines) -> None:
+    if isinstance(error, ServingError):
+        problem = error.message
+    elif isinstance(error, OSError):
+        problem = f"{error.filename or shown(model)}; {error.strerror or error}"
+    else:
+        _logger.error("Looking for versions of servable %s failed", model.name, exc_info=error)
+        return
+    lines.error("FileSystemStoragePathSource encountered a filesystem access error: %s", problem)
+
+
+def _present_versions(model: ModelSource, folder: Folder, lines: ScanLines) -> dict[int, str]:
+    """The name of each version that is there, or of each listed one if all of those are."""
+    policy = model.policy
+    _require(model, folder)
     if isinstance(policy, Specific):
         if not policy.versions:
-            _logger.warning("No specific versions requested for servable %s.", model.name)
+            lines.warning("No specific versions requested for servable %s.", model.name)
             return {}
-        listed = {version: storage.child(base_path, str(version)) for version in policy.versions}
-        if all(storage.exists(path) for path in listed.values()):
+        listed = {version: str(version) for version in policy.versions}
+        if all(folder.has(name) for name in listed.values()):
             return listed
-    found, duplicates = versions_by_number(storage.children(base_path))
+    found, duplicates = versions_by_number(folder.names())
     for duplicate in duplicates:
-        _logger.warning(
+        lines.warning(
             "Duplicate version directories detected. Version %d will be loaded from %s, "
             "%s will be ignored.",
             duplicate.version,
@@ -105,59 +120,66 @@ def _present_versions(model: ModelSource, storage: Storage) -> dict[int, str]:
             duplicate.ignored,
         )
     for version in missing_versions(policy, found):
-        _logger.warning(
+        lines.warning(
             "Version %d of servable %s, which was requested to be served as a 'specific' version "
             "in the servable's version policy, was not found in the file system",
             version,
             model.name,
         )
-    return {version: storage.child(base_path, name) for version, name in found.items()}
+    return found
 
 
-def _require(model: ModelSource, storage: Storage) -> None:
+def _require(model: ModelSource, folder: Folder) -> None:
     """Tell a base path that is missing, or cannot be asked for, from one that is empty."""
     try:
-        if not storage.exists(model.base_path):
-            raise NotFound(f"{model.base_path} not found")
+        if not folder.exists():
+            raise NotFound(f"{shown(model)} not found")
     except ServingError as error:
         raise NotFound(
-            f"Could not find base path {model.base_path} for servable {model.name} "
+            f"Could not find base path {shown(model)} for servable {model.name} "
             f"with error {error.status}"
         ) from error
 
 
 def _choose(
     model: ModelSource,
-    present: Mapping[int, str],
+    folder: Folder,
+    names: Mapping[int, str],
     memory: Memory,
-    is_complete: Callable[[str], bool],
+    lines: ScanLines,
 ) -> Finding:
-    wanted = chosen_versions(model.policy, present)
+    wanted = chosen_versions(model.policy, names)
     if not wanted:
-        _logger.warning(
+        lines.warning(
             "No versions of servable %s found under base path %s. "
             "Did you forget to name your leaf directory as a number (eg. '/1/')?",
             model.name,
-            model.base_path,
+            shown(model),
         )
         return Finding(Memory(), {})
-    complete = memory.complete & set(present.values())
+    present = {version: folder.path(name) for version, name in names.items()}
     examined: dict[int, bool] = {}
 
     def ready(version: int) -> bool:
-        examined[version] = present[version] in complete or is_complete(present[version])
+        seen = present[version] in memory.complete
+        examined[version] = folder.is_complete(names[version], seen)
         return examined[version]
 
     chosen = _first_ready(model.policy, present, ready)
     incomplete = frozenset(present[version] for version, done in examined.items() if not done)
+    complete = memory.complete.intersection(present.values()) - incomplete
     complete |= {present[version] for version, done in examined.items() if done}
     if chosen or memory.served:
         for path in sorted(incomplete - memory.held_back):
-            _logger.warning("Servable %s: %s is not complete yet and held back", model.name, path)
-        later = Memory(complete, held_back=incomplete, served=True)
+            _logger.warning(
+                "Servable %s: %s is not complete yet and held back", model.name, redacted(path)
+            )
+        # What was taken for complete and is not may be aspired.
+        doubtful = memory.premature | (memory.complete & incomplete)
         if not chosen:
-            return Finding(later)
-        renewed = frozenset(v for v in chosen if present[v] in memory.premature)
+            return Finding(Memory(complete, doubtful, incomplete, served=True))
+        renewed = frozenset(v for v in chosen if present[v] in doubtful)
+        later = Memory(complete, held_back=incomplete, served=True)
         return Finding(later, {version: present[version] for version in chosen}, renewed)
     paths = {version: present[version] for version in wanted}
     return Finding(Memory(complete, frozenset(paths.values())), paths)

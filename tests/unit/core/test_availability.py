@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from salver.core.availability import wait_until_available
+from salver.core.availability import Withdrawals, wait_until_available
 from salver.core.events import EventBus
 from salver.core.manager import Manager, ManagerOptions
 from salver.core.state import State
@@ -114,4 +114,23 @@ async def test_the_end_of_an_earlier_life_is_no_failure(manager: Manager[FakeSer
     await turn_loop()
     assert not waiting.done()
     manager.aspire("m", [Aspired(1, FakeLoader())])
+    await asyncio.wait_for(waiting, LIMIT_S)
+
+
+async def test_servables_that_are_withdrawn_are_not_waited_for(
+    manager: Manager[FakeServable],
+) -> None:
+    withdrawals = Withdrawals()
+    waiting = asyncio.create_task(
+        wait_until_available(manager, ["a", "b"], withdrawals=withdrawals)
+    )
+    await turn_loop()
+    withdrawals.keep_only(["a", "other"])
+    await turn_loop()
+    assert not waiting.done()
+    manager.aspire("a", [Aspired(1, FakeLoader())])
+    await asyncio.wait_for(waiting, LIMIT_S)
+    waiting = asyncio.create_task(wait_until_available(manager, ["c"], withdrawals=withdrawals))
+    await turn_loop()
+    withdrawals.keep_only([])
     await asyncio.wait_for(waiting, LIMIT_S)

@@ -497,3 +497,41 @@ async def test_a_manager_that_is_not_started_takes_no_versions() -> None:
     with pytest.raises(FailedPrecondition):
         manager.aspire("m", [Aspired(1, FakeLoader())])
     assert await manager.stop() == []
+
+
+async def test_loads_that_hang_on_every_thread_hold_up_no_other_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("salver.core.manager._LOAD_PATIENCE_S", 0.05)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    async for bench in benches(ManagerOptions(max_load_retries=0)):
+        gate = threading.Event()
+        for number in range(6):
+            bench.aspire(f"dead{number}", v1=FakeLoader(gate=gate))
+        bench.aspire("m", v1=FakeLoader("one"))
+        await bench.log.until("m", 1, AVAILABLE)
+        assert {bench.states(f"dead{number}")[1] for number in range(6)} == {LOADING}
+        gate.set()
+
+
+async def test_many_versions_of_one_model_are_no_wall_before_another() -> None:
+    async for bench in benches(ManagerOptions(load_threads=1)):
+        gate = threading.Event()
+        many = {f"v{number}": FakeLoader(gate=gate) for number in range(1, 9)}
+        bench.aspire("many", **many)
+        await bench.log.until("many", 8, LOADING)
+        bench.aspire("m", v1=FakeLoader("one"))
+        await turn_loop()
+        gate.set()
+        await bench.log.until("m", 1, AVAILABLE)
+        before = bench.log.states[: bench.log.states.index(("m", 1, "LOADING"))]
+        # The first was at work, and the second had its turn before.
+        assert [name for name, _, state in before if state == "LOADING"] == ["many", "many"]
+
+
+@pytest.mark.parametrize("threads", [-1, 0])
+async def test_no_number_of_threads_is_a_good_one(threads: int) -> None:
+    options = ManagerOptions(load_threads=threads, unload_threads=threads)
+    async for bench in benches(options):
+        bench.aspire("m", v1=FakeLoader())
+        await bench.log.until("m", 1, AVAILABLE)

@@ -13,7 +13,7 @@ from salver.core.state import State
 from salver.core.version_policy import All, Latest, Specific, VersionPolicy
 from salver.errors import NotFound
 from salver.sources.file_system import FileSystemSource, ModelSource
-from salver.sources.storage import LocalStorage
+from salver.sources.storage import LocalFolder, LocalStorage
 from tests.fakes import LIMIT_S, EventLog, FakeTarget, PathLoader, failure, turn_loop
 
 MODEL_FILE = "saved_model.pb"
@@ -41,11 +41,12 @@ class Watch:
     def __init__(self, root: Path) -> None:
         self.base = root / "m"
         self.target = FakeTarget()
+        self.storage = LocalStorage(is_complete)
         self.source = FileSystemSource(
             poll_wait_s=-1,
             make_loader=lambda id_, path: PathLoader(path),
-            is_complete=is_complete,
             target=self.target,
+            storage=self.storage,
         )
 
     def model(self, policy: VersionPolicy | None = None, name: str = "m") -> ModelSource:
@@ -184,18 +185,21 @@ async def test_an_empty_list_of_versions_is_warned_of(
 async def test_listed_versions_are_found_without_a_listing_if_all_are_there(
     tmp_path: Path,
 ) -> None:
-    class Blind(LocalStorage):
-        def children(self, path: str) -> list[str]:
-            raise PermissionError(13, "Permission denied", path)
+    class Blind(LocalFolder):
+        def names(self) -> list[str]:
+            raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    class BlindStorage(LocalStorage):
+        def folder(self, base_path: str) -> LocalFolder:
+            return Blind(base_path, is_complete)
 
     put(tmp_path, "2", "5")
     target = FakeTarget()
     source = FileSystemSource(
         poll_wait_s=-1,
         make_loader=lambda id_, path: PathLoader(path),
-        is_complete=is_complete,
         target=target,
-        storage=Blind(),
+        storage=BlindStorage(is_complete),
     )
     await source.start()
     source.set_models([ModelSource("m", str(tmp_path), Specific((2, 5)))])
@@ -246,8 +250,7 @@ async def test_file_uris_are_taken_and_other_schemes_are_told(
     assert await watch.scan() == [("m", [1])]
     assert watch.target.paths["m", 1] == str(watch.base / "1")
     assert caplog.messages == [
-        f"{ACCESS_ERROR}Could not find base path s3://bucket/n for servable n with error "
-        "UNIMPLEMENTED: File system scheme 's3' not implemented (file: 's3://bucket/n')"
+        f"{ACCESS_ERROR}File system scheme 's3' not implemented (file: 's3://bucket/n')"
     ]
 
 
@@ -349,8 +352,8 @@ async def test_an_unexpected_error_is_logged_and_keeps_what_is_served(
     source = FileSystemSource(
         poll_wait_s=-1,
         make_loader=lambda id_, path: PathLoader(path),
-        is_complete=confused,
         target=target,
+        storage=LocalStorage(confused),
     )
     await source.start()
     source.set_models([ModelSource("m", str(tmp_path))])
@@ -374,7 +377,7 @@ async def test_a_loader_that_cannot_be_made_is_logged_and_concerns_no_other_mode
     put(tmp_path, "1")
     target = FakeTarget()
     source = FileSystemSource(
-        poll_wait_s=-1, make_loader=make_loader, is_complete=is_complete, target=target
+        poll_wait_s=-1, make_loader=make_loader, target=target, storage=LocalStorage(is_complete)
     )
     await source.start()
     source.set_models([ModelSource(name, str(tmp_path)) for name in ("m", "n")])
@@ -411,8 +414,8 @@ async def test_what_changes_during_a_scan_is_not_overwritten_by_it(tmp_path: Pat
     source = FileSystemSource(
         poll_wait_s=-1,
         make_loader=lambda id_, path: PathLoader(path),
-        is_complete=slow,
         target=target,
+        storage=LocalStorage(slow),
     )
     await source.start()
     source.set_models([ModelSource("m", str(tmp_path)), ModelSource("n", str(tmp_path))])
@@ -431,14 +434,15 @@ class CountingStorage(LocalStorage):
     """Tells the loop when a scan has asked for a base path."""
 
     def __init__(self) -> None:
+        super().__init__(is_complete)
         self.scans = 0
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
 
-    def exists(self, path: str) -> bool:
+    def folder(self, base_path: str) -> LocalFolder:
         self.scans += 1
         self._loop.call_soon_threadsafe(self._asked.set)
-        return super().exists(path)
+        return super().folder(base_path)
 
     async def until_scanned(self, times: int) -> None:
         async with asyncio.timeout(LIMIT_S):
@@ -454,7 +458,6 @@ async def polling_source(
     source = FileSystemSource(
         poll_wait_s=poll_wait_s,
         make_loader=lambda id_, path: PathLoader(path),
-        is_complete=is_complete,
         target=target,
         storage=storage,
     )
@@ -469,15 +472,43 @@ async def test_a_positive_period_scans_again_and_again(tmp_path: Path) -> None:
     await source.stop()
 
 
-async def test_a_period_of_zero_scans_at_the_start_and_when_models_change(
-    tmp_path: Path,
-) -> None:
-    source, storage, _ = await polling_source(0, tmp_path)
-    await storage.until_scanned(1)
+async def test_a_period_of_zero_looks_once_at_each_base_path(tmp_path: Path) -> None:
+    put(tmp_path, "1")
+    source, storage, target = await polling_source(0, tmp_path)
+    await target.until("m", [1])
+    put(tmp_path, "2")
+    source.set_models([ModelSource("m", str(tmp_path))])
+    source.set_models([ModelSource("m", str(tmp_path), All())])
     await turn_loop(50)
     assert storage.scans == 1
+    source.set_models([ModelSource("m", str(tmp_path)), ModelSource("n", str(tmp_path))])
+    await target.until("n", [2])
+    assert storage.scans == 2
+    put(tmp_path / "moved", "3")
+    source.set_models([ModelSource("m", str(tmp_path / "moved")), ModelSource("n", str(tmp_path))])
+    await target.until("m", [3])
+    assert storage.scans == 3
+    await source.stop()
+
+
+async def test_a_policy_that_changes_during_the_only_look_is_heeded(tmp_path: Path) -> None:
+    put(tmp_path, "1", "2")
+    storage, target = HangingStorage(), FakeTarget()
+    gate = storage.hanging[tmp_path.name] = threading.Event()
+    source = FileSystemSource(
+        poll_wait_s=0,
+        make_loader=lambda id_, path: PathLoader(path),
+        target=target,
+        storage=storage,
+    )
+    source.set_models([ModelSource("m", str(tmp_path))])
+    await source.start()
+    await until(lambda: bool(storage.looks))
     source.set_models([ModelSource("m", str(tmp_path), All())])
-    await storage.until_scanned(2)
+    await turn_loop(50)
+    gate.set()
+    await target.until("m", [2, 1])
+    assert ("m", [2]) not in target.lists
     await source.stop()
 
 
@@ -516,8 +547,8 @@ class Stage:
         self.source = FileSystemSource(
             poll_wait_s=-1,
             make_loader=lambda id_, path: FileLoader(id_, path),
-            is_complete=is_complete,
             target=manager,
+            storage=LocalStorage(is_complete),
         )
         self.source.set_models([ModelSource("m", str(base), policy)])
 
@@ -585,3 +616,110 @@ async def test_a_folder_whose_files_come_late_is_loaded_when_they_are_there(
     handle = stage.manager.acquire("m")
     assert handle.servable == "late"
     handle.release()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Look again and again; for what no event tells."""
+    for _ in range(int(LIMIT_S / 0.01)):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it never came true")
+
+
+class HangingStorage(LocalStorage):
+    """Base paths with a name in `hanging` answer when they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__(is_complete)
+        self.hanging: dict[str, threading.Event] = {}
+        self.looks: list[str] = []
+
+    def folder(self, base_path: str) -> LocalFolder:
+        name = Path(base_path).name
+        self.looks.append(name)
+        gate = self.hanging.get(name)
+        if gate is not None:
+            assert gate.wait(LIMIT_S)
+        return super().folder(base_path)
+
+
+@pytest.fixture
+async def hang(tmp_path: Path) -> AsyncIterator[Watch]:
+    """A source that polls quickly, over storage that can hang."""
+    watch = Watch(tmp_path)
+    watch.storage = HangingStorage()
+    watch.source = FileSystemSource(
+        poll_wait_s=0.01,
+        make_loader=lambda id_, path: PathLoader(path),
+        target=watch.target,
+        storage=watch.storage,
+    )
+    yield watch
+    for gate in watch.storage.hanging.values():
+        gate.set()
+    await watch.source.stop()
+
+
+async def test_base_paths_that_hang_stop_no_scan_of_another(hang: Watch) -> None:
+    names = [f"m{number}" for number in range(5)]
+    assert isinstance(hang.storage, HangingStorage)
+    for name in (*names, "n"):
+        put(hang.base.parent / name, "1")
+    hang.storage.hanging = {name: threading.Event() for name in names}
+    hang.source.set_models([hang.model(name=name) for name in (*names, "n")])
+    await hang.source.start()
+    await hang.target.until("n", [1])
+    put(hang.base.parent / "n", "2")
+    await hang.target.until("n", [2])
+    # None that hangs is asked again meanwhile.
+    assert sorted(name for name in hang.storage.looks if name != "n") == names
+    hang.storage.hanging["m3"].set()
+    await hang.target.until("m3", [1])
+
+
+async def test_a_model_whose_base_path_hangs_can_be_given_another(hang: Watch) -> None:
+    assert isinstance(hang.storage, HangingStorage)
+    put(hang.base.parent / "dead", "1")
+    put(hang.base.parent / "alive", "2")
+    hang.storage.hanging = {"dead": threading.Event()}
+    hang.source.set_models([ModelSource("m", str(hang.base.parent / "dead"))])
+    await hang.source.start()
+    hang.source.set_models([ModelSource("m", str(hang.base.parent / "alive"))])
+    await hang.target.until("m", [2])
+    hang.storage.hanging["dead"].set()
+    put(hang.base.parent / "alive", "3")
+    await hang.target.until("m", [3])
+    assert ("m", [1]) not in hang.target.lists
+
+
+async def test_a_base_path_that_hangs_is_told_once_and_when_it_is_over(
+    hang: Watch, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salver.sources.file_system._TOLD_AFTER_S", 0.05)
+    caplog.set_level(logging.INFO, "salver")
+    assert isinstance(hang.storage, HangingStorage)
+    put(hang.base, "1")
+    hang.storage.hanging = {"m": threading.Event()}
+    hang.source.set_models([hang.model()])
+    await hang.source.start()
+    await until(lambda: bool(caplog.messages))
+    await asyncio.sleep(0.1)
+    hang.storage.hanging["m"].set()
+    await hang.target.until("m", [1])
+    base = hang.base
+    assert caplog.messages == [
+        f"Base path {base} of servable m has not answered for 0 s; its versions stay as they are",
+        f"Base path {base} of servable m answers again",
+    ]
+
+
+async def test_the_end_does_not_wait_for_a_base_path_that_hangs(hang: Watch) -> None:
+    assert isinstance(hang.storage, HangingStorage)
+    hang.storage.hanging = {"m": threading.Event()}
+    hang.source.set_models([hang.model()])
+    await hang.source.start()
+    storage = hang.storage
+    await until(lambda: bool(storage.looks))
+    await asyncio.wait_for(hang.source.stop(), LIMIT_S)
+    assert not hang.storage.hanging["m"].is_set()

@@ -1,0 +1,41 @@
+"""What tests of this folder ask a running server, and how they wait for the answer."""
+
+from collections.abc import Callable
+from threading import Event
+from typing import Any
+
+import pytest
+import requests
+
+from tests.running import RunningServer
+from tests.served_models import VersionedModel
+
+LIMIT_S = 60.0
+NO_RETRIES = "--max_num_load_retries=0"
+LOADED = "Successfully loaded servable version"
+UNLOADED = "Done unloading servable version"
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    """Look again and again; for what no event tells."""
+    never = Event()
+    for _ in range(int(LIMIT_S / 0.05)):
+        if holds():
+            return
+        never.wait(0.05)
+    pytest.fail(f"never: {what}")
+
+
+def states(server: RunningServer, name: str = "default") -> dict[int, str]:
+    response = requests.get(f"{server.url}/v1/models/{name}", timeout=LIMIT_S)
+    statuses = response.json()["model_version_status"]
+    return {int(status["version"]): status["state"] for status in statuses}
+
+
+def predict(server: RunningServer, name: str = "default") -> Any:
+    url = f"{server.url}/v1/models/{name}:predict"
+    return requests.post(url, data='{"instances": [0.0]}', timeout=LIMIT_S).json()
+
+
+def config_of(model: VersionedModel, name: str) -> str:
+    return f'name: "{name}" base_path: "{model.base_path}" model_platform: "tensorflow"'
