@@ -9,64 +9,33 @@ import gc
 import logging
 import os
 import signal
-from functools import partial
 
 import uvloop
 
-from salver.backends.saved_model_files import MODEL_FILES, lacking, lacking_inside
-from salver.backends.tensorflow import TensorFlowLoader, TensorFlowOptions
-from salver.backends.tflite import TfLiteLoader, TfLiteOptions
-from salver.backends.tflite_first import TfLiteFirstLoader
-from salver.codecs.messages import WireMessage
+from salver.backends.saved_model_files import MODEL_FILES
 from salver.config.flags import Flags, schedulable_cpus
-from salver.config.model_config import from_message
 from salver.config.served_models import ServedModels
 from salver.config.settings import Settings, read_settings
 from salver.config.tls_watch import CertificateWatcher
 from salver.core.events import EventBus, StateChanged
-from salver.core.load_job import LoaderOf
 from salver.core.manager import Manager, ManagerOptions
-from salver.core.servable import Loader, ServableId
 from salver.core.state import State
 from salver.errors import InvalidArgument
 from salver.execution.batcher import Batcher, BatcherOptions
-from salver.execution.prepared import PreparedServable, PreparingLoader
+from salver.execution.prepared import PreparedServable
 from salver.execution.runner import Runner, RunnerOptions
-from salver.service.batching import Batching
-from salver.service.examples import Examples
+from salver.front import Front, Parts
+from salver.loaders import Loaders
 from salver.service.health import Health
-from salver.service.metadata import Metadata
-from salver.service.opening import Opening
-from salver.service.predict import Predict
-from salver.service.profiling import Profiling
-from salver.service.status import Status
 from salver.sources.file_system import FileSystemSource
-from salver.sources.remote_models import RemoteModels
 from salver.sources.storage import LocalAndRemote, LocalStorage
-from salver.sources.uri import scheme_of
 from salver.telemetry.access_logging import AccessLogging
-from salver.telemetry.load_metrics import MeasuredLoader
-from salver.telemetry.log_lines import LoggedLoader, log_versions
+from salver.telemetry.log_lines import log_versions
 from salver.telemetry.record_file import FileLimits
 from salver.telemetry.request_logging import RequestLogging, RequestLogOptions
-from salver.telemetry.request_record import Both, RecordSink
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.traffic.labels import LabelTable
-from salver.traffic.router import Router
-from salver.transport.batching_page import BatchingPage
-from salver.transport.connection import ConnectionOptions, Switchboard
-from salver.transport.exchange import StreamHandler
-from salver.transport.grpc_examples import ExampleService
-from salver.transport.grpc_health import HealthService
-from salver.transport.grpc_reflection import reflection_streams
-from salver.transport.grpc_services import ModelService, PredictionService
-from salver.transport.health_page import HealthPages
-from salver.transport.http1 import Http1
-from salver.transport.http2 import Http2
 from salver.transport.listener import Listener
-from salver.transport.profiler_service import ProfilerService
-from salver.transport.rest import RestApi, RestOptions
-from salver.transport.warm_up import WarmUp
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +95,8 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._settings = settings
         self._events = EventBus()
+        self._metrics = ServingMetrics()
+        self._loaders = Loaders(settings, self._metrics)
         self._manager: Manager[PreparedServable] = Manager(
             ManagerOptions(
                 load_threads=flags.num_load_threads,
@@ -136,15 +107,13 @@ class Server:
             self._events,
         )
         self._labels = LabelTable()
-        self._remote = RemoteModels(flags.model_cache_dir, lacking, lacking_inside)
         self._source = FileSystemSource(
             poll_wait_s=flags.file_system_poll_wait_seconds,
-            make_loader=self._loader,
+            make_loader=self._loaders.of,
             target=self._manager,
-            storage=LocalAndRemote(LocalStorage(is_complete), self._remote.storage),
-            on_aspired=self._remote.want,
+            storage=LocalAndRemote(LocalStorage(is_complete), self._loaders.remote.storage),
+            on_aspired=self._loaders.remote.want,
         )
-        self._metrics = ServingMetrics()
         self._access_logging: AccessLogging | None = None
         if flags.access_log:
             lost = self._metrics.access_log_lost
@@ -190,61 +159,13 @@ class Server:
                 self._runner,
                 self._metrics.batching,
             )
-        self._warm_up = WarmUp(
-            flags.num_request_iterations_for_warmup,
-            flags.enable_signature_method_name_check,
-            lambda report: self._loop.call_soon_threadsafe(self._metrics.warmed_up, report),
-        )
         self._metrics.follow(self._events)
         self._metrics.read("runs_in_flight", lambda: self._runner.in_flight)
         log_versions(self._events)
         self._events.subscribe(StateChanged, _freeze_what_was_loaded)
         self._certificates = CertificateWatcher(settings.tls.identities)
         self._listener: Listener | None = None
-        self._profiler: ProfilerService | None = None
-
-    def _loader(self, id_: ServableId, path: str) -> LoggedLoader[PreparedServable]:
-        loader: LoaderOf[PreparedServable]
-        if scheme_of(path):
-            loader = self._remote.loader(path, lambda folder: self._preparing_loader(id_, folder))
-        else:
-            loader = self._preparing_loader(id_, path)
-        return LoggedLoader(id_, loader)
-
-    def _preparing_loader(self, id_: ServableId, path: str) -> PreparingLoader:
-        session = self._settings.session
-        libraries = self._flags.custom_op_libraries
-        options = TensorFlowOptions(
-            tags=self._settings.saved_model_tags,
-            # Threads across requests beat threads within one, so one is our choice.
-            intra_op_threads=session.intra_op_threads or 1,
-            inter_op_threads=session.inter_op_threads,
-            session_config=session.config_proto,
-            op_libraries=tuple(libraries.split(",")) if libraries else (),
-        )
-        loader: Loader = TensorFlowLoader(path, options)
-        if self._flags.prefer_tflite_model:
-            loader = TfLiteFirstLoader(path, self._tflite_loader(path), loader)
-        measured = MeasuredLoader(
-            loader,
-            lambda succeeded, elapsed_s: self._loop.call_soon_threadsafe(
-                self._metrics.loads.load_attempted, path, succeeded, elapsed_s
-            ),
-        )
-        batching = partial(self._settings.batching.of_version, path)
-        if not self._flags.enable_model_warmup:
-            return PreparingLoader(measured, lambda servable: None, batching)
-        return PreparingLoader(
-            measured, lambda servable: self._warm_up.play(servable, id_, path), batching
-        )
-
-    def _tflite_loader(self, path: str) -> TfLiteLoader:
-        options = TfLiteOptions(
-            pools=self._flags.num_tflite_pools,
-            interpreters_per_pool=self._flags.num_tflite_interpreters_per_pool,
-            own_signatures=self._flags.tflite_signature_defs,
-        )
-        return TfLiteLoader(path, options)
+        self._front: Front | None = None
 
     async def start(self) -> None:
         """Load the models, then open the ports.
@@ -272,7 +193,20 @@ class Server:
         tls = self._settings.tls
         if tls.grpc_door.identity is None:
             logger.info("Using InsecureServerCredentials")
-        self._listener = Listener(self._switchboard(), flags.reuse_port)
+        self._front = Front(
+            self._settings,
+            Parts(
+                manager=self._manager,
+                labels=self._labels,
+                models=self._models,
+                runner=self._batcher or self._runner,
+                health=self._health,
+                metrics=self._metrics,
+                request_logging=self._request_logging,
+                access_log=None if self._access_logging is None else self._access_logging.log,
+            ),
+        )
+        self._listener = Listener(self._front.switchboard, flags.reuse_port)
         self._certificates.start()
         if flags.port:
             try:
@@ -312,90 +246,6 @@ class Server:
         logger.info("Exporting HTTP/REST API at:localhost:%d ...", port)
         logger.info("NET_LOG: Entering the event loop ...")
 
-    def _switchboard(self) -> Switchboard:
-        flags = self._flags
-        opening = Opening(Router(self._manager, self._labels))
-        check, logs = flags.enable_signature_method_name_check, self._request_logging.by_model
-        runner = self._batcher or self._runner
-        predict = Predict(runner, self._metrics.runs, check, logs)
-        examples = Examples(runner, self._metrics.runs, check, logs)
-        status = Status(self._manager)
-        metadata = Metadata(opening)
-        timeout_ms = flags.rest_api_timeout_in_ms
-        monitoring = self._settings.monitoring
-        rest = RestApi(
-            RestOptions(
-                timeout_s=timeout_ms / 1000 if timeout_ms > 0 else None,
-                cors=flags.rest_api_enable_cors_support,
-                compression_min_bytes=flags.rest_api_compression_min_bytes,
-                metrics_path=monitoring.path if monitoring.enabled else None,
-            ),
-            opening,
-            predict,
-            examples,
-            status,
-            metadata,
-            self._metrics,
-            asyncio.get_running_loop().time,
-            (
-                HealthPages(self._health).page,
-                BatchingPage(Batching(opening, self._settings.batching.threads)).page,
-            ),
-        )
-        prediction_service = PredictionService(
-            opening,
-            predict,
-            metadata,
-            self._metrics,
-            flags.enable_serialization_as_tensor_content,
-        )
-        handlers = {
-            **prediction_service.handlers(),
-            **ExampleService(opening, examples, self._metrics).handlers(),
-            **ModelService(status, self._reload, self._metrics).handlers(),
-        }
-        streams: dict[bytes, StreamHandler] = {}
-        if flags.enable_grpc_healthcheck_service:
-            health = HealthService(self._health)
-            handlers.update(health.handlers())
-            streams.update(health.streams())
-        access_log = None if self._access_logging is None else self._access_logging.log
-        if flags.enable_profiler:
-            self._profiler = ProfilerService(
-                Profiling(
-                    self._manager,
-                    lambda trace: _keep_records(board, access_log, trace),
-                    self._metrics,
-                )
-            )
-            handlers.update(self._profiler.handlers())
-            logger.info("Profiler service is enabled")
-        if flags.enable_grpc_reflection:
-            # Last, because it tells of all the others.
-            streams.update(reflection_streams([*handlers, *streams]))
-        options = ConnectionOptions(
-            max_request_bytes=flags.max_request_bytes,
-            max_connections=flags.max_connections,
-            stall_timeout_s=flags.stall_timeout_s,
-            idle_timeout_s=flags.idle_timeout_s,
-        )
-        board = Switchboard(options, rest, handlers, (Http1, Http2), streams, access_log)
-        self._metrics.read("connections", lambda: len(board.connections))
-        self._metrics.read("buffered_bytes", lambda: board.buffered_bytes)
-        return board
-
-    async def _reload(self, message: WireMessage) -> None:
-        config = from_message(message)
-        for index, model in enumerate(config.models):
-            logger.info(
-                "\nConfig entry\n\tindex : %d\n\tpath : %s\n\tname : %s\n\tplatform : %s",
-                index,
-                model.base_path,
-                model.name,
-                model.model_platform,
-            )
-        await self._models.apply(config)
-
     async def leave(self) -> None:
         """Say that the server is not ready, and go on as before until that has got around."""
         self._health.leave()
@@ -412,8 +262,8 @@ class Server:
         await self._source.stop()
         loop = asyncio.get_running_loop()
         limit = loop.time() + self._flags.drain_grace_s
-        if self._profiler is not None:
-            self._profiler.stop()
+        if self._front is not None:
+            self._front.stop()
         if self._listener is not None:
             await self._listener.empty_queues()
             self._listener.close()
@@ -430,16 +280,6 @@ class Server:
             logger.warning("Ended before every load and request was through")
             logging.shutdown()
             os._exit(0)
-
-
-def _keep_records(
-    board: Switchboard, access_log: RecordSink | None, trace: RecordSink | None
-) -> None:
-    """Have records of requests go to the access log, if there is one, and to a trace."""
-    if trace is None or access_log is None:
-        board.records = access_log if trace is None else trace
-    else:
-        board.records = Both(access_log, trace)
 
 
 def is_complete(path: str) -> bool:
