@@ -121,8 +121,11 @@ class BatchRun:
 
     def finish(self) -> None:
         """See `Job`."""
-        self._owner.ended(self)
         failure: Exception | None = None
+        try:
+            self._owner.ended(self)
+        except Exception as error:  # noqa: BLE001 - the requests must be answered first
+            failure = error
         for outcome in self.outcomes:
             try:
                 outcome.entry.deliver(outcome.outputs, outcome.error, self.elapsed_s)

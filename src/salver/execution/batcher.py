@@ -5,6 +5,7 @@ batch each. What costs next to nothing runs on the loop, where a batch would onl
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from salver.execution.batch_run import BatchRun
 from salver.execution.prepared import SURPRISE, Executable, Order
 from salver.execution.runner import OnDone, Pending, Runner, size_of
 from salver.execution.workers import Workers
+
+logger = logging.getLogger(__name__)
 
 
 class BatchObserver(Protocol):
@@ -82,9 +85,7 @@ class Batcher:
         assert self._loop is not None
         now = self._loop.time()
         while queue.rows:
-            run = BatchRun(self, queue.take(), now)
-            run.compute()
-            run.finish()
+            _compute_here(BatchRun(self, queue.take(), now))
 
     def run(
         self,
@@ -220,8 +221,7 @@ class Batcher:
             most = min(control.most, -(-queue.rows // max(self._idle, 1)))
         run = BatchRun(self, queue.take(most), now)
         if inline:
-            run.compute()
-            run.finish()
+            _compute_here(run)
         else:
             self._idle -= 1
             run.is_threaded = True
@@ -255,6 +255,15 @@ class Batcher:
                 queue.control.observe(run.batch.rows, own, queue.rows > 0)
         if self._turns:
             self._turn_soon()
+
+
+def _compute_here(run: BatchRun) -> None:
+    """Compute a batch on the loop, and answer."""
+    run.compute()
+    try:
+        run.finish()
+    except Exception:  # the batches behind it must not suffer
+        logger.exception("A finished request could not be answered")
 
 
 def _fits(inputs: Sequence[np.ndarray], queue: BatchQueue) -> bool:

@@ -116,6 +116,22 @@ class Site:
         array = np.array(rows, np.float32)
         return self.batcher.run(self.executable, [array], deadline, on_done, on_settled)
 
+    def send_to_one_who_fails(self, rows: Any) -> None:
+        """A request whose caller raises when it hears the answer."""
+        number = self.sent
+        self.sent += 1
+
+        def on_done(
+            outputs: list[np.ndarray] | None, error: ServingError | None, elapsed_s: float
+        ) -> None:
+            self.answers[number] = outputs, error
+            raise RuntimeError("hung up")
+
+        array = np.array(rows, np.float32)
+        self.batcher.run(
+            self.executable, [array], None, on_done, lambda: self.settled.append(number)
+        )
+
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(LIMIT_S):
             while not condition():
@@ -311,6 +327,38 @@ async def test_what_is_abandoned_in_the_queue_is_not_run_and_makes_room(opened: 
     await site.until(lambda: len(site.settled) == 3)
     assert site.echo.sizes == [1, 4]
     assert 1 not in site.answers
+
+
+async def test_an_answer_that_goes_wrong_on_the_loop_takes_no_turn_from_others(
+    opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = opened(FOURS, inline_s=1.0)
+    others = [PreparedServable(EchoServable(site.echo), FOURS) for _ in range(2)]
+    for servable in others:
+        site.executable = servable.signatures["serving_default"].executable
+        for size_class in range(8):
+            site.executable.record_threaded(size_class, 50e-6, 50e-6)
+        if servable is others[0]:
+            site.send_to_one_who_fails([1])
+    site.send([2])
+    await site.all_answered()
+    assert site.rows(1) == [2]
+    assert "A finished request could not be answered" in caplog.text
+
+
+async def test_an_observer_that_fails_keeps_no_answer_back(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = opened(FOURS)
+
+    def batch_ran(run: BatchRun) -> None:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(site.notes, "batch_ran", batch_ran)
+    site.send([1])
+    site.send([2])
+    await site.all_answered()
+    assert [site.rows(0), site.rows(1)] == [[1], [2]]
 
 
 async def test_stopping_refuses_what_waits_and_what_comes(opened: Opened) -> None:
