@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from salver.errors import DeadlineExceeded, ResourceExhausted, ServingError
+from salver.errors import DeadlineExceeded, FailedPrecondition, ResourceExhausted, ServingError
 from salver.execution.batch_queue import Batch, BatchQueue
-from salver.execution.runner import OnDone
+from salver.execution.runner import OnDone, unexpected
 
 Outputs = Sequence[np.ndarray]
 
@@ -113,18 +113,38 @@ class Request:
     def deliver_piece(self, error: ServingError | None, elapsed_s: float) -> None:
         """A piece has run; the last one, or the first that failed, answers the request."""
         self._elapsed_s += elapsed_s
-        if error is None and self._under_way > 1:
+        if error is not None:
+            try:
+                self.deliver(None, error, self._elapsed_s)
+            finally:
+                # What still waits would be run for nothing, and keeps others out.
+                self.abandon()
+        elif self._under_way > 1:
             self._settle_one()
-            return
+        else:
+            self._deliver_whole()
+
+    def _deliver_whole(self) -> None:
         outputs: list[np.ndarray] | None = None
-        if error is None and self._on_done is not None:
+        error: ServingError | None = None
+        if self._on_done is not None:
             parts = [piece.outputs for piece in self._pieces if piece.outputs is not None]
-            outputs = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+            try:
+                outputs = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+            except ValueError:
+                error = FailedPrecondition(
+                    "The outputs of a request that ran in pieces have different shapes: send fewer "
+                    "rows, or raise max_execution_batch_size"
+                )
+            except Exception as failure:  # noqa: BLE001 - it must be answered
+                error = unexpected(failure)
         self.deliver(outputs, error, self._elapsed_s)
 
     def _settle_one(self) -> None:
         self._under_way -= 1
         if not self._under_way:
+            # They refer to their request: it would stay, with all its arrays, until a collection.
+            self._pieces = []
             self._on_settled()
 
 
