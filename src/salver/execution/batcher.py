@@ -240,11 +240,15 @@ class Batcher:
         failed = any(outcome.error is not None for outcome in run.outcomes)
         if run.is_threaded:
             self._idle += 1
-            if run.elapsed_s:
+            if run.run_sizes:
                 executable.record_threaded(run.size_class, run.cpu_s, run.elapsed_s, failed)
-        else:
-            limit_s = SURPRISE * self._options.inline_budget_s
-            executable.record_inline(run.size_class, run.elapsed_s, limit_s, failed)
+        elif run.run_sizes:
+            budget_s = self._options.inline_budget_s
+            elapsed_s = run.elapsed_s
+            if self._idle < self._options.threads or self._runner.in_flight:
+                # As in `Runner.run`: a wait for the interpreter lock proves nothing.
+                elapsed_s = min(elapsed_s, 2 * budget_s)
+            executable.record_inline(run.size_class, elapsed_s, SURPRISE * budget_s, failed)
         if run.is_unfit and queue.control is not None:
             queue.is_unfit = True
         if run.run_sizes:

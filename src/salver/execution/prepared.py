@@ -109,7 +109,7 @@ class Executable:
             self.cost_s[size_class] = float("inf")
             return
         cost = self.cost_s[size_class]
-        if failed and elapsed_s <= cost:
+        if cost == float("inf") or (failed and elapsed_s <= cost):
             return
         self.cost_s[size_class] = cost + (elapsed_s - cost) * 0.125
         if self._next_probation > _SHORTEST_PROBATION:

@@ -448,6 +448,35 @@ async def test_a_program_that_is_not_dear_runs_on_the_loop_in_batches(opened: Op
     assert site.echo.threads == ["MainThread"]
 
 
+async def test_a_wait_for_the_interpreter_lock_is_no_proof_of_a_slow_batch(
+    opened: Opened,
+) -> None:
+    site = opened(FOURS, inline_s=0.002)
+    await site.hold_the_thread()
+    site.executable.program = Napping(0.05)
+    for size_class in range(8):
+        site.executable.record_threaded(size_class, 1e-3, 1e-3)
+    site.send([1])
+    await site.until(lambda: 1 in site.answers)
+    assert site.executable.cost_s[3] < 0.002
+    site.echo.gate.set()
+    await site.all_answered()
+    site.send([1])
+    await site.all_answered()
+    assert site.executable.cost_s[3] == float("inf")
+
+
+class Napping:
+    """Keeps its thread for so long, without computing."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        threading.Event().wait(self._seconds)
+        return [inputs[0], inputs[0]]
+
+
 async def test_queues_take_turns(opened: Opened) -> None:
     site = opened(FOURS)
     other = PreparedServable(EchoServable(site.echo), FOURS)

@@ -233,3 +233,11 @@ def test_surprises_in_one_size_leave_the_others_inline() -> None:
     executable.record_threaded(9, 0.001, 0.001)
     executable.record_inline(9, 1.0, limit_s=0.1)
     assert executable.cost_s[5] == 0.001
+
+
+def test_a_run_on_the_loop_that_nothing_was_known_of_teaches_nothing() -> None:
+    executable = Executable(NamedProgram((), ()))
+    executable.record_inline(3, 20e-6, 1e-3)
+    assert executable.cost_s[3] == math.inf
+    executable.record_threaded(3, 10e-6, 10e-6)
+    assert executable.cost_s[3] == 10e-6
