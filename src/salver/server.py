@@ -287,6 +287,8 @@ class Server:
         grace_s = self._flags.drain_grace_s
         if self._listener is not None:
             self._listener.close()
+            if self._batcher is not None:
+                self._batcher.drain()
             await self._listener.wait_closed(grace_s)
             self._listener.abort()
         if self._batcher is not None:

@@ -45,7 +45,7 @@ class BatchQueue:
 
     __slots__ = (
         "_batches", "control", "executable", "feeds_twice", "is_listed", "is_unfit", "options",
-        "rows", "wakes_at",
+        "rows",
     )  # fmt: skip
 
     def __init__(
@@ -60,8 +60,6 @@ class BatchQueue:
         """Rows that wait, all batches together."""
         self.is_listed = False
         """Whether the scheduler knows that something waits here; the scheduler's alone."""
-        self.wakes_at: float | None = None
-        """When the scheduler looks here again; the scheduler's alone."""
         self.is_unfit = False
         """Whether the outputs turned out not to have a row for each row of the inputs."""
         self._batches: deque[Batch] = deque([Batch(self)])

@@ -48,7 +48,7 @@ class BatchRun:
         self._owner = owner
         self.batch = batch
         self.taken_at = taken_at
-        """Loop time when it left the queue."""
+        """When it left the queue, by the clock of the queue."""
         self.executable: Executable = batch.queue.executable
         self.options: BatchOptions = batch.queue.options
         self.outcomes: list[Outcome] = []

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from time import perf_counter
 from typing import Protocol
 
@@ -63,18 +64,34 @@ class Batcher:
         self._workers = Workers(options.threads, options.thread_pool_name)
         self._idle = options.threads
         self._turns: deque[BatchQueue] = deque()
+        self._timers: dict[BatchQueue, asyncio.TimerHandle] = {}
+        """One for each queue whose first batch is not due yet."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn_is_due = False
+        self._is_draining = False
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._workers.start()
 
+    def drain(self) -> None:
+        """From now on nothing waits for company: all leaves as soon as a thread is idle."""
+        self._is_draining = True
+        for queue in self._sleepers():
+            self._attend(queue)
+
     def stop(self) -> None:
         """Refuse what waits and what comes; end after what is running now."""
         self._workers.stop()
-        for queue in list(self._turns):
+        for queue in [*self._turns, *self._sleepers()]:
             self._hand_over_all(queue)
+
+    def _sleepers(self) -> list[BatchQueue]:
+        """The queues that would wait for a timer, which no longer comes."""
+        timers, self._timers = self._timers, {}
+        for timer in timers.values():
+            timer.cancel()
+        return list(timers)
 
     @property
     def is_stopping(self) -> bool:
@@ -82,8 +99,7 @@ class Batcher:
 
     def _hand_over_all(self, queue: BatchQueue) -> None:
         # Each run finds that the end has come, and answers so.
-        assert self._loop is not None
-        now = self._loop.time()
+        now = perf_counter()
         while queue.rows:
             _compute_here(BatchRun(self, queue.take(), now))
 
@@ -141,7 +157,7 @@ class Batcher:
         on_settled: Callable[[], None],
     ) -> Pending:
         assert self._loop is not None
-        now = self._loop.time()
+        now = perf_counter()
         request = Request(queue, inputs, rows, on_done, on_settled)
         try:
             request.enqueue(now)
@@ -151,7 +167,7 @@ class Batcher:
         if deadline is not None:
             request.expire_at(deadline, self._loop)
         if queue.control is not None:
-            queue.control.arrived(perf_counter())
+            queue.control.arrived(now)
         self._attend(queue)
         return request
 
@@ -173,9 +189,8 @@ class Batcher:
 
     def _turn(self) -> None:
         """Let the queues have their batches run, one each in turn, as far as threads are idle."""
-        assert self._loop is not None
         self._turn_is_due = False
-        now = self._loop.time()
+        now = perf_counter()
         waiting = len(self._turns)
         while self._turns and waiting:
             queue = self._turns.popleft()
@@ -184,9 +199,9 @@ class Batcher:
                 queue.is_listed = False
                 waiting -= 1
                 continue
-            if due_at > now:
+            if due_at > now and not self._is_draining:
                 queue.is_listed = False
-                self._wait_for(queue, due_at)
+                self._sleep(queue, due_at - now)
                 waiting -= 1
                 continue
             self._turns.append(queue)
@@ -195,15 +210,16 @@ class Batcher:
             else:
                 waiting -= 1
 
-    def _wait_for(self, queue: BatchQueue, due_at: float) -> None:
-        # Once per batch that opens, not per request.
-        if queue.wakes_at != due_at:
+    def _sleep(self, queue: BatchQueue, seconds: float) -> None:
+        # One timer for a queue: its batches become due in order, so the first suffices. It has
+        # whole milliseconds; rounded down, it would come too early again and again.
+        if queue not in self._timers:
             assert self._loop is not None
-            queue.wakes_at = due_at
-            self._loop.call_at(due_at, self._wake, queue)
+            delay_s = ceil(seconds * 1e3) / 1e3
+            self._timers[queue] = self._loop.call_later(delay_s, self._wake, queue)
 
     def _wake(self, queue: BatchQueue) -> None:
-        queue.wakes_at = None
+        del self._timers[queue]
         self._attend(queue)
 
     def _run_next(self, queue: BatchQueue, now: float) -> bool:

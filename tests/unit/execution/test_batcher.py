@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -426,6 +427,77 @@ async def test_stopping_refuses_what_waits_and_what_comes(opened: Opened) -> Non
     site.echo.gate.set()
     await site.all_answered()
     assert site.echo.sizes == [1]
+
+
+async def test_stopping_refuses_what_waits_for_its_time_limit_too(opened: Opened) -> None:
+    site = opened(replace(FOURS, batch_timeout_s=1000.0))
+    site.send([1])
+    await turn_loop()
+    site.batcher.stop()
+    await site.all_answered()
+    assert site.errors() == ["UNAVAILABLE: The server is shutting down"]
+
+
+async def test_draining_lets_nothing_wait_for_company(opened: Opened) -> None:
+    site = opened(replace(FOURS, batch_timeout_s=1000.0))
+    site.send([1])
+    await turn_loop()
+    site.batcher.drain()
+    await site.all_answered()
+    site.send([2])
+    await site.all_answered()
+    assert [site.rows(0), site.rows(1)] == [[1], [2]]
+
+
+async def test_a_queue_has_one_timer_however_many_batches_open(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = opened(replace(FOURS, batch_timeout_s=1000.0))
+    loop = asyncio.get_running_loop()
+    timers = []
+
+    def call_at(when: float, callback: Any, *rest: Any, **context: Any) -> asyncio.TimerHandle:
+        if getattr(callback, "__self__", None) is site.batcher:
+            timers.append(when)
+        return asyncio.BaseEventLoop.call_at(loop, when, callback, *rest, **context)
+
+    monkeypatch.setattr(loop, "call_at", call_at)
+    for number in range(10):
+        site.send([number])
+        await turn_loop()
+        site.send([1, 2, 3])
+        await site.all_answered()
+    assert site.echo.sizes == [4] * 10
+    assert len(timers) == 1
+
+
+class CountingLoop(uvloop.Loop):  # type: ignore[misc] # its types call it final
+    """Counts the turns that a batcher asks for."""
+
+    turns = 0
+
+    def call_soon(self, callback: Any, *arguments: Any, context: Any = None) -> asyncio.Handle:
+        if isinstance(getattr(callback, "__self__", None), Batcher):
+            self.turns += 1
+        return super().call_soon(callback, *arguments, context=context)
+
+
+def test_a_short_time_limit_does_not_keep_the_loop_turning() -> None:
+    async def play() -> None:
+        site = Site(replace(FOURS, batch_timeout_s=400e-6))
+        site.runner.start()
+        site.batcher.start()
+        for row in range(50):
+            site.send([row])
+            await site.all_answered()
+        site.batcher.stop()
+        site.runner.stop()
+
+    loop = CountingLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(play())
+    # When it comes, when the timer comes, at worst once more, and when the run has ended.
+    assert loop.turns <= 4 * 50
 
 
 async def test_a_cheap_program_runs_on_the_loop_alone_if_nobody_waits(opened: Opened) -> None:
