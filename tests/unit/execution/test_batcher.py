@@ -1,188 +1,19 @@
 import asyncio
-import gc
 import threading
-import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salver.core.data_type import DataType
-from salver.core.servable import Program
-from salver.core.signature import Signature, TensorSpec
 from salver.errors import InternalError, InvalidArgument, ServingError
 from salver.execution.batch_options import BatchOptions
-from salver.execution.batch_request import Request
 from salver.execution.batch_run import BatchRun
-from salver.execution.batcher import Batcher, BatcherOptions
-from salver.execution.prepared import Executable, PreparedServable
-from salver.execution.runner import Pending, Runner, RunnerOptions
-from tests.fakes import LIMIT_S, failure, turn_loop
-
-NEVER_INLINE_S = -1.0
-
-
-class Echo:
-    """Gives each row back, and how many rows there were; a row below zero fails the run."""
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self.threads: list[str] = []
-        self.gate = threading.Event()
-        self.gate.set()
-        self.started = threading.Semaphore(0)
-
-    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        [rows] = inputs
-        self.sizes.append(len(rows))
-        self.threads.append(threading.current_thread().name)
-        self.started.release()
-        assert self.gate.wait(LIMIT_S)
-        if (rows < 0).any():
-            raise InvalidArgument(f"row {rows.min():g}")
-        return [rows, np.full(len(rows), len(rows))]
-
-
-class EchoServable:
-    """Echo as a servable, under a signature that declares rows."""
-
-    signature_def_map = b""
-
-    def __init__(self, program: Program, shape: tuple[int, ...] | None = (-1,)) -> None:
-        self._program = program
-        x = {"x": TensorSpec("x:0", DataType.FLOAT, shape)}
-        y = {"y": TensorSpec("y:0", DataType.FLOAT, shape)}
-        self.signatures = {"serving_default": Signature("serving_default", x, y)}
-
-    def program(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Program:
-        return self._program
-
-
-@dataclass
-class Notes:
-    """What a batcher tells."""
-
-    runs: list[BatchRun] = field(default_factory=list)
-    alone: list[tuple[int, int]] = field(default_factory=list)
-    refusals: int = 0
-
-    def batch_ran(self, run: BatchRun) -> None:
-        self.runs.append(run)
-
-    def ran_alone(self, inputs: int, rows: int) -> None:
-        self.alone.append((inputs, rows))
-
-    def refused(self) -> None:
-        self.refusals += 1
-
-
-class Site:
-    """A batcher over an echo, and what its callers hear."""
-
-    def __init__(
-        self, options: BatchOptions, threads: int = 1, inline_s: float = NEVER_INLINE_S
-    ) -> None:
-        self.echo = Echo()
-        self.notes = Notes()
-        self.runner = Runner(RunnerOptions(1, inline_budget_s=inline_s))
-        self.batcher = Batcher(
-            BatcherOptions(threads, inline_budget_s=inline_s), self.runner, self.notes
-        )
-        servable = PreparedServable(EchoServable(self.echo), options)
-        self.executable: Executable = servable.signatures["serving_default"].executable
-        self.answers: dict[int, tuple[list[np.ndarray] | None, ServingError | None]] = {}
-        self.settled: list[int] = []
-        self.sent = 0
-        self._changed = asyncio.Event()
-
-    def send(self, rows: Any, deadline_s: float | None = None) -> Pending | None:
-        number = self.sent
-        self.sent += 1
-
-        def on_done(
-            outputs: list[np.ndarray] | None, error: ServingError | None, elapsed_s: float
-        ) -> None:
-            assert number not in self.answers
-            self.answers[number] = outputs, error
-            self._changed.set()
-
-        def on_settled() -> None:
-            self.settled.append(number)
-            self._changed.set()
-
-        loop = asyncio.get_running_loop()
-        deadline = None if deadline_s is None else loop.time() + deadline_s
-        array = np.array(rows, np.float32)
-        return self.batcher.run(self.executable, [array], deadline, on_done, on_settled)
-
-    def send_to_one_who_fails(self, rows: Any) -> None:
-        """A request whose caller raises when it hears the answer."""
-        number = self.sent
-        self.sent += 1
-
-        def on_done(
-            outputs: list[np.ndarray] | None, error: ServingError | None, elapsed_s: float
-        ) -> None:
-            self.answers[number] = outputs, error
-            raise RuntimeError("hung up")
-
-        array = np.array(rows, np.float32)
-        self.batcher.run(
-            self.executable, [array], None, on_done, lambda: self.settled.append(number)
-        )
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(LIMIT_S):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
-
-    async def all_answered(self) -> None:
-        await self.until(lambda: len(self.answers) == len(self.settled) == self.sent)
-
-    async def hold_the_thread(self) -> None:
-        """Have a first request occupy the only thread, its gate shut."""
-        self.echo.gate.clear()
-        self.send([100.0])
-        assert await asyncio.to_thread(self.echo.started.acquire, timeout=LIMIT_S)
-
-    def errors(self) -> list[str | None]:
-        return [failure(error) for _, (_, error) in sorted(self.answers.items())]
-
-    def rows(self, number: int) -> Any:
-        outputs, error = self.answers[number]
-        assert error is None
-        assert outputs is not None
-        return outputs[0].tolist()
-
-
-Opened = Callable[..., Site]
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Opened]:
-    sites: list[Site] = []
-
-    def open_(options: BatchOptions, threads: int = 1, inline_s: float = NEVER_INLINE_S) -> Site:
-        site = Site(options, threads, inline_s)
-        site.runner.start()
-        site.batcher.start()
-        sites.append(site)
-        return site
-
-    yield open_
-    for site in sites:
-        site.echo.gate.set()
-        site.batcher.stop()
-        site.runner.stop()
-
-
-FOURS = BatchOptions(max_batch_size=4, max_execution_batch_size=4, max_enqueued_batches=100)
+from salver.execution.prepared import PreparedServable
+from tests.batching import FOURS, Echo, EchoServable, Opened, Site
+from tests.fakes import turn_loop
 
 
 async def test_requests_gather_while_the_threads_are_busy_and_then_leave_together(
@@ -207,20 +38,6 @@ async def test_what_arrives_in_one_turn_of_the_loop_shares_a_batch(opened: Opene
     assert site.echo.threads == ["batch_threads-0"]
 
 
-async def test_a_batch_waits_for_its_time_limit_but_a_full_one_does_not(opened: Opened) -> None:
-    site = opened(replace(FOURS, batch_timeout_s=1000.0))
-    site.send([1])
-    await turn_loop()
-    assert not site.echo.sizes
-    site.send([2, 3, 4])
-    await site.all_answered()
-    assert site.echo.sizes == [4]
-    site = opened(replace(FOURS, batch_timeout_s=0.002))
-    site.send([1])
-    await site.all_answered()
-    assert site.echo.sizes == [1]
-
-
 async def test_a_batch_is_filled_up_to_an_allowed_size(opened: Opened) -> None:
     site = opened(replace(FOURS, allowed_batch_sizes=(2, 4)))
     site.send([1, 2, 3])
@@ -228,77 +45,6 @@ async def test_a_batch_is_filled_up_to_an_allowed_size(opened: Opened) -> None:
     assert site.echo.sizes == [4]
     assert site.rows(0) == [1, 2, 3]
     assert site.notes.runs[0].run_sizes == [(3, 4)]
-
-
-async def test_a_large_request_is_run_in_pieces_and_comes_back_whole(opened: Opened) -> None:
-    options = BatchOptions(10, 0.0, 100, (), False, True, 4)
-    site = opened(options, threads=2)
-    site.send([7])
-    site.send(range(9))
-    await site.all_answered()
-    assert sorted(site.echo.sizes) == [2, 4, 4]
-    assert site.rows(0) == [7]
-    assert site.rows(1) == list(range(9))
-
-
-async def test_a_piece_that_fails_fails_its_request_once_and_no_other(opened: Opened) -> None:
-    site = opened(BatchOptions(10, 0.0, 100, (), False, True, 4))
-    site.send([7])
-    site.send([0, 1, 2, 3, -4, 5, 6, -7, 8])
-    await site.all_answered()
-    assert site.errors() == [None, "INVALID_ARGUMENT: row -4"]
-
-
-class RowNumbers:
-    """Its output is as wide as the largest number among its rows."""
-
-    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        [rows] = inputs
-        return [np.zeros((len(rows), int(rows.max())), np.float32)]
-
-
-async def test_pieces_whose_outputs_do_not_fit_together_fail_their_request(
-    opened: Opened,
-) -> None:
-    site = opened(BatchOptions(10, 0.0, 100, (), False, True, 2))
-    site.executable.program = RowNumbers()
-    site.send([1, 1, 5])
-    await site.all_answered()
-    assert site.errors() == [
-        "FAILED_PRECONDITION: The outputs of a request that ran in pieces have different shapes: "
-        "send fewer rows, or raise max_execution_batch_size"
-    ]
-
-
-async def test_pieces_behind_one_that_failed_leave_the_queue(opened: Opened) -> None:
-    site = opened(BatchOptions(10, 0.0, 5, (), False, True, 2))
-    await site.hold_the_thread()
-    site.send([-1, 1, 2, 3, 4, 5, 6, 7, 8, 9])
-    queue = site.executable.queue
-    assert queue is not None
-    assert queue.rows == 10
-    site.echo.gate.set()
-    await site.until(lambda: 1 in site.answers)
-    assert queue.rows == 0
-    await site.all_answered()
-    assert site.errors() == [None, "INVALID_ARGUMENT: row -1"]
-    assert site.echo.sizes == [1, 2]
-
-
-async def test_a_request_that_ran_in_pieces_is_freed_at_once(opened: Opened) -> None:
-    site = opened(BatchOptions(10, 0.0, 100, (), False, True, 2))
-    gc.disable()
-    try:
-        run = site.send([1, 2, 3, 4, 5])
-        assert isinstance(run, Request)
-        rows = weakref.ref(run.inputs[0])
-        del run
-        await site.all_answered()
-        site.notes.runs.clear()
-        await turn_loop()
-        assert rows() is None
-    finally:
-        gc.enable()
 
 
 async def test_only_the_guilty_request_of_a_batch_gets_its_error(opened: Opened) -> None:
@@ -427,77 +173,6 @@ async def test_stopping_refuses_what_waits_and_what_comes(opened: Opened) -> Non
     site.echo.gate.set()
     await site.all_answered()
     assert site.echo.sizes == [1]
-
-
-async def test_stopping_refuses_what_waits_for_its_time_limit_too(opened: Opened) -> None:
-    site = opened(replace(FOURS, batch_timeout_s=1000.0))
-    site.send([1])
-    await turn_loop()
-    site.batcher.stop()
-    await site.all_answered()
-    assert site.errors() == ["UNAVAILABLE: The server is shutting down"]
-
-
-async def test_draining_lets_nothing_wait_for_company(opened: Opened) -> None:
-    site = opened(replace(FOURS, batch_timeout_s=1000.0))
-    site.send([1])
-    await turn_loop()
-    site.batcher.drain()
-    await site.all_answered()
-    site.send([2])
-    await site.all_answered()
-    assert [site.rows(0), site.rows(1)] == [[1], [2]]
-
-
-async def test_a_queue_has_one_timer_however_many_batches_open(
-    opened: Opened, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site = opened(replace(FOURS, batch_timeout_s=1000.0))
-    loop = asyncio.get_running_loop()
-    timers = []
-
-    def call_at(when: float, callback: Any, *rest: Any, **context: Any) -> asyncio.TimerHandle:
-        if getattr(callback, "__self__", None) is site.batcher:
-            timers.append(when)
-        return asyncio.BaseEventLoop.call_at(loop, when, callback, *rest, **context)
-
-    monkeypatch.setattr(loop, "call_at", call_at)
-    for number in range(10):
-        site.send([number])
-        await turn_loop()
-        site.send([1, 2, 3])
-        await site.all_answered()
-    assert site.echo.sizes == [4] * 10
-    assert len(timers) == 1
-
-
-class CountingLoop(uvloop.Loop):  # type: ignore[misc] # its types call it final
-    """Counts the turns that a batcher asks for."""
-
-    turns = 0
-
-    def call_soon(self, callback: Any, *arguments: Any, context: Any = None) -> asyncio.Handle:
-        if isinstance(getattr(callback, "__self__", None), Batcher):
-            self.turns += 1
-        return super().call_soon(callback, *arguments, context=context)
-
-
-def test_a_short_time_limit_does_not_keep_the_loop_turning() -> None:
-    async def play() -> None:
-        site = Site(replace(FOURS, batch_timeout_s=400e-6))
-        site.runner.start()
-        site.batcher.start()
-        for row in range(50):
-            site.send([row])
-            await site.all_answered()
-        site.batcher.stop()
-        site.runner.stop()
-
-    loop = CountingLoop()
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.run(play())
-    # When it comes, when the timer comes, at worst once more, and when the run has ended.
-    assert loop.turns <= 4 * 50
 
 
 async def test_a_cheap_program_runs_on_the_loop_alone_if_nobody_waits(opened: Opened) -> None:
