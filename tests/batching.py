@@ -64,8 +64,12 @@ class Notes:
     """What a batcher tells."""
 
     runs: list[BatchRun] = field(default_factory=list)
+    requests: list[tuple[int, int]] = field(default_factory=list)
     alone: list[tuple[int, int]] = field(default_factory=list)
     refusals: int = 0
+
+    def came(self, inputs: int, rows: int) -> None:
+        self.requests.append((inputs, rows))
 
     def batch_ran(self, run: BatchRun) -> None:
         self.runs.append(run)

@@ -167,9 +167,9 @@ class Server:
         loader = TensorFlowLoader(path, options)
         batching = partial(self._settings.batching.of_version, path)
         if not self._flags.enable_model_warmup:
-            return PreparingLoader(loader, lambda servable: None, batching)
+            return PreparingLoader(loader, lambda servable: None, batching, str(id_))
         return PreparingLoader(
-            loader, lambda servable: self._warm_up.play(servable, id_, path), batching
+            loader, lambda servable: self._warm_up.play(servable, id_, path), batching, str(id_)
         )
 
     async def start(self) -> None:

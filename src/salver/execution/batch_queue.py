@@ -25,6 +25,7 @@ class Entry(Protocol):
     inputs: Sequence[np.ndarray]
     batch: "Batch | None"
     """Where it waits; None once it no longer does."""
+    added_at: float
 
 
 class Batch:
@@ -44,14 +45,20 @@ class BatchQueue:
     """What waits for one program. Times are those of the caller's clock, in seconds."""
 
     __slots__ = (
-        "_batches", "control", "executable", "feeds_twice", "is_listed", "is_unfit", "options",
-        "rows",
+        "_batches", "control", "executable", "feeds_twice", "is_listed", "is_unfit", "name",
+        "options", "rows",
     )  # fmt: skip
 
     def __init__(
-        self, executable: "Executable", options: BatchOptions, feeds_twice: bool = False
+        self,
+        executable: "Executable",
+        options: BatchOptions,
+        feeds_twice: bool = False,
+        name: str = "",
     ) -> None:
         self.executable = executable
+        self.name = name
+        """The version's, for log lines."""
         self.options = options
         self.control = BatchControl(options) if options.is_automatic else None
         self.feeds_twice = feeds_twice
@@ -112,6 +119,7 @@ class BatchQueue:
         batch.entries.append(entry)
         batch.rows += entry.rows
         entry.batch = batch
+        entry.added_at = now
         self.rows += entry.rows
 
     def remove(self, entry: Entry) -> None:

@@ -17,7 +17,7 @@ class Request:
 
     __slots__ = (
         "_elapsed_s", "_error", "_on_done", "_on_settled", "_pieces", "_queue", "_timer",
-        "_under_way", "batch", "inputs", "is_unwanted", "outputs", "rows",
+        "_under_way", "added_at", "batch", "inputs", "is_unwanted", "outputs", "rows",
     )  # fmt: skip
 
     def __init__(
@@ -31,6 +31,7 @@ class Request:
         self.inputs = inputs
         self.rows = rows
         self.batch: Batch | None = None
+        self.added_at = 0.0
         self.outputs: Outputs | None = None
         self.is_unwanted = False
         """Nobody waits any more: a worker skips it."""
@@ -151,13 +152,14 @@ class Request:
 class Piece:
     """Some rows of a request that is too large for one batch."""
 
-    __slots__ = ("_request", "batch", "inputs", "outputs", "rows")
+    __slots__ = ("_request", "added_at", "batch", "inputs", "outputs", "rows")
 
     def __init__(self, request: Request, start: int, stop: int) -> None:
         self._request = request
         self.rows = stop - start
         self.inputs: Sequence[np.ndarray] = [array[start:stop] for array in request.inputs]
         self.batch: Batch | None = None
+        self.added_at = 0.0
         self.outputs: Outputs | None = None
 
     @property

@@ -40,8 +40,9 @@ class BatchRun:
     """A `Job` of the workers."""
 
     __slots__ = (
-        "_owner", "batch", "cpu_s", "elapsed_s", "executable", "is_threaded", "is_unfit", "options",
-        "outcomes", "ran_apart", "run_sizes", "size_class", "taken_at",
+        "_owner", "batch", "cpu_s", "elapsed_s", "executable", "first_error", "is_mixed",
+        "is_threaded", "is_unfit", "name", "options", "outcomes", "run_sizes", "size_class",
+        "taken_at",
     )  # fmt: skip
 
     def __init__(self, owner: BatchOwner, batch: Batch, taken_at: float) -> None:
@@ -50,14 +51,17 @@ class BatchRun:
         self.taken_at = taken_at
         """When it left the queue, by the clock of the queue."""
         self.executable: Executable = batch.queue.executable
+        self.name = batch.queue.name
         self.options: BatchOptions = batch.queue.options
         self.outcomes: list[Outcome] = []
         self.run_sizes: list[tuple[int, int]] = []
         """Rows and padded rows of each run that was made; the first is the whole batch's."""
         self.is_threaded = False
         """Whether a thread computed it, and not the loop."""
-        self.ran_apart = False
-        """Whether requests were run apart because together they failed."""
+        self.first_error: ServingError | None = None
+        """Why requests were run apart that had been run together; None: none were."""
+        self.is_mixed = False
+        """Whether requests were run apart because they do not fit together."""
         self.is_unfit = False
         """Whether outputs had not as many rows as inputs."""
         self.elapsed_s = 0.0
@@ -83,7 +87,9 @@ class BatchRun:
         started, cpu_started = perf_counter(), thread_time()
         try:
             self.size_class = sum(map(size_of, inputs)).bit_length()
-            for group in groups_of(inputs, self.options):
+            groups = groups_of(inputs, self.options)
+            self.is_mixed = len(groups) > 1
+            for group in groups:
                 self._run([taken[place] for place in group], [inputs[place] for place in group])
         except Exception as failure:  # noqa: BLE001 - the others must not wait for ever
             error = unexpected(failure)
@@ -115,7 +121,7 @@ class BatchRun:
         if len(outcomes) == 1:
             outcomes[0].error = error
             return
-        self.ran_apart = True
+        self.first_error = self.first_error or error
         for outcome, inputs in zip(outcomes, requests, strict=True):
             self._run([outcome], [inputs])
 

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 class BatchObserver(Protocol):
     """Is told what happens, for the metrics."""
 
+    def came(self, inputs: int, rows: int) -> None:
+        """A request with so many inputs of so many rows came, to be put in a queue."""
+
     def batch_ran(self, run: BatchRun) -> None:
         """A batch was run; see the attributes of `run`."""
 
@@ -158,6 +161,7 @@ class Batcher:
     ) -> Pending:
         assert self._loop is not None
         now = perf_counter()
+        self._observer.came(len(inputs), rows)
         request = Request(queue, inputs, rows, on_done, on_settled)
         try:
             request.enqueue(now)

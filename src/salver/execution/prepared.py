@@ -152,7 +152,10 @@ class PreparedSignature:
 class PreparedServable:
     """What the manager hands out: a servable and its prepared signatures."""
 
-    def __init__(self, servable: Servable, batching: BatchOptions | None = None) -> None:
+    def __init__(
+        self, servable: Servable, batching: BatchOptions | None = None, name: str = ""
+    ) -> None:
+        self._name = name
         self._servable = servable
         self._batching = batching
         self._executables: dict[_Key, Executable] = {}
@@ -192,13 +195,18 @@ class PreparedServable:
         first = self._queued.setdefault(tensors, (key, executable))
         queued, other = first
         if other.queue is None:
-            other.queue = BatchQueue(other, options, len(tensors[0]) < len(feeds))
+            other.queue = self._queue(other, options, feeds)
         elif (sorted(queued[0]), sorted(queued[1])) == (sorted(feeds), sorted(fetches)):
             executable.queue = other.queue
             executable.order = None if queued == key else Order(key, queued)
         else:
             # A tensor comes twice in one of the two: their rows cannot be told apart.
-            executable.queue = BatchQueue(executable, options, len(tensors[0]) < len(feeds))
+            executable.queue = self._queue(executable, options, feeds)
+
+    def _queue(
+        self, executable: Executable, options: BatchOptions, feeds: Sequence[str]
+    ) -> BatchQueue:
+        return BatchQueue(executable, options, len(set(feeds)) < len(feeds), self._name)
 
     def _has_rows(self, feeds: Sequence[str], fetches: Sequence[str]) -> bool:
         """Whether the model declares that any number of rows may go in and come out."""
@@ -227,10 +235,17 @@ Batching = Callable[[], BatchOptions | None]
 class PreparingLoader:
     """A loader whose servable comes prepared and warm; the work is done on the load thread."""
 
-    def __init__(self, loader: Loader, warm_up: WarmUp, batching: Batching = lambda: None) -> None:
+    def __init__(
+        self,
+        loader: Loader,
+        warm_up: WarmUp,
+        batching: Batching = lambda: None,
+        name: str = "",
+    ) -> None:
         self._loader = loader
         self._warm_up = warm_up
         self._batching = batching
+        self._name = name
 
     def load(self) -> PreparedServable:
         """Load, prepare and warm up; what fails in between is not kept.
@@ -240,7 +255,7 @@ class PreparingLoader:
         """
         loaded = self._loader.load()
         try:
-            servable = PreparedServable(loaded, self._batching())
+            servable = PreparedServable(loaded, self._batching(), self._name)
             self._warm_up(servable)
         except BaseException:
             self._loader.unload()

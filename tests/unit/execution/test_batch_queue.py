@@ -33,6 +33,7 @@ class Waiting:
         self.rows = rows
         self.inputs: Sequence[np.ndarray] = ()
         self.batch: Batch | None = None
+        self.added_at = 0.0
 
 
 def queue_with(options: BatchOptions, feeds_twice: bool = False) -> BatchQueue:

@@ -13,7 +13,7 @@ from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_run import BatchRun
 from salver.execution.prepared import PreparedServable
 from tests.batching import FOURS, Echo, EchoServable, Opened, Site
-from tests.fakes import turn_loop
+from tests.fakes import failure, turn_loop
 
 
 async def test_requests_gather_while_the_threads_are_busy_and_then_leave_together(
@@ -54,7 +54,8 @@ async def test_only_the_guilty_request_of_a_batch_gets_its_error(opened: Opened)
     await site.all_answered()
     assert site.errors() == [None, "INVALID_ARGUMENT: row -2", None]
     assert site.echo.sizes == [3, 1, 1, 1]
-    assert site.notes.runs[0].ran_apart
+    assert failure(site.notes.runs[0].first_error) == "INVALID_ARGUMENT: row -2"
+    assert not site.notes.runs[0].is_mixed
 
 
 async def test_requests_that_do_not_fit_together_run_apart(opened: Opened) -> None:
@@ -64,7 +65,8 @@ async def test_requests_that_do_not_fit_together_run_apart(opened: Opened) -> No
     await site.all_answered()
     assert site.errors() == [None, None]
     assert site.echo.sizes == [1, 1]
-    assert not site.notes.runs[0].ran_apart
+    assert site.notes.runs[0].first_error is None
+    assert site.notes.runs[0].is_mixed
 
 
 async def test_an_empty_batch_is_answered_at_once(opened: Opened) -> None:
