@@ -13,7 +13,7 @@ from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_run import BatchRun
 from salver.execution.prepared import PreparedServable
 from tests.batching import FOURS, Echo, EchoServable, Opened, Site
-from tests.fakes import failure, turn_loop
+from tests.fakes import LIMIT_S, failure, turn_loop
 
 
 async def test_requests_gather_while_the_threads_are_busy_and_then_leave_together(
@@ -56,6 +56,42 @@ async def test_only_the_guilty_request_of_a_batch_gets_its_error(opened: Opened)
     assert site.echo.sizes == [3, 1, 1, 1]
     assert failure(site.notes.runs[0].first_error) == "INVALID_ARGUMENT: row -2"
     assert not site.notes.runs[0].is_mixed
+
+
+async def test_one_guilty_request_among_many_is_found_in_few_runs(opened: Opened) -> None:
+    site = opened(BatchOptions())
+    for row in range(64):
+        site.send([-1.0 if row == 41 else row])
+    await site.all_answered()
+    assert [number for number, error in enumerate(site.errors()) if error] == [41]
+    assert len(site.echo.sizes) < 20
+
+
+async def test_who_is_gone_is_not_run_apart(opened: Opened) -> None:
+    site = opened(FOURS)
+    site.echo.gate.clear()
+    runs = [site.send([row]) for row in (1, -2, 3)]
+    assert await asyncio.to_thread(site.echo.started.acquire, timeout=LIMIT_S)
+    assert runs[2] is not None
+    runs[2].abandon()
+    site.echo.gate.set()
+    await site.until(lambda: len(site.settled) == 3)
+    assert site.errors() == [None, "INVALID_ARGUMENT: row -2"]
+    assert site.echo.sizes == [3, 1, 1]
+
+
+async def test_requests_that_cannot_be_joined_run_apart(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def concatenate(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        raise MemoryError
+
+    site = opened(FOURS)
+    monkeypatch.setattr(np, "concatenate", concatenate)
+    site.send([1])
+    site.send([2])
+    await site.all_answered()
+    assert [site.rows(0), site.rows(1)] == [[1], [2]]
 
 
 async def test_requests_that_do_not_fit_together_run_apart(opened: Opened) -> None:

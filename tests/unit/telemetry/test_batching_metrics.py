@@ -107,8 +107,8 @@ def test_a_request_that_ran_at_once_counts_like_a_batch_of_its_own() -> None:
     for _ in range(3):
         metrics.ran_alone(2, 5)
     metrics.ran_alone(1, 1)
-    for _ in range(2):  # a page more or less changes nothing
-        page = page_of(metrics)
+    page = page_of(metrics)
+    assert page_of(metrics) == page
     assert f'{PREFIX}queuing_latency_bucket{{thread_pool_name="",le="100"}} 4' in page
     assert f"{PREFIX}input_batch_size_count{{}} 7" in page
     assert f"{PREFIX}input_batch_size_sum{{}} 31" in page
