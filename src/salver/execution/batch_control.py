@@ -36,11 +36,6 @@ class BatchControl:
         self._gap_s = float("inf")
         self._last_arrival = float("-inf")
 
-    @property
-    def has_learned(self) -> bool:
-        """Whether larger batches than of one row have been measured."""
-        return len(self._costs) > 1
-
     def arrived(self, now: float) -> None:
         """A request came."""
         gap = now - self._last_arrival

@@ -45,7 +45,8 @@ class BatchQueue:
     """What waits for one program. Times are those of the caller's clock, in seconds."""
 
     __slots__ = (
-        "_batches", "control", "executable", "feeds_twice", "is_listed", "is_unfit", "name",
+        "_batches", "control", "executable", "feeds_twice", "is_listed", "is_taught", "is_unfit",
+        "name",
         "options", "rows",
     )  # fmt: skip
 
@@ -69,6 +70,8 @@ class BatchQueue:
         """Whether the scheduler knows that something waits here; the scheduler's alone."""
         self.is_unfit = False
         """Whether the outputs turned out not to have a row for each row of the inputs."""
+        self.is_taught = False
+        """Whether a request of the warm-up was used to learn what batches cost."""
         self._batches: deque[Batch] = deque([Batch(self)])
 
     @property
@@ -217,3 +220,13 @@ def rows_of(inputs: Sequence[np.ndarray], queue: BatchQueue) -> int:
             "dimension sizes of the input tensors"
         )
     return rows
+
+
+def fits(inputs: Sequence[np.ndarray], queue: BatchQueue) -> bool:
+    """Whether a request can be batched as it is, where nobody asked that it must be."""
+    if queue.is_unfit or queue.feeds_twice or not inputs or not inputs[0].ndim:
+        return False
+    rows = inputs[0].shape[0]
+    return 0 < rows <= queue.options.max_batch_size and all(
+        array.ndim and array.shape[0] == rows for array in inputs
+    )

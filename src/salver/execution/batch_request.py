@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from salver.errors import DeadlineExceeded, FailedPrecondition, ResourceExhausted, ServingError
+from salver.errors import DeadlineExceeded, ResourceExhausted, ServingError
+from salver.execution.batch_arrays import rejoined
 from salver.execution.batch_queue import Batch, BatchQueue
 from salver.execution.runner import OnDone, unexpected
 
@@ -131,12 +132,9 @@ class Request:
         if self._on_done is not None:
             parts = [piece.outputs for piece in self._pieces if piece.outputs is not None]
             try:
-                outputs = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
-            except ValueError:
-                error = FailedPrecondition(
-                    "The outputs of a request that ran in pieces have different shapes: send fewer "
-                    "rows, or raise max_execution_batch_size"
-                )
+                outputs = rejoined(parts)
+            except ServingError as failure:
+                error = failure
             except Exception as failure:  # noqa: BLE001 - it must be answered
                 error = unexpected(failure)
         self.deliver(outputs, error, self._elapsed_s)

@@ -18,7 +18,7 @@ import numpy as np
 
 from salver.errors import ServingError, Unavailable
 from salver.execution.batch_arrays import check_outputs
-from salver.execution.batch_queue import BatchQueue, rows_of
+from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.batch_request import Request
 from salver.execution.batch_run import BatchRun
 from salver.execution.prepared import SURPRISE, Executable, Order
@@ -116,7 +116,7 @@ class Batcher:
     ) -> Pending | None:
         """As `Runner.run`."""
         queue = executable.queue
-        if queue is None or (queue.control is not None and not _fits(inputs, queue)):
+        if queue is None or (queue.control is not None and not fits(inputs, queue)):
             return self._runner.run(executable, inputs, deadline, on_done, on_settled)
         if executable.order is not None:
             inputs = executable.order.inputs(inputs)
@@ -288,16 +288,6 @@ def _compute_here(run: BatchRun) -> None:
         run.finish()
     except Exception:  # the batches behind it must not suffer
         logger.exception("A finished request could not be answered")
-
-
-def _fits(inputs: Sequence[np.ndarray], queue: BatchQueue) -> bool:
-    """Whether a request can be batched of itself; nobody asked that it must be."""
-    if queue.is_unfit or queue.feeds_twice or not inputs or not inputs[0].ndim:
-        return False
-    rows = inputs[0].shape[0]
-    return 0 < rows <= queue.options.max_batch_size and all(
-        array.ndim and array.shape[0] == rows for array in inputs
-    )
 
 
 def _checked(
