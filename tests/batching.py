@@ -177,4 +177,8 @@ def started(site: Site) -> Iterator[Site]:
 FOURS = BatchOptions(max_batch_size=4, max_execution_batch_size=4, max_enqueued_batches=100)
 """Batches of four rows, and no reason to refuse."""
 
+AUTOMATIC = BatchOptions(
+    max_batch_size=1024, max_execution_batch_size=1024, max_enqueued_batches=100, is_automatic=True
+)
+
 Opened = Callable[..., Site]

@@ -29,6 +29,8 @@ class BatchOptions:
     """Rows of a batch; `max_batch_size` unless large requests are split."""
     is_automatic: bool = False
     """Whether measured cost rather than these numbers says how large a batch becomes."""
+    max_enqueued_requests: int = 0
+    """Requests that may wait, whatever their size; 0: as many as the batches hold."""
 
     def padded_size(self, rows: int) -> int:
         """How many rows are run for so many."""

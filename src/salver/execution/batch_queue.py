@@ -45,9 +45,8 @@ class BatchQueue:
     """What waits for one program. Times are those of the caller's clock, in seconds."""
 
     __slots__ = (
-        "_batches", "control", "executable", "feeds_twice", "is_listed", "is_taught", "is_unfit",
-        "name",
-        "options", "rows",
+        "_batches", "control", "entries", "executable", "feeds_twice", "is_listed", "is_taught",
+        "is_unfit", "name", "options", "rows",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +65,8 @@ class BatchQueue:
         """Whether two inputs are one tensor of the graph: then rows do not add up."""
         self.rows = 0
         """Rows that wait, all batches together."""
+        self.entries = 0
+        """Requests that wait, or pieces of them."""
         self.is_listed = False
         """Whether the scheduler knows that something waits here; the scheduler's alone."""
         self.is_unfit = False
@@ -86,6 +87,8 @@ class BatchQueue:
             Unavailable: the queue is full.
         """
         options = self.options
+        if 0 < options.max_enqueued_requests <= self.entries:
+            raise Unavailable(f"{self.entries} requests to the model are waiting already")
         size = options.max_execution_batch_size
         open_rows = self._batches[-1].rows
         if not options.enable_large_batch_splitting:
@@ -124,6 +127,7 @@ class BatchQueue:
         entry.batch = batch
         entry.added_at = now
         self.rows += entry.rows
+        self.entries += 1
 
     def remove(self, entry: Entry) -> None:
         """Nobody waits for this entry any more: it makes room."""
@@ -134,6 +138,7 @@ class BatchQueue:
         batch.entries.remove(entry)
         batch.rows -= entry.rows
         self.rows -= entry.rows
+        self.entries -= 1
         if not batch.entries and batch is not self._batches[-1]:
             self._batches.remove(batch)
 
@@ -181,6 +186,7 @@ class BatchQueue:
 
     def _let_go(self, batch: Batch) -> None:
         self.rows -= batch.rows
+        self.entries -= len(batch.entries)
         for entry in batch.entries:
             entry.batch = None
 

@@ -69,12 +69,7 @@ class Request:
         self._timer = loop.call_at(deadline, self._expire)
 
     def _expire(self) -> None:
-        waits = all(entry.batch is not None for entry in self._entries)
-        error = (
-            ResourceExhausted("Run() timeout exceeded while waiting in batching queue")
-            if waits
-            else DeadlineExceeded("Timed out waiting for notification")
-        )
+        error = expired(self._queue, all(entry.batch is not None for entry in self._entries))
         on_done = self._on_done
         try:
             if on_done is not None:
@@ -145,6 +140,14 @@ class Request:
             # They refer to their request: it would stay, with all its arrays, until a collection.
             self._pieces = []
             self._on_settled()
+
+
+def expired(queue: BatchQueue, waits: bool) -> ServingError:
+    """What a request hears whose time is up, while it waits in the queue or later."""
+    if waits and queue.control is None:
+        return ResourceExhausted("Run() timeout exceeded while waiting in batching queue")
+    # Who did not ask for batching knows of no queue.
+    return DeadlineExceeded("Timed out waiting for notification")
 
 
 class Piece:

@@ -19,7 +19,7 @@ import numpy as np
 from salver.errors import ServingError, Unavailable
 from salver.execution.batch_arrays import check_outputs
 from salver.execution.batch_queue import BatchQueue, fits, rows_of
-from salver.execution.batch_request import Request
+from salver.execution.batch_request import Request, expired
 from salver.execution.batch_run import BatchRun
 from salver.execution.prepared import SURPRISE, Executable, Order
 from salver.execution.runner import OnDone, Pending, Runner, size_of
@@ -162,6 +162,9 @@ class Batcher:
         assert self._loop is not None
         now = perf_counter()
         self._observer.came(len(inputs), rows)
+        if deadline is not None and deadline <= self._loop.time():
+            # Its timer would come after the next turn, and it would be run for nobody.
+            raise expired(queue, waits=True)
         request = Request(queue, inputs, rows, on_done, on_settled)
         try:
             request.enqueue(now)

@@ -12,7 +12,7 @@ from salver.errors import InternalError, InvalidArgument, ServingError
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_run import BatchRun
 from salver.execution.prepared import PreparedServable
-from tests.batching import FOURS, Echo, EchoServable, Opened, Site
+from tests.batching import AUTOMATIC, FOURS, Echo, EchoServable, Opened, Site
 from tests.fakes import LIMIT_S, failure, turn_loop
 
 
@@ -130,7 +130,7 @@ async def test_a_full_queue_refuses_and_says_how_full_it_is(opened: Opened) -> N
 async def test_what_expires_in_the_queue_is_never_run(opened: Opened) -> None:
     site = opened(FOURS)
     await site.hold_the_thread()
-    site.send([1], deadline_s=0.0)
+    site.send([1], deadline_s=0.005)
     site.send([2])
     await site.until(lambda: 1 in site.answers)
     assert site.errors() == [
@@ -140,6 +140,28 @@ async def test_what_expires_in_the_queue_is_never_run(opened: Opened) -> None:
     site.echo.gate.set()
     await site.all_answered()
     assert site.echo.sizes == [1, 1]
+
+
+async def test_what_comes_too_late_is_not_run_even_if_a_thread_is_idle(opened: Opened) -> None:
+    site = opened(FOURS)
+    assert site.send([1], deadline_s=-0.001) is None
+    assert site.errors() == [
+        "RESOURCE_EXHAUSTED: Run() timeout exceeded while waiting in batching queue"
+    ]
+    await site.all_answered()
+    await turn_loop()
+    assert not site.echo.sizes
+
+
+async def test_who_did_not_ask_for_batching_hears_nothing_of_a_queue(opened: Opened) -> None:
+    site = opened(AUTOMATIC)
+    await site.hold_the_thread()
+    site.send([1], deadline_s=-0.001)
+    site.send([1], deadline_s=0.001)
+    await site.until(lambda: len(site.answers) == 2)
+    assert site.errors() == ["DEADLINE_EXCEEDED: Timed out waiting for notification"] * 2
+    site.echo.gate.set()
+    await site.all_answered()
 
 
 async def test_what_expires_while_it_runs_is_answered_then_and_settled_at_its_end(
@@ -273,9 +295,6 @@ async def test_queues_take_turns(opened: Opened) -> None:
     site.echo.gate.set()
     await site.all_answered()
     assert site.echo.sizes == [1, 4, 2, 4]
-
-
-AUTOMATIC = BatchOptions(1024, 0.0, 64, (), False, False, 1024, is_automatic=True)
 
 
 async def test_automatic_batches_grow_while_larger_ones_pay(opened: Opened) -> None:

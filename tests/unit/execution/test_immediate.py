@@ -10,10 +10,8 @@ from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_queue import BatchQueue
 from salver.execution.immediate import ImmediateRunner
 from salver.execution.prepared import Executable, PreparedServable
-from tests.batching import Echo, EchoServable
+from tests.batching import AUTOMATIC, Echo, EchoServable
 from tests.fakes import failure
-
-AUTOMATIC = BatchOptions(1024, max_execution_batch_size=1024, is_automatic=True)
 
 
 class Kitchen:
