@@ -74,6 +74,7 @@ class Batcher:
         self._is_draining = False
 
     def start(self) -> None:
+        """See `Workers.start`."""
         self._loop = asyncio.get_running_loop()
         self._workers.start()
 

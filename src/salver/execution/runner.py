@@ -158,6 +158,7 @@ class Runner:
         """Seconds that they are expected to keep workers busy, all together."""
 
     def start(self) -> None:
+        """See `Workers.start`."""
         self._loop = asyncio.get_running_loop()
         self._workers.start()
 
