@@ -69,9 +69,9 @@ class Loaders:
         )
         batching = partial(self._settings.batching.of_version, path)
         if not self._flags.enable_model_warmup:
-            return PreparingLoader(measured, lambda servable: None, batching)
+            return PreparingLoader(measured, lambda servable: None, batching, str(id_))
         return PreparingLoader(
-            measured, lambda servable: self._warm_up.play(servable, id_, path), batching
+            measured, lambda servable: self._warm_up.play(servable, id_, path), batching, str(id_)
         )
 
     def _tflite_loader(self, path: str) -> TfLiteLoader:

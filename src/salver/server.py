@@ -155,6 +155,7 @@ class Server:
                     threads=batching.threads,
                     thread_pool_name=batching.thread_pool_name,
                     inline_budget_s=flags.inline_budget_us / 1e6,
+                    max_wait_s=flags.max_queue_wait_ms / 1e3,
                 ),
                 self._runner,
                 self._metrics.batching,
@@ -267,6 +268,8 @@ class Server:
         if self._listener is not None:
             await self._listener.empty_queues()
             self._listener.close()
+            if self._batcher is not None:
+                self._batcher.drain()
             await self._listener.wait_closed(limit - loop.time())
             self._listener.abort()
         if self._batcher is not None:

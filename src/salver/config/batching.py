@@ -16,7 +16,7 @@ from salver.execution.batch_options import BatchOptions, check_options
 _PARAMETERS = "tensorflow.serving.BatchingParameters"
 _FILE_OF_A_VERSION = "batching_params.pbtxt"
 _MOST_AUTOMATIC_ROWS = 1024
-_MOST_AUTOMATIC_BATCHES = 64
+_MOST_AUTOMATIC_REQUESTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,9 @@ def _automatic(latency_target_s: float) -> BatchingSettings:
     options = BatchOptions(
         max_batch_size=_MOST_AUTOMATIC_ROWS,
         max_execution_batch_size=_MOST_AUTOMATIC_ROWS,
-        max_enqueued_batches=_MOST_AUTOMATIC_BATCHES,
+        # Batches hold a request at least: it is the requests that are counted, as without batching.
+        max_enqueued_batches=_MOST_AUTOMATIC_REQUESTS,
+        max_enqueued_requests=_MOST_AUTOMATIC_REQUESTS,
         is_automatic=True,
         latency_target_s=latency_target_s,
     )

@@ -91,6 +91,21 @@ def parted(outputs: Sequence[np.ndarray], sizes: Sequence[int], size: int) -> li
     return list(requests)
 
 
+def rejoined(parts: Sequence[Inputs]) -> list[np.ndarray]:
+    """The outputs of a request that ran in pieces, from those of the pieces.
+
+    Raises:
+        FailedPrecondition: they do not fit together.
+    """
+    try:
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+    except ValueError as error:
+        raise FailedPrecondition(
+            "The outputs of a request that ran in pieces have different shapes: send fewer "
+            "rows, or raise max_execution_batch_size"
+        ) from error
+
+
 def check_outputs(outputs: Sequence[np.ndarray], size: int) -> None:
     """Whether each output has `size` rows.
 
@@ -105,3 +120,8 @@ def check_outputs(outputs: Sequence[np.ndarray], size: int) -> None:
                 "Batched output tensor's 0th dimension does not equal the sum of the 0th "
                 "dimension sizes of the input tensors"
             )
+
+
+def has_rows(outputs: Sequence[np.ndarray], size: int) -> bool:
+    """Whether each output has `size` rows."""
+    return all(output.ndim and output.shape[0] == size for output in outputs)

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 _NEW_IN_COST = 0.5
 _OLD_IN_COST = 0.05
-_ENOUGH = 3
+ENOUGH = 6
 """Batches of a size, before its cost is believed."""
 _WORTH = 1.05
 """Rows per second that a double size must give, times those of the single, to be kept."""
 _FIRST_HOLD = 200
-_LONGEST_HOLD = 100_000
+_LONGEST_HOLD = 2000
+_NEW_IN_PACE = 0.1
 _TARGET_IN_SINGLES = 2.0
 
 
@@ -37,7 +38,10 @@ class SizeCost:
 class BatchControl:
     """The choices for one queue. Loop only, once its version is loaded."""
 
-    __slots__ = ("_counts", "_hold", "_limit", "_next_hold", "_row_costs", "_target_s", "most")
+    __slots__ = (
+        "_counts", "_drained_at", "_hold", "_limit", "_next_hold", "_row_costs", "_row_pace_s",
+        "_target_s", "most",
+    )  # fmt: skip
 
     def __init__(self, limit: int, latency_target_s: float = 0.0) -> None:
         """`limit` rows at the most; a target of 0 stands for twice what a single row takes."""
@@ -49,6 +53,9 @@ class BatchControl:
         self._counts: dict[int, int] = {}
         self._hold = 0
         self._next_hold = _FIRST_HOLD
+        self._drained_at: float | None = None
+        self._row_pace_s = 0.0
+        """Seconds from row to row, at which the queue empties while there is a backlog."""
 
     @property
     def has_learned(self) -> bool:
@@ -91,8 +98,8 @@ class BatchControl:
             return rows
         return min(rows, -(-waiting // idle))
 
-    def observe(self, rows: int, cost_s: float, is_backlogged: bool) -> None:
-        """A batch of `rows` rows took so long; more waited than it could hold, or not."""
+    def observe(self, rows: int, cost_s: float, is_full: bool) -> None:
+        """A batch of so many rows took so long; `is_full` if more waited than it could hold."""
         size_class = rows.bit_length()
         per_row = cost_s / rows
         known = self._row_costs.get(size_class)
@@ -102,24 +109,36 @@ class BatchControl:
         elif per_row < known:
             # What else goes on in the machine makes a batch slower, never quicker; and the
             # first runs optimise graphs and fill caches.
-            weight = 1.0 if count < _ENOUGH else _NEW_IN_COST
+            weight = 1.0 if count < ENOUGH else _NEW_IN_COST
             self._row_costs[size_class] = known + (per_row - known) * weight
         else:
             self._row_costs[size_class] = known + (per_row - known) * _OLD_IN_COST
         self._counts[size_class] = count + 1
         if self._hold:
             self._hold -= 1
-        elif is_backlogged and size_class == self.most.bit_length() and count + 1 >= _ENOUGH:
+        elif is_full and count + 1 >= ENOUGH:
             self._climb(size_class)
 
     def _climb(self, size_class: int) -> None:
         """Go on to the double size while it gives more; go back where it does not."""
-        half = self._row_costs.get(size_class - 1)
-        if half is not None and half < _WORTH * self._row_costs[size_class]:
-            self.most //= 2
+        smaller = [known for known in self._row_costs if known < size_class]
+        if smaller and self._row_costs[max(smaller)] < _WORTH * self._row_costs[size_class]:
+            self.most = max(self.most // 2, 1)
             # To be measured anew when its turn comes again: the machine may be another then.
             self._counts[size_class] = 0
             self._hold = self._next_hold
             self._next_hold = min(2 * self._next_hold, _LONGEST_HOLD)
         else:
             self.most = min(2 * self.most, self._limit)
+
+    def drained(self, rows: int, now: float, is_backlogged: bool) -> None:
+        """A batch of so many rows has ended; `is_backlogged` if others wait."""
+        if self._drained_at is not None:
+            pace_s = (now - self._drained_at) / rows
+            known = self._row_pace_s or pace_s
+            self._row_pace_s = known + (pace_s - known) * _NEW_IN_PACE
+        self._drained_at = now if is_backlogged else None
+
+    def wait_s(self, rows: int) -> float:
+        """How long a request behind so many rows is expected to wait; 0 where that is not known."""
+        return rows * self._row_pace_s

@@ -31,6 +31,8 @@ class BatchOptions:
     """Whether measured cost rather than these numbers says how large a batch becomes."""
     latency_target_s: float = 0.0
     """Of an automatic queue: how long a batch may take before idle threads share it; 0: by cost."""
+    max_enqueued_requests: int = 0
+    """Requests that may wait, whatever their size; 0: as many as the batches hold."""
 
     def padded_size(self, rows: int) -> int:
         """How many rows are run for so many."""

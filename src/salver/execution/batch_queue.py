@@ -26,6 +26,7 @@ class Entry(Protocol):
     inputs: Sequence[np.ndarray]
     batch: "Batch | None"
     """Where it waits; None once it no longer does."""
+    added_at: float
 
 
 class Batch:
@@ -64,14 +65,20 @@ class BatchQueue:
     """What waits for one program. Times are those of the caller's clock, in seconds."""
 
     __slots__ = (
-        "_batches", "control", "executable", "feeds_twice", "is_listed", "is_unfit", "options",
-        "rows", "totals", "wakes_at",
+        "_batches", "control", "entries", "executable", "feeds_twice", "is_listed", "is_taught",
+        "is_unfit", "name", "options", "rows", "totals",
     )  # fmt: skip
 
     def __init__(
-        self, executable: "Executable", options: BatchOptions, feeds_twice: bool = False
+        self,
+        executable: "Executable",
+        options: BatchOptions,
+        feeds_twice: bool = False,
+        name: str = "",
     ) -> None:
         self.executable = executable
+        self.name = name
+        """The version's, for log lines."""
         self.options = options
         self.control: BatchControl | None = None
         if options.is_automatic:
@@ -81,13 +88,15 @@ class BatchQueue:
         """Whether two inputs are one tensor of the graph: then rows do not add up."""
         self.rows = 0
         """Rows that wait, all batches together."""
+        self.entries = 0
+        """Requests that wait, or pieces of them."""
         self.is_listed = False
         """Whether the scheduler knows that something waits here; the scheduler's alone."""
-        self.wakes_at: float | None = None
-        """When the scheduler looks here again; the scheduler's alone."""
         self.totals = Totals()
         self.is_unfit = False
         """Whether the outputs turned out not to have a row for each row of the inputs."""
+        self.is_taught = False
+        """Whether a request of the warm-up was used to learn what batches cost."""
         self._batches: deque[Batch] = deque([Batch(self)])
 
     @property
@@ -102,6 +111,8 @@ class BatchQueue:
             Unavailable: the queue is full.
         """
         options = self.options
+        if 0 < options.max_enqueued_requests <= self.entries:
+            raise Unavailable(f"{self.entries} requests to the model are waiting already")
         size = options.max_execution_batch_size
         open_rows = self._batches[-1].rows
         if not options.enable_large_batch_splitting:
@@ -138,7 +149,9 @@ class BatchQueue:
         batch.entries.append(entry)
         batch.rows += entry.rows
         entry.batch = batch
+        entry.added_at = now
         self.rows += entry.rows
+        self.entries += 1
 
     def remove(self, entry: Entry) -> None:
         """Nobody waits for this entry any more: it makes room."""
@@ -149,6 +162,7 @@ class BatchQueue:
         batch.entries.remove(entry)
         batch.rows -= entry.rows
         self.rows -= entry.rows
+        self.entries -= 1
         if not batch.entries and batch is not self._batches[-1]:
             self._batches.remove(batch)
 
@@ -196,6 +210,7 @@ class BatchQueue:
 
     def _let_go(self, batch: Batch) -> None:
         self.rows -= batch.rows
+        self.entries -= len(batch.entries)
         for entry in batch.entries:
             entry.batch = None
 
@@ -235,3 +250,13 @@ def rows_of(inputs: Sequence[np.ndarray], queue: BatchQueue) -> int:
             "dimension sizes of the input tensors"
         )
     return rows
+
+
+def fits(inputs: Sequence[np.ndarray], queue: BatchQueue) -> bool:
+    """Whether a request can be batched as it is, where nobody asked that it must be."""
+    if queue.is_unfit or queue.feeds_twice or not inputs or not inputs[0].ndim:
+        return False
+    rows = inputs[0].shape[0]
+    return 0 < rows <= queue.options.max_batch_size and all(
+        array.ndim and array.shape[0] == rows for array in inputs
+    )

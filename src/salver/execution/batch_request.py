@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from salver.errors import DeadlineExceeded, ResourceExhausted, ServingError
+from salver.execution.batch_arrays import rejoined
 from salver.execution.batch_queue import Batch, BatchQueue
-from salver.execution.runner import OnDone
+from salver.execution.runner import OnDone, unexpected
 
 Outputs = Sequence[np.ndarray]
 
@@ -17,7 +18,7 @@ class Request:
 
     __slots__ = (
         "_elapsed_s", "_error", "_on_done", "_on_settled", "_pieces", "_queue", "_timer",
-        "_under_way", "batch", "inputs", "is_unwanted", "outputs", "rows",
+        "_under_way", "added_at", "batch", "inputs", "is_unwanted", "outputs", "rows",
     )  # fmt: skip
 
     def __init__(
@@ -31,6 +32,7 @@ class Request:
         self.inputs = inputs
         self.rows = rows
         self.batch: Batch | None = None
+        self.added_at = 0.0
         self.outputs: Outputs | None = None
         self.is_unwanted = False
         """Nobody waits any more: a worker skips it."""
@@ -67,12 +69,7 @@ class Request:
         self._timer = loop.call_at(deadline, self._expire)
 
     def _expire(self) -> None:
-        waits = all(entry.batch is not None for entry in self._entries)
-        error = (
-            ResourceExhausted("Run() timeout exceeded while waiting in batching queue")
-            if waits
-            else DeadlineExceeded("Timed out waiting for notification")
-        )
+        error = expired(self._queue, all(entry.batch is not None for entry in self._entries))
         on_done = self._on_done
         try:
             if on_done is not None:
@@ -113,31 +110,57 @@ class Request:
     def deliver_piece(self, error: ServingError | None, elapsed_s: float) -> None:
         """A piece has run; the last one, or the first that failed, answers the request."""
         self._elapsed_s += elapsed_s
-        if error is None and self._under_way > 1:
+        if error is not None:
+            try:
+                self.deliver(None, error, self._elapsed_s)
+            finally:
+                # What still waits would be run for nothing, and keeps others out.
+                self.abandon()
+        elif self._under_way > 1:
             self._settle_one()
-            return
+        else:
+            self._deliver_whole()
+
+    def _deliver_whole(self) -> None:
         outputs: list[np.ndarray] | None = None
-        if error is None and self._on_done is not None:
+        error: ServingError | None = None
+        if self._on_done is not None:
             parts = [piece.outputs for piece in self._pieces if piece.outputs is not None]
-            outputs = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+            try:
+                outputs = rejoined(parts)
+            except ServingError as failure:
+                error = failure
+            except Exception as failure:  # noqa: BLE001 - it must be answered
+                error = unexpected(failure)
         self.deliver(outputs, error, self._elapsed_s)
 
     def _settle_one(self) -> None:
         self._under_way -= 1
         if not self._under_way:
+            # They refer to their request: it would stay, with all its arrays, until a collection.
+            self._pieces = []
             self._on_settled()
+
+
+def expired(queue: BatchQueue, waits: bool) -> ServingError:
+    """What a request hears whose time is up, while it waits in the queue or later."""
+    if waits and queue.control is None:
+        return ResourceExhausted("Run() timeout exceeded while waiting in batching queue")
+    # Who did not ask for batching knows of no queue.
+    return DeadlineExceeded("Timed out waiting for notification")
 
 
 class Piece:
     """Some rows of a request that is too large for one batch."""
 
-    __slots__ = ("_request", "batch", "inputs", "outputs", "rows")
+    __slots__ = ("_request", "added_at", "batch", "inputs", "outputs", "rows")
 
     def __init__(self, request: Request, start: int, stop: int) -> None:
         self._request = request
         self.rows = stop - start
         self.inputs: Sequence[np.ndarray] = [array[start:stop] for array in request.inputs]
         self.batch: Batch | None = None
+        self.added_at = 0.0
         self.outputs: Outputs | None = None
 
     @property

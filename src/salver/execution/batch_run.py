@@ -14,6 +14,9 @@ from salver.execution.batch_request import Outputs, Piece, Request
 from salver.execution.prepared import Executable
 from salver.execution.runner import outcome_of, size_of, unexpected
 
+_HALVED = 5
+"""Of so many requests that failed together, halves are tried first."""
+
 
 class BatchOwner(Protocol):
     """Who is told of the end."""
@@ -40,24 +43,30 @@ class BatchRun:
     """A `Job` of the workers."""
 
     __slots__ = (
-        "_owner", "batch", "cpu_s", "elapsed_s", "executable", "is_threaded", "is_unfit", "options",
-        "outcomes", "ran_apart", "run_sizes", "size_class", "taken_at",
+        "_owner", "batch", "cpu_s", "elapsed_s", "executable", "first_error", "is_full",
+        "is_mixed", "is_threaded", "is_unfit", "name", "options", "outcomes", "run_sizes",
+        "size_class", "taken_at",
     )  # fmt: skip
 
     def __init__(self, owner: BatchOwner, batch: Batch, taken_at: float) -> None:
         self._owner = owner
         self.batch = batch
         self.taken_at = taken_at
-        """Loop time when it left the queue."""
+        """When it left the queue, by the clock of the queue."""
         self.executable: Executable = batch.queue.executable
+        self.name = batch.queue.name
         self.options: BatchOptions = batch.queue.options
         self.outcomes: list[Outcome] = []
         self.run_sizes: list[tuple[int, int]] = []
         """Rows and padded rows of each run that was made; the first is the whole batch's."""
+        self.is_full = False
+        """Whether more rows waited than it could hold."""
         self.is_threaded = False
         """Whether a thread computed it, and not the loop."""
-        self.ran_apart = False
-        """Whether requests were run apart because together they failed."""
+        self.first_error: ServingError | None = None
+        """Why requests were run apart that had been run together; None: none were."""
+        self.is_mixed = False
+        """Whether requests were run apart because they do not fit together."""
         self.is_unfit = False
         """Whether outputs had not as many rows as inputs."""
         self.elapsed_s = 0.0
@@ -83,7 +92,9 @@ class BatchRun:
         started, cpu_started = perf_counter(), thread_time()
         try:
             self.size_class = sum(map(size_of, inputs)).bit_length()
-            for group in groups_of(inputs, self.options):
+            groups = groups_of(inputs, self.options)
+            self.is_mixed = len(groups) > 1
+            for group in groups:
                 self._run([taken[place] for place in group], [inputs[place] for place in group])
         except Exception as failure:  # noqa: BLE001 - the others must not wait for ever
             error = unexpected(failure)
@@ -94,35 +105,61 @@ class BatchRun:
         self.cpu_s = thread_time() - cpu_started
 
     def _run(self, outcomes: list[Outcome], requests: list[Sequence[np.ndarray]]) -> None:
-        """Run them as one; if that fails and there are several, each for itself."""
-        sizes = [outcome.entry.rows for outcome in outcomes]
-        rows = sum(sizes)
-        size = self.options.padded_size(rows) if rows else 0
-        self.run_sizes.append((rows, size))
-        outputs, error = outcome_of(self.executable, joined(requests, size))
-        if outputs is not None and len(outcomes) == 1 and self.options.is_automatic:
-            # What nobody asked to be batched must not fail for its shape.
-            outcomes[0].outputs = outputs
-        elif outputs is not None:
-            try:
-                for outcome, part in zip(outcomes, parted(outputs, sizes, size), strict=True):
-                    outcome.outputs = part
-            except ServingError as failure:
-                error = failure
-                self.is_unfit = True
+        """Run them as one; if that fails and there are several, apart."""
+        error = self._failure(outcomes, requests)
         if error is None:
             return
         if len(outcomes) == 1:
             outcomes[0].error = error
             return
-        self.ran_apart = True
-        for outcome, inputs in zip(outcomes, requests, strict=True):
-            self._run([outcome], [inputs])
+        self.first_error = self.first_error or error
+        for part in self._parts(len(outcomes)):
+            # It may have been a while: who has gone meanwhile is left out.
+            wanted = [place for place in part if not outcomes[place].entry.is_unwanted]
+            if wanted:
+                self._run([outcomes[place] for place in wanted], [requests[p] for p in wanted])
+
+    def _parts(self, count: int) -> Sequence[Sequence[int]]:
+        """What to run apart: halves of many, which find one at fault in few runs."""
+        if count < _HALVED or self.is_unfit:
+            return [range(place, place + 1) for place in range(count)]
+        return [range(count // 2), range(count // 2, count)]
+
+    def _failure(
+        self, outcomes: list[Outcome], requests: list[Sequence[np.ndarray]]
+    ) -> ServingError | None:
+        """Run them as one and note their outputs, or say what went wrong."""
+        sizes = [outcome.entry.rows for outcome in outcomes]
+        rows = sum(sizes)
+        size = self.options.padded_size(rows) if rows else 0
+        try:
+            merged = joined(requests, size)
+        except Exception as failure:  # noqa: BLE001 - memory, where it is short
+            return unexpected(failure)
+        self.run_sizes.append((rows, size))
+        outputs, error = outcome_of(self.executable, merged)
+        if outputs is None:
+            return error
+        if len(outcomes) == 1 and self.options.is_automatic:
+            # What nobody asked to be batched must not fail for its shape.
+            outcomes[0].outputs = outputs
+            return None
+        try:
+            for outcome, part in zip(outcomes, parted(outputs, sizes, size), strict=True):
+                outcome.outputs = part
+        except ServingError as failure:
+            self.is_unfit = True
+            # Its traceback refers to the requests, which are to refer to it.
+            return failure.with_traceback(None)
+        return None
 
     def finish(self) -> None:
         """See `Job`."""
-        self._owner.ended(self)
         failure: Exception | None = None
+        try:
+            self._owner.ended(self)
+        except Exception as error:  # noqa: BLE001 - the requests must be answered first
+            failure = error
         for outcome in self.outcomes:
             try:
                 outcome.entry.deliver(outcome.outputs, outcome.error, self.elapsed_s)

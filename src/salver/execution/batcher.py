@@ -5,26 +5,34 @@ batch each. What costs next to nothing runs on the loop, where a batch would onl
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
+from time import perf_counter
 from typing import Protocol
 
 import numpy as np
 
 from salver.errors import ServingError, Unavailable
 from salver.execution.batch_arrays import check_outputs
-from salver.execution.batch_queue import BatchQueue, rows_of
-from salver.execution.batch_request import Request
+from salver.execution.batch_queue import BatchQueue, fits, rows_of
+from salver.execution.batch_request import Request, expired
 from salver.execution.batch_run import BatchRun
 from salver.execution.prepared import SURPRISE, Executable, Order
-from salver.execution.runner import OnDone, Pending, Runner, size_of
+from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
 from salver.execution.workers import Workers
+
+logger = logging.getLogger(__name__)
 
 
 class BatchObserver(Protocol):
     """Is told what happens, for the metrics."""
+
+    def came(self, inputs: int, rows: int) -> None:
+        """A request with so many inputs of so many rows came, to be put in a queue."""
 
     def batch_ran(self, run: BatchRun) -> None:
         """A batch was run; see the attributes of `run`."""
@@ -45,6 +53,8 @@ class BatcherOptions:
     thread_pool_name: str = "batch_threads"
     inline_budget_s: float = 100e-6
     """Longest expected run that happens on the loop itself."""
+    max_wait_s: float = 0.0
+    """As of `RunnerOptions`; for automatic queues, because the others have bounds of their own."""
     alone_budget_s: float = 15e-6
     """Below this, to join and part costs more than to run: a request runs at once, alone."""
 
@@ -59,18 +69,35 @@ class Batcher:
         self._workers = Workers(options.threads, options.thread_pool_name)
         self._idle = options.threads
         self._turns: deque[BatchQueue] = deque()
+        self._timers: dict[BatchQueue, asyncio.TimerHandle] = {}
+        """One for each queue whose first batch is not due yet."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn_is_due = False
+        self._is_draining = False
 
     def start(self) -> None:
+        """See `Workers.start`."""
         self._loop = asyncio.get_running_loop()
         self._workers.start()
+
+    def drain(self) -> None:
+        """From now on nothing waits for company: all leaves as soon as a thread is idle."""
+        self._is_draining = True
+        for queue in self._sleepers():
+            self._attend(queue)
 
     def stop(self) -> None:
         """Refuse what waits and what comes; end after what is running now."""
         self._workers.stop()
-        for queue in list(self._turns):
+        for queue in [*self._turns, *self._sleepers()]:
             self._hand_over_all(queue)
+
+    def _sleepers(self) -> list[BatchQueue]:
+        """The queues that would wait for a timer, which no longer comes."""
+        timers, self._timers = self._timers, {}
+        for timer in timers.values():
+            timer.cancel()
+        return list(timers)
 
     @property
     def is_stopping(self) -> bool:
@@ -78,12 +105,9 @@ class Batcher:
 
     def _hand_over_all(self, queue: BatchQueue) -> None:
         # Each run finds that the end has come, and answers so.
-        assert self._loop is not None
-        now = self._loop.time()
+        now = perf_counter()
         while queue.rows:
-            run = BatchRun(self, queue.take(), now)
-            run.compute()
-            run.finish()
+            _compute_here(BatchRun(self, queue.take(), now))
 
     def run(
         self,
@@ -95,7 +119,7 @@ class Batcher:
     ) -> Pending | None:
         """As `Runner.run`."""
         queue = executable.queue
-        if queue is None or (queue.control is not None and not _fits(inputs, queue)):
+        if queue is None or (queue.control is not None and not fits(inputs, queue)):
             return self._runner.run(executable, inputs, deadline, on_done, on_settled)
         if executable.order is not None:
             inputs = executable.order.inputs(inputs)
@@ -140,9 +164,14 @@ class Batcher:
         on_settled: Callable[[], None],
     ) -> Pending:
         assert self._loop is not None
-        now = self._loop.time()
+        now = perf_counter()
+        self._observer.came(len(inputs), rows)
+        if deadline is not None and deadline <= self._loop.time():
+            # Its timer would come after the next turn, and it would be run for nobody.
+            raise expired(queue, waits=True)
         request = Request(queue, inputs, rows, on_done, on_settled)
         try:
+            self._check_wait(queue, deadline)
             request.enqueue(now)
         except Unavailable:
             queue.totals.refused += 1
@@ -152,6 +181,20 @@ class Batcher:
             request.expire_at(deadline, self._loop)
         self._attend(queue)
         return request
+
+    def _check_wait(self, queue: BatchQueue, deadline: float | None) -> None:
+        """Refuse at once what would wait too long, where measured cost tells it.
+
+        Raises:
+            Unavailable: it would.
+        """
+        if queue.control is None or self._idle:
+            return
+        assert self._loop is not None
+        left_s = None if deadline is None else deadline - self._loop.time()
+        refusal = overload(queue.control.wait_s(queue.rows), self._options.max_wait_s, left_s)
+        if refusal is not None:
+            raise refusal
 
     # --- turns ---------------------------------------------------------------------
 
@@ -171,9 +214,8 @@ class Batcher:
 
     def _turn(self) -> None:
         """Let the queues have their batches run, one each in turn, as far as threads are idle."""
-        assert self._loop is not None
         self._turn_is_due = False
-        now = self._loop.time()
+        now = perf_counter()
         waiting = len(self._turns)
         while self._turns and waiting:
             queue = self._turns.popleft()
@@ -182,9 +224,9 @@ class Batcher:
                 queue.is_listed = False
                 waiting -= 1
                 continue
-            if due_at > now:
+            if due_at > now and not self._is_draining:
                 queue.is_listed = False
-                self._wait_for(queue, due_at)
+                self._sleep(queue, due_at - now)
                 waiting -= 1
                 continue
             self._turns.append(queue)
@@ -193,38 +235,43 @@ class Batcher:
             else:
                 waiting -= 1
 
-    def _wait_for(self, queue: BatchQueue, due_at: float) -> None:
-        # Once per batch that opens, not per request.
-        if queue.wakes_at != due_at:
+    def _sleep(self, queue: BatchQueue, seconds: float) -> None:
+        # One timer for a queue: its batches become due in order, so the first suffices. It has
+        # whole milliseconds; rounded down, it would come too early again and again.
+        if queue not in self._timers:
             assert self._loop is not None
-            queue.wakes_at = due_at
-            self._loop.call_at(due_at, self._wake, queue)
+            delay_s = ceil(seconds * 1e3) / 1e3
+            self._timers[queue] = self._loop.call_later(delay_s, self._wake, queue)
 
     def _wake(self, queue: BatchQueue) -> None:
-        queue.wakes_at = None
+        del self._timers[queue]
         self._attend(queue)
 
     def _run_next(self, queue: BatchQueue, now: float) -> bool:
         """Run the first batch, on the loop or on an idle thread; False if it has to wait."""
-        inline = self._is_cheap(queue)
+        control = queue.control
+        most = None if control is None else control.size(queue.rows, max(self._idle, 1))
+        inline = self._is_cheap(queue, most)
         if not inline and not self._idle:
             return False
-        control = queue.control
-        most = None if control is None else control.size(queue.rows, 1 if inline else self._idle)
         run = BatchRun(self, queue.take(most), now)
+        run.is_full = queue.rows > 0
         if inline:
-            run.compute()
-            run.finish()
+            _compute_here(run)
         else:
             self._idle -= 1
             run.is_threaded = True
             self._workers.submit(run)
         return True
 
-    def _is_cheap(self, queue: BatchQueue) -> bool:
+    def _is_cheap(self, queue: BatchQueue, most: int | None) -> bool:
+        """Whether the next batch, of `most` rows, costs next to nothing."""
         entries = queue.first_entries()
-        size_class = sum(size_of(entry.inputs) for entry in entries).bit_length()
-        return queue.executable.cost_s[size_class] <= self._options.inline_budget_s
+        size = sum(size_of(entry.inputs) for entry in entries)
+        rows = sum(entry.rows for entry in entries)
+        if most is not None and most < rows:
+            size = size * most // rows
+        return queue.executable.cost_s[size.bit_length()] <= self._options.inline_budget_s
 
     def ended(self, run: BatchRun) -> None:
         """See `BatchOwner`."""
@@ -233,11 +280,15 @@ class Batcher:
         failed = any(outcome.error is not None for outcome in run.outcomes)
         if run.is_threaded:
             self._idle += 1
-            if run.elapsed_s:
+            if run.run_sizes:
                 executable.record_threaded(run.size_class, run.cpu_s, run.elapsed_s, failed)
-        else:
-            limit_s = SURPRISE * self._options.inline_budget_s
-            executable.record_inline(run.size_class, run.elapsed_s, limit_s, failed)
+        elif run.run_sizes:
+            budget_s = self._options.inline_budget_s
+            elapsed_s = run.elapsed_s
+            if self._idle < self._options.threads or self._runner.in_flight:
+                # As in `Runner.run`: a wait for the interpreter lock proves nothing.
+                elapsed_s = min(elapsed_s, 2 * budget_s)
+            executable.record_inline(run.size_class, elapsed_s, SURPRISE * budget_s, failed)
         if run.is_unfit and queue.control is not None:
             queue.is_unfit = True
         if run.run_sizes:
@@ -246,9 +297,19 @@ class Batcher:
             if queue.control is not None and not failed:
                 # A thread that computes all by itself is measured best by its CPU time.
                 own = run.cpu_s if 2 * run.cpu_s >= run.elapsed_s else run.elapsed_s
-                queue.control.observe(run.batch.rows, own, queue.rows > 0)
+                queue.control.observe(run.batch.rows, own, run.is_full)
+                queue.control.drained(run.batch.rows, perf_counter(), queue.rows > 0)
         if self._turns:
             self._turn_soon()
+
+
+def _compute_here(run: BatchRun) -> None:
+    """Compute a batch on the loop, and answer."""
+    run.compute()
+    try:
+        run.finish()
+    except Exception:  # the batches behind it must not suffer
+        logger.exception("A finished request could not be answered")
 
 
 def _count(run: BatchRun) -> None:
@@ -258,17 +319,7 @@ def _count(run: BatchRun) -> None:
     totals.rows += run.batch.rows
     totals.padding += sum(size - rows for rows, size in run.run_sizes)
     totals.wait_s += run.taken_at - run.batch.opened_at
-    totals.apart += run.ran_apart
-
-
-def _fits(inputs: Sequence[np.ndarray], queue: BatchQueue) -> bool:
-    """Whether a request can be batched of itself; nobody asked that it must be."""
-    if queue.is_unfit or queue.feeds_twice or not inputs or not inputs[0].ndim:
-        return False
-    rows = inputs[0].shape[0]
-    return 0 < rows <= queue.options.max_batch_size and all(
-        array.ndim and array.shape[0] == rows for array in inputs
-    )
+    totals.apart += run.first_error is not None
 
 
 def _checked(

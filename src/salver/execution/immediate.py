@@ -6,8 +6,9 @@ from time import perf_counter, thread_time
 import numpy as np
 
 from salver.errors import ServingError
-from salver.execution.batch_arrays import joined, parted
-from salver.execution.batch_queue import BatchQueue, rows_of
+from salver.execution.batch_arrays import has_rows, joined, parted, rejoined
+from salver.execution.batch_control import ENOUGH
+from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.prepared import Executable
 from salver.execution.runner import OnDone, outcome_of, size_of
 
@@ -45,13 +46,34 @@ def _outcome(
     executable: Executable, inputs: Sequence[np.ndarray]
 ) -> tuple[list[np.ndarray] | None, ServingError | None]:
     queue = executable.queue
-    if queue is None:
+    if queue is None or queue.control is not None:
+        # Where batching was not asked for, nothing fails for its shape.
         return outcome_of(executable, inputs)
     try:
-        rows = rows_of(inputs, queue)
-        return _batch_of_one(executable, queue, inputs, rows), None
+        return _batched(executable, queue, inputs), None
     except ServingError as error:
         return None, error
+
+
+def _batched(
+    executable: Executable, queue: BatchQueue, inputs: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Run as the queue would: with rows added, and in pieces where it is too large."""
+    rows = rows_of(inputs, queue)
+    at_once = queue.options.max_execution_batch_size
+    if rows <= at_once:
+        return _batch_of_one(executable, queue, inputs, rows)
+    return rejoined(
+        [
+            _batch_of_one(
+                executable,
+                queue,
+                [array[start : start + at_once] for array in inputs],
+                min(at_once, rows - start),
+            )
+            for start in range(0, rows, at_once)
+        ]
+    )
 
 
 def _batch_of_one(
@@ -66,19 +88,28 @@ def _batch_of_one(
 
 
 def _learn(executable: Executable, queue: BatchQueue, inputs: Sequence[np.ndarray]) -> None:
-    """Run the request again and again in ever larger batches: what they cost is then known."""
+    """Run the request again and again in ever larger batches: what they cost is then known.
+
+    Once for each queue. Where outputs have no rows, it learns that nothing is to be batched.
+    """
     control = queue.control
-    rows = inputs[0].shape[0] if inputs else 0
-    if control is None or not rows or control.has_learned:
+    if control is None or queue.is_taught or not fits(inputs, queue):
         return
+    queue.is_taught = True
+    rows = inputs[0].shape[0]
     until = perf_counter() + _LONGEST_LESSON_S
     copies = 1
-    while rows * copies <= _MOST_ROWS and perf_counter() < until:
+    while rows * copies <= _MOST_ROWS:
         merged = joined([inputs] * copies, rows * copies)
-        for _ in range(3):
+        for _ in range(ENOUGH):
             started = perf_counter()
-            _, error = outcome_of(executable, merged)
-            if error is not None:
+            outputs, _ = outcome_of(executable, merged)
+            if outputs is None:
                 return
-            control.observe(rows * copies, perf_counter() - started, is_backlogged=True)
+            control.observe(rows * copies, perf_counter() - started, is_full=True)
+            if not has_rows(outputs, rows * copies):
+                queue.is_unfit = True
+                return
+            if perf_counter() > until:
+                return
         copies *= 2

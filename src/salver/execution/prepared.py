@@ -106,18 +106,17 @@ class Executable:
         """
         if failed and cpu_s <= self._cpu_s[size_class]:
             return
-        expected_s = self.expected_s[size_class]
-        if expected_s:
-            self.expected_s[size_class] = expected_s + (elapsed_s - expected_s) * 0.125
-        else:
-            self.expected_s[size_class] = elapsed_s
         known = self._cpu_s[size_class]
         if self._runs[size_class] < _FIRST_RUNS:
             # The first runs optimise graphs and fill caches: the quickest is the truest.
             self._runs[size_class] += 1
             self._cpu_s[size_class] = min(known, cpu_s)
+            if self._runs[size_class] == _FIRST_RUNS:
+                self.expected_s[size_class] = min(self._quickest_s[size_class], elapsed_s)
         else:
             self._cpu_s[size_class] = known + (cpu_s - known) * 0.125
+            expected_s = self.expected_s[size_class]
+            self.expected_s[size_class] = expected_s + (elapsed_s - expected_s) * 0.125
         self._quickest_s[size_class] = min(self._quickest_s[size_class], elapsed_s)
         if self._probation[size_class]:
             self._probation[size_class] -= 1
@@ -139,7 +138,7 @@ class Executable:
             self.cost_s[size_class] = float("inf")
             return
         cost = self.cost_s[size_class]
-        if failed and elapsed_s <= cost:
+        if cost == float("inf") or (failed and elapsed_s <= cost):
             return
         self.cost_s[size_class] = cost + (elapsed_s - cost) * 0.125
         if self._next_probation > _SHORTEST_PROBATION:
@@ -188,7 +187,10 @@ Wrapper = Callable[[Program, str], Program]
 class PreparedServable:
     """What the manager hands out: a servable and its prepared signatures."""
 
-    def __init__(self, servable: Servable, batching: BatchOptions | None = None) -> None:
+    def __init__(
+        self, servable: Servable, batching: BatchOptions | None = None, name: str = ""
+    ) -> None:
+        self._name = name
         self._servable = servable
         self._batching = batching
         self._executables: dict[_Key, Executable] = {}
@@ -231,13 +233,18 @@ class PreparedServable:
         first = self._queued.setdefault(tensors, (key, executable))
         queued, other = first
         if other.queue is None:
-            other.queue = BatchQueue(other, options, len(tensors[0]) < len(feeds))
+            other.queue = self._queue(other, options, feeds)
         elif (sorted(queued[0]), sorted(queued[1])) == (sorted(feeds), sorted(fetches)):
             executable.queue = other.queue
             executable.order = None if queued == key else Order(key, queued)
         else:
             # A tensor comes twice in one of the two: their rows cannot be told apart.
-            executable.queue = BatchQueue(executable, options, len(tensors[0]) < len(feeds))
+            executable.queue = self._queue(executable, options, feeds)
+
+    def _queue(
+        self, executable: Executable, options: BatchOptions, feeds: Sequence[str]
+    ) -> BatchQueue:
+        return BatchQueue(executable, options, len(set(feeds)) < len(feeds), self._name)
 
     def _has_rows(self, feeds: Sequence[str], fetches: Sequence[str]) -> bool:
         """Whether the model declares that any number of rows may go in and come out."""
@@ -279,10 +286,17 @@ Batching = Callable[[], BatchOptions | None]
 class PreparingLoader:
     """A loader whose servable comes prepared and warm; the work is done on the load thread."""
 
-    def __init__(self, loader: Loader, warm_up: WarmUp, batching: Batching = lambda: None) -> None:
+    def __init__(
+        self,
+        loader: Loader,
+        warm_up: WarmUp,
+        batching: Batching = lambda: None,
+        name: str = "",
+    ) -> None:
         self._loader = loader
         self._warm_up = warm_up
         self._batching = batching
+        self._name = name
 
     def load(self) -> PreparedServable:
         """Load, prepare and warm up; what fails in between is not kept.
@@ -292,7 +306,7 @@ class PreparingLoader:
         """
         loaded = self._loader.load()
         try:
-            servable = PreparedServable(loaded, self._batching())
+            servable = PreparedServable(loaded, self._batching(), self._name)
             self._warm_up(servable)
         except BaseException:
             self._loader.unload()

@@ -158,6 +158,7 @@ class Runner:
         """Seconds that they are expected to keep workers busy, all together."""
 
     def start(self) -> None:
+        """See `Workers.start`."""
         self._loop = asyncio.get_running_loop()
         self._workers.start()
 
@@ -239,18 +240,28 @@ class Runner:
         # Those that run now may be nearly done: only what waits behind them counts.
         waiting = 1 - self._workers.count / self.in_flight
         wait_s = waiting * self.expected_s / self._workers.count
-        if options.max_wait_s and wait_s > options.max_wait_s:
-            return Unavailable(
-                f"The server is overloaded: the wait would be {wait_s:.1f} s, "
-                f"and {options.max_wait_s:g} s is the limit"
-            )
         assert self._loop is not None
-        if deadline is not None and wait_s > deadline - self._loop.time() > 0:
-            return Unavailable(
-                f"The server is overloaded: the wait would be {wait_s:.1f} s, "
-                "and the deadline comes first"
-            )
-        return None
+        left_s = None if deadline is None else deadline - self._loop.time()
+        return overload(wait_s, options.max_wait_s, left_s)
+
+
+def overload(wait_s: float, max_wait_s: float, left_s: float | None) -> ServingError | None:
+    """Why a request that would wait so long is refused; None if it is not.
+
+    `max_wait_s` 0 is no limit; `left_s` are the seconds until its deadline. What is past its
+    deadline already is not refused: it expires.
+    """
+    if max_wait_s and wait_s > max_wait_s:
+        return Unavailable(
+            f"The server is overloaded: the wait would be {wait_s:.1f} s, "
+            f"and {max_wait_s:g} s is the limit"
+        )
+    if left_s is not None and wait_s > left_s > 0:
+        return Unavailable(
+            f"The server is overloaded: the wait would be {wait_s:.1f} s, "
+            "and the deadline comes first"
+        )
+    return None
 
 
 def size_of(inputs: Sequence[np.ndarray]) -> int:

@@ -11,6 +11,8 @@ from collections import deque
 from queue import SimpleQueue
 from typing import Protocol
 
+from salver.errors import ResourceExhausted
+
 logger = logging.getLogger(__name__)
 
 
@@ -39,11 +41,22 @@ class Workers:
         """From now on jobs are to end without computing."""
 
     def start(self) -> None:
+        """Start the threads.
+
+        Raises:
+            ResourceExhausted: the system allows no more of them.
+        """
         self._loop = asyncio.get_running_loop()
         for number in range(self.count):
             name = f"{self._name}-{number}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise ResourceExhausted(
+                    f"Only {number} of {self.count} threads ({self._name}) could be started: "
+                    "ask for fewer"
+                ) from error
             self._threads.append(thread)
 
     def stop(self) -> None:

@@ -7,6 +7,7 @@ labels and buckets. A metric that was never used is not on the page there, nor h
 from collections.abc import Iterator
 
 from salver.execution.batch_run import BatchRun
+from salver.telemetry.batching_lines import BatchingLines
 from salver.telemetry.metrics import Counter, Histogram, exponential_limits
 
 _PREFIX = ":tensorflow:serving:batching_session:"
@@ -28,26 +29,31 @@ class BatchingMetrics:
         self._input_batch_size = Histogram(f"{_PREFIX}input_batch_size", (), _SIZE_LIMITS)
         self._processed_batch_size = Histogram(f"{_PREFIX}processed_batch_size", (), _SIZE_LIMITS)
         self._refused = Counter(":salver:batching:refused_request_count")
-        self._ran_apart = Counter(":salver:batching:ran_apart_count")
+        self._ran_apart = Counter(":salver:batching:ran_apart_count", ("reason",))
+        self._lines = BatchingLines()
         self._alone: dict[tuple[int, int], int] = {}
         self._is_used = False
 
-    def batch_ran(self, run: BatchRun) -> None:
+    def came(self, inputs: int, rows: int) -> None:
         """See `BatchObserver`."""
         self._is_used = True
-        waited_us = (run.taken_at - run.batch.opened_at) * 1e6
+        self._input_batch_size.cell(()).observe(rows, inputs)
+
+    def batch_ran(self, run: BatchRun) -> None:
+        """See `BatchObserver`."""
         waits = self._queuing_latency.cell(("",))
-        sizes = self._input_batch_size.cell(())
         for entry in run.batch.entries:
-            waits.observe(waited_us)
-            for _ in entry.inputs:
-                sizes.observe(entry.rows)
+            waits.observe((run.taken_at - entry.added_at) * 1e6)
         self._wrapped_run_count.increase((), len(run.run_sizes))
         for rows, size in run.run_sizes:
             self._processed_batch_size.cell(()).observe(size)
             self._padding_size.cell((str(size),)).observe(size - rows)
-        if run.ran_apart:
-            self._ran_apart.increase(())
+        if run.first_error is not None:
+            self._ran_apart.increase(("failed",))
+        if run.is_mixed:
+            self._ran_apart.increase(("unlike",))
+        if run.first_error is not None or run.is_mixed:
+            self._lines.ran_apart(run)
 
     def ran_alone(self, inputs: int, rows: int) -> None:
         """See `BatchObserver`; what it means for the histograms is added up later."""
@@ -56,7 +62,6 @@ class BatchingMetrics:
 
     def refused(self) -> None:
         """See `BatchObserver`."""
-        self._is_used = True
         self._refused.increase(())
 
     def metrics(self) -> Iterator[Counter | Histogram]:

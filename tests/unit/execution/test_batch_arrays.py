@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from salver.errors import FailedPrecondition
 from salver.execution.batch_arrays import groups_of, joined, parted
 from salver.execution.batch_options import BatchOptions
+from tests.saved_models import ECHO_TYPES
 
 PLAIN = BatchOptions()
 PADDED = BatchOptions(pad_variable_length_inputs=True)
@@ -55,6 +56,25 @@ def test_strings_are_joined_and_filled_too() -> None:
     words = np.array([[b"a", b"b"]], object)
     [array] = joined([[words], [np.array([[b"x"]], object)]], 2)
     assert array.tolist() == [[b"a", b"b"], [b"x", b"x"]]
+
+
+@pytest.mark.parametrize("name", ECHO_TYPES)
+def test_every_type_of_values_is_joined_padded_and_parted(name: str) -> None:
+    values = ECHO_TYPES[name].reshape(-1)[:3]
+    first, second = values.reshape(1, 3), values[1:].reshape(2, 1)
+    for array in (first, second):
+        array.flags.writeable = False
+    [group] = groups_of([[first], [second]], PADDED)
+    [merged] = joined([[[first], [second]][place] for place in group], 4)
+    assert merged.dtype == first.dtype
+    assert merged.shape == (4, 3)
+    [[mine], [other]] = parted([merged], [1, 2], 4)
+    assert mine.tolist() == first.tolist()
+    (top,), (bottom,) = second.tolist()
+    assert other.tolist() == [[top, top, top], [bottom, top, top]]
+    assert merged[3].tolist() == [top, top, top]
+    assert mine.flags.c_contiguous
+    assert other.flags.c_contiguous
 
 
 def test_a_request_alone_is_not_copied() -> None:

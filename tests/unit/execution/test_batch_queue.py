@@ -33,6 +33,7 @@ class Waiting:
         self.rows = rows
         self.inputs: Sequence[np.ndarray] = ()
         self.batch: Batch | None = None
+        self.added_at = 0.0
 
 
 def queue_with(options: BatchOptions, feeds_twice: bool = False) -> BatchQueue:
@@ -96,6 +97,21 @@ def test_a_full_queue_refuses_what_would_need_another_batch() -> None:
     queue.take()
     add(queue, 1)
     assert sizes(queue) == [[3, 1], [1]]
+
+
+def test_requests_can_be_limited_whatever_their_size() -> None:
+    queue = queue_with(replace(FOURS, max_enqueued_batches=9, max_enqueued_requests=3))
+    [first], *_ = [add(queue, rows) for rows in (3, 3, 1)]
+    with pytest.raises(Unavailable) as refused:
+        add(queue, 1)
+    assert refused.value.message == "3 requests to the model are waiting already"
+    queue.remove(first)
+    add(queue, 1)
+    queue.take()
+    assert queue.entries == 1
+    add(queue, 1)
+    assert sizes(queue) == [[1, 1]]
+    assert queue.entries == 0
 
 
 def test_no_batches_at_all_stand_for_one() -> None:

@@ -1,168 +1,20 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salver.core.data_type import DataType
-from salver.core.servable import Program
-from salver.core.signature import Signature, TensorSpec
 from salver.errors import InternalError, InvalidArgument, ServingError
+from salver.execution.batch_control import ENOUGH
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_run import BatchRun
-from salver.execution.batcher import Batcher, BatcherOptions
-from salver.execution.prepared import Executable, PreparedServable
-from salver.execution.runner import Pending, Runner, RunnerOptions
+from salver.execution.prepared import PreparedServable
+from tests.batching import AUTOMATIC, FOURS, Echo, EchoServable, Opened, Site
 from tests.fakes import LIMIT_S, failure, turn_loop
-
-NEVER_INLINE_S = -1.0
-
-
-class Echo:
-    """Gives each row back, and how many rows there were; a row below zero fails the run."""
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self.threads: list[str] = []
-        self.gate = threading.Event()
-        self.gate.set()
-        self.started = threading.Semaphore(0)
-
-    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        [rows] = inputs
-        self.sizes.append(len(rows))
-        self.threads.append(threading.current_thread().name)
-        self.started.release()
-        assert self.gate.wait(LIMIT_S)
-        if (rows < 0).any():
-            raise InvalidArgument(f"row {rows.min():g}")
-        return [rows, np.full(len(rows), len(rows))]
-
-
-class EchoServable:
-    """Echo as a servable, under a signature that declares rows."""
-
-    signature_def_map = b""
-
-    def __init__(self, program: Program, shape: tuple[int, ...] | None = (-1,)) -> None:
-        self._program = program
-        x = {"x": TensorSpec("x:0", DataType.FLOAT, shape)}
-        y = {"y": TensorSpec("y:0", DataType.FLOAT, shape)}
-        self.signatures = {"serving_default": Signature("serving_default", x, y)}
-
-    def program(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Program:
-        return self._program
-
-
-@dataclass
-class Notes:
-    """What a batcher tells."""
-
-    runs: list[BatchRun] = field(default_factory=list)
-    alone: list[tuple[int, int]] = field(default_factory=list)
-    refusals: int = 0
-
-    def batch_ran(self, run: BatchRun) -> None:
-        self.runs.append(run)
-
-    def ran_alone(self, inputs: int, rows: int) -> None:
-        self.alone.append((inputs, rows))
-
-    def refused(self) -> None:
-        self.refusals += 1
-
-
-class Site:
-    """A batcher over an echo, and what its callers hear."""
-
-    def __init__(
-        self, options: BatchOptions, threads: int = 1, inline_s: float = NEVER_INLINE_S
-    ) -> None:
-        self.echo = Echo()
-        self.notes = Notes()
-        self.runner = Runner(RunnerOptions(1, inline_budget_s=inline_s))
-        self.batcher = Batcher(
-            BatcherOptions(threads, inline_budget_s=inline_s), self.runner, self.notes
-        )
-        servable = PreparedServable(EchoServable(self.echo), options)
-        self.executable: Executable = servable.signatures["serving_default"].executable
-        self.answers: dict[int, tuple[list[np.ndarray] | None, ServingError | None]] = {}
-        self.settled: list[int] = []
-        self.sent = 0
-        self._changed = asyncio.Event()
-
-    def send(self, rows: Any, deadline_s: float | None = None) -> Pending | None:
-        number = self.sent
-        self.sent += 1
-
-        def on_done(
-            outputs: list[np.ndarray] | None, error: ServingError | None, elapsed_s: float
-        ) -> None:
-            assert number not in self.answers
-            self.answers[number] = outputs, error
-            self._changed.set()
-
-        def on_settled() -> None:
-            self.settled.append(number)
-            self._changed.set()
-
-        loop = asyncio.get_running_loop()
-        deadline = None if deadline_s is None else loop.time() + deadline_s
-        array = np.array(rows, np.float32)
-        return self.batcher.run(self.executable, [array], deadline, on_done, on_settled)
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(LIMIT_S):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
-
-    async def all_answered(self) -> None:
-        await self.until(lambda: len(self.answers) == len(self.settled) == self.sent)
-
-    async def hold_the_thread(self) -> None:
-        """Have a first request occupy the only thread, its gate shut."""
-        self.echo.gate.clear()
-        self.send([100.0])
-        assert await asyncio.to_thread(self.echo.started.acquire, timeout=LIMIT_S)
-
-    def errors(self) -> list[str | None]:
-        return [failure(error) for _, (_, error) in sorted(self.answers.items())]
-
-    def rows(self, number: int) -> Any:
-        outputs, error = self.answers[number]
-        assert error is None
-        assert outputs is not None
-        return outputs[0].tolist()
-
-
-Opened = Callable[..., Site]
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Opened]:
-    sites: list[Site] = []
-
-    def open_(options: BatchOptions, threads: int = 1, inline_s: float = NEVER_INLINE_S) -> Site:
-        site = Site(options, threads, inline_s)
-        site.runner.start()
-        site.batcher.start()
-        sites.append(site)
-        return site
-
-    yield open_
-    for site in sites:
-        site.echo.gate.set()
-        site.batcher.stop()
-        site.runner.stop()
-
-
-FOURS = BatchOptions(max_batch_size=4, max_execution_batch_size=4, max_enqueued_batches=100)
 
 
 async def test_requests_gather_while_the_threads_are_busy_and_then_leave_together(
@@ -187,20 +39,6 @@ async def test_what_arrives_in_one_turn_of_the_loop_shares_a_batch(opened: Opene
     assert site.echo.threads == ["batch_threads-0"]
 
 
-async def test_a_batch_waits_for_its_time_limit_but_a_full_one_does_not(opened: Opened) -> None:
-    site = opened(replace(FOURS, batch_timeout_s=1000.0))
-    site.send([1])
-    await turn_loop()
-    assert not site.echo.sizes
-    site.send([2, 3, 4])
-    await site.all_answered()
-    assert site.echo.sizes == [4]
-    site = opened(replace(FOURS, batch_timeout_s=0.002))
-    site.send([1])
-    await site.all_answered()
-    assert site.echo.sizes == [1]
-
-
 async def test_a_batch_is_filled_up_to_an_allowed_size(opened: Opened) -> None:
     site = opened(replace(FOURS, allowed_batch_sizes=(2, 4)))
     site.send([1, 2, 3])
@@ -210,25 +48,6 @@ async def test_a_batch_is_filled_up_to_an_allowed_size(opened: Opened) -> None:
     assert site.notes.runs[0].run_sizes == [(3, 4)]
 
 
-async def test_a_large_request_is_run_in_pieces_and_comes_back_whole(opened: Opened) -> None:
-    options = BatchOptions(10, 0.0, 100, (), False, True, 4)
-    site = opened(options, threads=2)
-    site.send([7])
-    site.send(range(9))
-    await site.all_answered()
-    assert sorted(site.echo.sizes) == [2, 4, 4]
-    assert site.rows(0) == [7]
-    assert site.rows(1) == list(range(9))
-
-
-async def test_a_piece_that_fails_fails_its_request_once_and_no_other(opened: Opened) -> None:
-    site = opened(BatchOptions(10, 0.0, 100, (), False, True, 4))
-    site.send([7])
-    site.send([0, 1, 2, 3, -4, 5, 6, -7, 8])
-    await site.all_answered()
-    assert site.errors() == [None, "INVALID_ARGUMENT: row -4"]
-
-
 async def test_only_the_guilty_request_of_a_batch_gets_its_error(opened: Opened) -> None:
     site = opened(FOURS)
     for row in (1, -2, 3):
@@ -236,7 +55,44 @@ async def test_only_the_guilty_request_of_a_batch_gets_its_error(opened: Opened)
     await site.all_answered()
     assert site.errors() == [None, "INVALID_ARGUMENT: row -2", None]
     assert site.echo.sizes == [3, 1, 1, 1]
-    assert site.notes.runs[0].ran_apart
+    assert failure(site.notes.runs[0].first_error) == "INVALID_ARGUMENT: row -2"
+    assert not site.notes.runs[0].is_mixed
+
+
+async def test_one_guilty_request_among_many_is_found_in_few_runs(opened: Opened) -> None:
+    site = opened(BatchOptions())
+    for row in range(64):
+        site.send([-1.0 if row == 41 else row])
+    await site.all_answered()
+    assert [number for number, error in enumerate(site.errors()) if error] == [41]
+    assert len(site.echo.sizes) < 20
+
+
+async def test_who_is_gone_is_not_run_apart(opened: Opened) -> None:
+    site = opened(FOURS)
+    site.echo.gate.clear()
+    runs = [site.send([row]) for row in (1, -2, 3)]
+    assert await asyncio.to_thread(site.echo.started.acquire, timeout=LIMIT_S)
+    assert runs[2] is not None
+    runs[2].abandon()
+    site.echo.gate.set()
+    await site.until(lambda: len(site.settled) == 3)
+    assert site.errors() == [None, "INVALID_ARGUMENT: row -2"]
+    assert site.echo.sizes == [3, 1, 1]
+
+
+async def test_requests_that_cannot_be_joined_run_apart(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def concatenate(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        raise MemoryError
+
+    site = opened(FOURS)
+    monkeypatch.setattr(np, "concatenate", concatenate)
+    site.send([1])
+    site.send([2])
+    await site.all_answered()
+    assert [site.rows(0), site.rows(1)] == [[1], [2]]
 
 
 async def test_requests_that_do_not_fit_together_run_apart(opened: Opened) -> None:
@@ -246,7 +102,8 @@ async def test_requests_that_do_not_fit_together_run_apart(opened: Opened) -> No
     await site.all_answered()
     assert site.errors() == [None, None]
     assert site.echo.sizes == [1, 1]
-    assert not site.notes.runs[0].ran_apart
+    assert site.notes.runs[0].first_error is None
+    assert site.notes.runs[0].is_mixed
 
 
 async def test_an_empty_batch_is_answered_at_once(opened: Opened) -> None:
@@ -274,7 +131,7 @@ async def test_a_full_queue_refuses_and_says_how_full_it_is(opened: Opened) -> N
 async def test_what_expires_in_the_queue_is_never_run(opened: Opened) -> None:
     site = opened(FOURS)
     await site.hold_the_thread()
-    site.send([1], deadline_s=0.0)
+    site.send([1], deadline_s=0.005)
     site.send([2])
     await site.until(lambda: 1 in site.answers)
     assert site.errors() == [
@@ -284,6 +141,28 @@ async def test_what_expires_in_the_queue_is_never_run(opened: Opened) -> None:
     site.echo.gate.set()
     await site.all_answered()
     assert site.echo.sizes == [1, 1]
+
+
+async def test_what_comes_too_late_is_not_run_even_if_a_thread_is_idle(opened: Opened) -> None:
+    site = opened(FOURS)
+    assert site.send([1], deadline_s=-0.001) is None
+    assert site.errors() == [
+        "RESOURCE_EXHAUSTED: Run() timeout exceeded while waiting in batching queue"
+    ]
+    await site.all_answered()
+    await turn_loop()
+    assert not site.echo.sizes
+
+
+async def test_who_did_not_ask_for_batching_hears_nothing_of_a_queue(opened: Opened) -> None:
+    site = opened(AUTOMATIC)
+    await site.hold_the_thread()
+    site.send([1], deadline_s=-0.001)
+    site.send([1], deadline_s=0.001)
+    await site.until(lambda: len(site.answers) == 2)
+    assert site.errors() == ["DEADLINE_EXCEEDED: Timed out waiting for notification"] * 2
+    site.echo.gate.set()
+    await site.all_answered()
 
 
 async def test_what_expires_while_it_runs_is_answered_then_and_settled_at_its_end(
@@ -311,6 +190,38 @@ async def test_what_is_abandoned_in_the_queue_is_not_run_and_makes_room(opened: 
     await site.until(lambda: len(site.settled) == 3)
     assert site.echo.sizes == [1, 4]
     assert 1 not in site.answers
+
+
+async def test_an_answer_that_goes_wrong_on_the_loop_takes_no_turn_from_others(
+    opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = opened(FOURS, inline_s=1.0)
+    others = [PreparedServable(EchoServable(site.echo), FOURS) for _ in range(2)]
+    for servable in others:
+        site.executable = servable.signatures["serving_default"].executable
+        for size_class in range(8):
+            site.executable.record_threaded(size_class, 50e-6, 50e-6)
+        if servable is others[0]:
+            site.send_to_one_who_fails([1])
+    site.send([2])
+    await site.all_answered()
+    assert site.rows(1) == [2]
+    assert "A finished request could not be answered" in caplog.text
+
+
+async def test_an_observer_that_fails_keeps_no_answer_back(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = opened(FOURS)
+
+    def batch_ran(run: BatchRun) -> None:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(site.notes, "batch_ran", batch_ran)
+    site.send([1])
+    site.send([2])
+    await site.all_answered()
+    assert [site.rows(0), site.rows(1)] == [[1], [2]]
 
 
 async def test_stopping_refuses_what_waits_and_what_comes(opened: Opened) -> None:
@@ -345,6 +256,35 @@ async def test_a_program_that_is_not_dear_runs_on_the_loop_in_batches(opened: Op
     assert site.echo.threads == ["MainThread"]
 
 
+async def test_a_wait_for_the_interpreter_lock_is_no_proof_of_a_slow_batch(
+    opened: Opened,
+) -> None:
+    site = opened(FOURS, inline_s=0.002)
+    await site.hold_the_thread()
+    site.executable.program = Napping(0.05)
+    for size_class in range(8):
+        site.executable.record_threaded(size_class, 1e-3, 1e-3)
+    site.send([1])
+    await site.until(lambda: 1 in site.answers)
+    assert site.executable.cost_s[3] < 0.002
+    site.echo.gate.set()
+    await site.all_answered()
+    site.send([1])
+    await site.all_answered()
+    assert site.executable.cost_s[3] == float("inf")
+
+
+class Napping:
+    """Keeps its thread for so long, without computing."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        threading.Event().wait(self._seconds)
+        return [inputs[0], inputs[0]]
+
+
 async def test_queues_take_turns(opened: Opened) -> None:
     site = opened(FOURS)
     other = PreparedServable(EchoServable(site.echo), FOURS)
@@ -358,17 +298,14 @@ async def test_queues_take_turns(opened: Opened) -> None:
     assert site.echo.sizes == [1, 4, 2, 4]
 
 
-AUTOMATIC = BatchOptions(1024, 0.0, 64, (), False, False, 1024, is_automatic=True)
-
-
 async def test_automatic_batches_grow_while_larger_ones_pay(opened: Opened) -> None:
     site = opened(AUTOMATIC)
     queue = site.executable.queue
     assert queue is not None
     assert queue.control is not None
     for size in (1, 2, 4, 8):
-        for _ in range(3):
-            queue.control.observe(size, 1e-3, is_backlogged=True)
+        for _ in range(ENOUGH):
+            queue.control.observe(size, 1e-3, is_full=True)
     await site.hold_the_thread()
     for row in range(20):
         site.send([row])

@@ -281,3 +281,11 @@ def test_what_a_wrapped_program_takes_is_forgotten_when_it_is_unwrapped() -> Non
     executable.unwrap()
     executable.record_threaded(3, 1e-6, 2e-6)
     assert executable.cost_s[3] == pytest.approx(expected[3])
+
+
+def test_a_run_on_the_loop_that_nothing_was_known_of_teaches_nothing() -> None:
+    executable = Executable(NamedProgram((), ()))
+    executable.record_inline(3, 20e-6, 1e-3)
+    assert executable.cost_s[3] == math.inf
+    executable.record_threaded(3, 10e-6, 10e-6)
+    assert executable.cost_s[3] == 10e-6

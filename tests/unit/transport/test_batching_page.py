@@ -83,7 +83,7 @@ def test_of_an_automatic_queue_the_choices_are_shown() -> None:
     site = Site(AUTOMATIC)
     [queue] = site.servable.queues
     assert queue.control is not None
-    queue.control.observe(1, 0.25, is_backlogged=False)
+    queue.control.observe(1, 0.25, is_full=False)
     answer = site.get(PATH)
     assert answer is not None
     [shown] = answer[1]["queues"]

@@ -1,0 +1,21 @@
+"""Batchers of the tests, stopped at their end."""
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+
+import pytest
+
+from salver.execution.batch_options import BatchOptions
+from tests.batching import NEVER_INLINE_S, Opened, Site, started
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Opened]:
+    with ExitStack() as sites:
+
+        def open_(
+            options: BatchOptions, threads: int = 1, inline_s: float = NEVER_INLINE_S
+        ) -> Site:
+            return sites.enter_context(started(Site(options, threads, inline_s)))
+
+        yield open_
