@@ -1,0 +1,34 @@
+"""The options of `python -m benchmarks.batching`."""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.batching.workloads import WORKLOADS
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.batching",
+        description="Compare batching that tunes itself with none and with tuned parameters.",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="few settings, short and rough, in two minutes or so"
+    )
+    names = ",".join(WORKLOADS)
+    parser.add_argument("--only", default=names, help=f"of {names}")
+    parser.add_argument(
+        "--name",
+        help="keep the result: results/batching-NAME.json and .svg, and the page batching.md",
+    )
+    parser.add_argument(
+        "--workdir",
+        type=Path,
+        default=Path.home() / ".cache" / "salver-bench",
+        help="where models, requests and logs are kept (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    options.only = options.only.split(",")
+    unknown = sorted(set(options.only) - set(WORKLOADS))
+    if unknown:
+        parser.error(f"--only does not know {', '.join(unknown)}")
+    return options
