@@ -99,7 +99,7 @@ def loops_of(workload: BatchWorkload, folder: Path) -> list[dict[str, Any]]:
 def main() -> int:
     options = parse()
     results = run(options)
-    for title, header, rows in page.sections(results):
+    for title, header, rows in page.sections(results, is_complete=False):
         print(f"{title}\n{as_text(header, rows)}\n")
     if options.name:
         folder = Path(__file__).parents[1] / "results"

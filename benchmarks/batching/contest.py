@@ -80,7 +80,9 @@ class Contest:
         for number, setting in enumerate(workload.grid):
             if number % 6 == 0:
                 self._say(f"trying settings, {number} of {len(workload.grid)} done")
-            with self._running(self._tuned(setting)) as rival:
+            program = self._tuned(setting)
+            with self._running(program) as rivals:
+                rival = rivals[program.name]
                 rival.check(workload.screened[0])
                 for concurrency in workload.screened:
                     if setting in at[concurrency]:
@@ -110,20 +112,17 @@ class Contest:
 
         At last the open loads.
         """
-        rivals_by_name: dict[str, BatchRival] = {}
         settings = {setting.name: setting for group in chosen.values() for setting in group}
         plain = [plain_server(OFF), plain_server(AUTO, "--batching=auto")]
         others = self._baselines()
         cells: list[Cell] = []
-        with ExitStack() as stack:
-            tuned = [self._tuned(setting) for setting in settings.values()]
-            for program in (*plain, *tuned, *others):
-                rivals_by_name[program.name] = stack.enter_context(self._running(program))
+        tuned = [self._tuned(setting) for setting in settings.values()]
+        with self._running(*plain, *tuned, *others) as running:
             for concurrency in self.workload.concurrencies:
                 self._say(f"{concurrency} at once")
                 names = [OFF, AUTO, *(s.name for s in chosen[concurrency])]
                 names += [program.name for program in others]
-                rivals = [rivals_by_name[name] for name in names]
+                rivals = [running[name] for name in names]
                 fresh = [Cell(self.workload.name, FORM, concurrency, name) for name in names]
                 take_turns(rivals, fresh, self.workload.rounds, self.workload.seconds)
                 cells += fresh
@@ -134,8 +133,8 @@ class Contest:
             limit_s = time_limit_s(cells)
             rows_per_s = capacities[best_name] * self.requests.rows
             bounded = self._tuned(setting, enqueued_for(setting, rows_per_s, limit_s))
-            with self._running(bounded, "open-load.log") as rival:
-                rivals = [rivals_by_name[OFF], rivals_by_name[AUTO], rival]
+            with self._running(bounded, log="open-load.log") as bounded_ones:
+                rivals = [running[OFF], running[AUTO], bounded_ones[best_name]]
                 yield [], self._open(rivals, capacities, limit_s)
 
     def _open(
@@ -164,13 +163,21 @@ class Contest:
         return [rival for rival in baselines(computes_long=False) if "grpc" in rival.protocols]
 
     @contextmanager
-    def _running(self, program: Program, log: str = "") -> Iterator[BatchRival]:
+    def _running(self, *programs: Program, log: str = "") -> Iterator[dict[str, BatchRival]]:
+        """All of them at the same time, by name."""
         name = self.workload.model.name
         flags = [f"--model_name={name}", f"--model_base_path={self._folder / name}"]
-        log_path = self._folder / (log or f"{program.name}.log")
-        with RunningServer(program, flags, log_path) as server:
-            server.wait_for_port("grpc")
-            yield BatchRival(server, self.requests, self._driver, self._folder)
+        with ExitStack() as stack:
+            servers = []
+            for program in programs:
+                log_path = self._folder / (log or f"{program.name}.log")
+                servers.append(stack.enter_context(RunningServer(program, flags, log_path)))
+            for server in servers:
+                server.wait_for_port("grpc")
+            yield {
+                server.program.name: BatchRival(server, self.requests, self._driver, self._folder)
+                for server in servers
+            }
 
 
 def best_of(capacities: Mapping[str, float]) -> str:

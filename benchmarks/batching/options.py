@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from benchmarks.batching.workloads import WORKLOADS
+from benchmarks.batching.workloads import QUICK, WORKLOADS
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -12,10 +12,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         description="Compare batching that tunes itself with none and with tuned parameters.",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="few settings, short and rough, in two minutes or so"
+        "--quick", action="store_true", help="few settings, short and rough, in a minute or so"
     )
-    names = ",".join(WORKLOADS)
-    parser.add_argument("--only", default=names, help=f"of {names}")
+    parser.add_argument(
+        "--only", help=f"of {','.join(WORKLOADS)} (default: all; with --quick {','.join(QUICK)})"
+    )
     parser.add_argument(
         "--name",
         help="keep the result: results/batching-NAME.json and .svg, and the page batching.md",
@@ -27,7 +28,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="where models, requests and logs are kept (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
-    options.only = options.only.split(",")
+    everything = QUICK if options.quick else tuple(WORKLOADS)
+    options.only = options.only.split(",") if options.only else list(everything)
     unknown = sorted(set(options.only) - set(WORKLOADS))
     if unknown:
         parser.error(f"--only does not know {', '.join(unknown)}")

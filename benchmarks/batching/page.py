@@ -1,7 +1,7 @@
 """The results as tables, for the terminal and for the page `results/batching.md`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,10 @@ OPEN_HEADER = [
 
 
 def ratio(value: float, other: float | None) -> str:
-    return f"{value / other:.2f} x" if other else ""
+    if not other:
+        return ""
+    times = value / other
+    return f"{times:.2f} x" if times >= 0.1 else f"{times:.2g} x"
 
 
 def percent(share: float) -> str:
@@ -158,32 +161,27 @@ def loop_table(workload: dict[str, Any]) -> Table:
     return f"The bare loop: {workload['name']}", header, rows
 
 
-def sections(results: dict[str, Any]) -> list[Table]:
-    """Title, header and rows of each table."""
+RowsOf = Callable[[dict[str, Any]], list[Row]]
+SUMMARIES: tuple[tuple[str, Row, RowsOf], ...] = (
+    ("Answers per second", RATIO_HEADER, ratio_rows),
+    ("Latency", LATENCY_HEADER, latency_rows),
+    ("One caller", OVERHEAD_HEADER, overhead_rows),
+    ("More than can be answered", GOODPUT_HEADER, goodput_rows),
+)
+DETAILS: tuple[tuple[str, Row, RowsOf], ...] = (
+    ("Arrivals as they come", OPEN_HEADER, lambda w: open_rows(w["name"], w["open"])),
+    ("All servers, callers who wait", CLOSED_HEADER, lambda w: closed_rows(w["cells"])),
+)
+
+
+def sections(results: dict[str, Any], *, is_complete: bool = True) -> list[Table]:
+    """Title, header and rows of each table; those of single servers only in a complete list."""
     workloads = results["workloads"]
-    if not workloads:
-        return []
-
-    def all_rows(rows_of: Any) -> list[Row]:
-        return [row for workload in workloads for row in rows_of(workload)]
-
-    return [
-        ("Answers per second", RATIO_HEADER, all_rows(ratio_rows)),
-        ("Latency", LATENCY_HEADER, all_rows(latency_rows)),
-        ("One caller", OVERHEAD_HEADER, all_rows(overhead_rows)),
-        ("More than can be answered", GOODPUT_HEADER, all_rows(goodput_rows)),
-        (
-            "Arrivals as they come",
-            OPEN_HEADER,
-            all_rows(lambda workload: open_rows(workload["name"], workload["open"])),
-        ),
-        (
-            "All servers, callers who wait",
-            CLOSED_HEADER,
-            all_rows(lambda workload: closed_rows(workload["cells"])),
-        ),
-        *(loop_table(workload) for workload in workloads),
+    tables = [
+        (title, header, [row for workload in workloads for row in rows_of(workload)])
+        for title, header, rows_of in (*SUMMARIES, *(DETAILS if is_complete else ()))
     ]
+    return [table for table in (*tables, *map(loop_table, workloads)) if table[2]]
 
 
 NOTES = {

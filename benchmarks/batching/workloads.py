@@ -108,6 +108,7 @@ WORKLOADS = {
         ),
     )
 }
+QUICK = ("tiny", "mlp", "encoder")
 
 
 class RequestSet:
