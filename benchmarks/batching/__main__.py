@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.batching import charts, page
-from benchmarks.batching.contest import Contest, Trial, time_limit_s
+from benchmarks.batching.contest import Contest, Trial
 from benchmarks.batching.options import parse
 from benchmarks.batching.workloads import WORKLOADS, BatchWorkload
 from benchmarks.driver.client import Driver
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
             adjusted = workload.in_short() if options.quick else workload
             try:
-                contest = Contest(adjusted, folder, driver, say)
+                contest = Contest(adjusted, options.server.command, folder, driver, say)
                 trials[name] = trials.get(workload.screened_as) or contest.screen()
                 results["workloads"].append(measure(contest, trials[name], folder, say))
             except (ServerFailed, LoadFailed) as failure:
@@ -65,13 +65,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 def measure(contest: Contest, trials: Sequence[Trial], folder: Path, say: Say) -> dict[str, Any]:
     """All figures of one workload; those under load appear as soon as they are complete."""
     workload = contest.workload
-    cells: list[Cell] = []
+    cells: list[dict[str, Any]] = []
     open_cells: list[dict[str, Any]] = []
     for fresh, opened in contest.play(contest.chosen_from(trials)):
-        cells += fresh
+        shown = [cell_as_json(cell, contest) for cell in fresh]
+        cells += shown
         open_cells += [asdict(cell) for cell in opened]
         if fresh:
-            rows = page.closed_rows([cell.as_json() for cell in fresh])
+            rows = page.closed_rows(shown)
             print(as_text(page.CLOSED_HEADER, rows), end="\n\n", flush=True)
     print(as_text(page.OPEN_HEADER, page.open_rows(workload.name, open_cells)), end="\n\n")
     say("the model in a bare loop")
@@ -79,12 +80,17 @@ def measure(contest: Contest, trials: Sequence[Trial], folder: Path, say: Say) -
         "name": workload.name,
         "title": workload.title,
         "rows": contest.requests.rows,
-        "limit_ms": time_limit_s(cells) * 1000,
+        "limit_ms": contest.limit_s * 1000,
         "trials": [asdict(trial) for trial in trials],
-        "cells": [cell.as_json() for cell in cells],
+        "cells": cells,
         "open": open_cells,
         "loops": loops_of(workload, folder),
     }
+
+
+def cell_as_json(cell: Cell, contest: Contest) -> dict[str, Any]:
+    rows_per_batch = contest.rows_per_batch.get((cell.server, cell.concurrency))
+    return {**cell.as_json(), "rows_per_batch": rows_per_batch}
 
 
 def loops_of(workload: BatchWorkload, folder: Path) -> list[dict[str, Any]]:

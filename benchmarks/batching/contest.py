@@ -10,11 +10,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.batching.rival import BatchRival, OpenTurn
+from benchmarks.batching.rival import MONITORING, BatchRival, OpenTurn
 from benchmarks.batching.settings import (
     AUTO,
     OFF,
     UNBOUNDED,
+    Command,
     Setting,
     best,
     differ_at,
@@ -59,15 +60,21 @@ class Contest:
     def __init__(
         self,
         workload: BatchWorkload,
+        command: Command,
         folder: Path,
         driver: Driver,
         say: Callable[[str], None],
     ) -> None:
         self.workload = workload
         self.requests = RequestSet(workload, folder)
+        self._command = command
         self._folder = folder
         self._driver = driver
         self._say = say
+        self.rows_per_batch: dict[tuple[str, int], float] = {}
+        """Of a server at a concurrency, on average; only of those that batch."""
+        self.limit_s = SHORTEST_LIMIT_S
+        """How long a client of the open load waits; known once its turn has come."""
 
     def screen(self) -> list[Trial]:
         """Every setting at every concurrency where it is not the same as another, once."""
@@ -113,49 +120,63 @@ class Contest:
         At last the open loads.
         """
         settings = {setting.name: setting for group in chosen.values() for setting in group}
-        plain = [plain_server(OFF), plain_server(AUTO, "--batching=auto")]
+        plain = [
+            plain_server(self._command, OFF),
+            plain_server(self._command, AUTO, "--batching=auto"),
+        ]
         others = self._baselines()
         cells: list[Cell] = []
         tuned = [self._tuned(setting) for setting in settings.values()]
         with self._running(*plain, *tuned, *others) as running:
             for concurrency in self.workload.concurrencies:
                 self._say(f"{concurrency} at once")
-                names = [OFF, AUTO, *(s.name for s in chosen[concurrency])]
+                names = [OFF, AUTO, *(setting.name for setting in chosen[concurrency])]
                 names += [program.name for program in others]
-                rivals = [running[name] for name in names]
-                fresh = [Cell(self.workload.name, FORM, concurrency, name) for name in names]
-                take_turns(rivals, fresh, self.workload.rounds, self.workload.seconds)
+                fresh = self._closed(concurrency, [running[name] for name in names])
                 cells += fresh
                 yield fresh, []
-            best_name = best_of({name: capacity_of(name, cells) for name in settings})
-            setting = settings[best_name]
-            capacities = {name: capacity_of(name, cells) for name in (OFF, AUTO, best_name)}
-            limit_s = time_limit_s(cells)
-            rows_per_s = capacities[best_name] * self.requests.rows
-            bounded = self._tuned(setting, enqueued_for(setting, rows_per_s, limit_s))
-            with self._running(bounded, log="open-load.log") as bounded_ones:
-                rivals = [running[OFF], running[AUTO], bounded_ones[best_name]]
-                yield [], self._open(rivals, capacities, limit_s)
+            yield [], self._open(running, settings, cells)
+
+    def _closed(self, concurrency: int, rivals: Sequence[BatchRival]) -> list[Cell]:
+        cells = [Cell(self.workload.name, FORM, concurrency, rival.name) for rival in rivals]
+        before = [rival.batches() for rival in rivals]
+        take_turns(rivals, cells, self.workload.rounds, self.workload.seconds)
+        for rival, (count_then, rows_then) in zip(rivals, before, strict=True):
+            count, rows = rival.batches()
+            if count > count_then:
+                rows_per_batch = (rows - rows_then) / (count - count_then)
+                self.rows_per_batch[rival.name, concurrency] = rows_per_batch
+        return cells
 
     def _open(
-        self, rivals: Sequence[BatchRival], capacities: Mapping[str, float], limit_s: float
+        self,
+        running: Mapping[str, BatchRival],
+        settings: Mapping[str, Setting],
+        cells: Sequence[Cell],
     ) -> list[OpenCell]:
-        cells = []
-        for rival in rivals:
-            rival.check(self.workload.concurrencies[-1])
-        for number, load in enumerate(self.workload.loads):
-            self._say(f"arrivals at {load:.0%} of what each can take")
+        """Off, auto, and the best setting with a queue that keeps the time of a client."""
+        name = max(settings, key=lambda name: capacity_of(name, cells))
+        capacities = {server: capacity_of(server, cells) for server in (OFF, AUTO, name)}
+        self.limit_s = time_limit_s(cells)
+        rows_per_s = capacities[name] * self.requests.rows
+        enqueued = enqueued_for(settings[name], rows_per_s, self.limit_s)
+        opened = []
+        with self._running(self._tuned(settings[name], enqueued), log="open-load.log") as bounded:
+            rivals = [running[OFF], running[AUTO], bounded[name]]
             for rival in rivals:
-                capacity = capacities[rival.name]
-                turn = rival.open_turn(
-                    load * capacity, self.workload.open_seconds, limit_s, seed=number
-                )
-                cells.append(OpenCell(rival.name, load, capacity, turn))
-        return cells
+                # More at once would be refused by a short queue.
+                rival.check(1)
+            for number, load in enumerate(self.workload.loads):
+                self._say(f"arrivals at {load:.0%} of what each can take")
+                for rival in rivals:
+                    capacity, seconds = capacities[rival.name], self.workload.open_seconds
+                    turn = rival.open_turn(load * capacity, seconds, self.limit_s, seed=number)
+                    opened.append(OpenCell(rival.name, load, capacity, turn))
+        return opened
 
     def _tuned(self, setting: Setting, enqueued: int = UNBOUNDED) -> Program:
         pads = self.workload.has_lengths
-        return tuned_server(setting, self._folder, pads=pads, enqueued=enqueued)
+        return tuned_server(self._command, setting, self._folder, pads=pads, enqueued=enqueued)
 
     def _baselines(self) -> list[Program]:
         if not self.workload.has_baselines:
@@ -166,7 +187,13 @@ class Contest:
     def _running(self, *programs: Program, log: str = "") -> Iterator[dict[str, BatchRival]]:
         """All of them at the same time, by name."""
         name = self.workload.model.name
-        flags = [f"--model_name={name}", f"--model_base_path={self._folder / name}"]
+        monitoring = self._folder / "monitoring.txt"
+        monitoring.write_text(MONITORING)
+        flags = [
+            f"--model_name={name}",
+            f"--model_base_path={self._folder / name}",
+            f"--monitoring_config_file={monitoring}",
+        ]
         with ExitStack() as stack:
             servers = []
             for program in programs:
@@ -178,10 +205,6 @@ class Contest:
                 server.program.name: BatchRival(server, self.requests, self._driver, self._folder)
                 for server in servers
             }
-
-
-def best_of(capacities: Mapping[str, float]) -> str:
-    return max(capacities, key=lambda name: capacities[name])
 
 
 def capacity_of(server: str, cells: Sequence[Cell]) -> float:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.batching.workloads import QUICK, WORKLOADS
+from benchmarks.options import DEFAULT_SERVER, program_of
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -26,6 +27,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         type=Path,
         default=Path.home() / ".cache" / "salver-bench",
         help="where models, requests and logs are kept (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--server",
+        type=program_of,
+        default=DEFAULT_SERVER,
+        metavar="NAME=COMMAND",
+        help="the server, another checkout of Salver say (default: salver)",
     )
     options = parser.parse_args(arguments)
     everything = QUICK if options.quick else tuple(WORKLOADS)

@@ -26,8 +26,8 @@ GOODPUT_HEADER = [
     *("model", "time limit", "server", "most answers/s", "arrivals/s", "in time/s", "of the most"),
 ]
 CLOSED_HEADER = [
-    *("model", "at once", "server", "answers/s", "CPU per answer", "mean", "p50", "p99"),
-    "resident",
+    *("model", "at once", "server", "answers/s", "rows a batch", "CPU per answer", "mean"),
+    *("p50", "p99", "resident"),
 ]
 OPEN_HEADER = [
     *("model", "server", "load", "arrivals/s", "in time/s", "in time", "refused", "expired"),
@@ -55,7 +55,9 @@ def closed_rows(cells: Sequence[dict[str, Any]]) -> list[Row]:
         rows.append(
             [
                 *(cell["workload"], str(cell["concurrency"]), cell["server"]),
-                *(f"{median['rate']:,.0f}{failed}", microseconds(median["cpu_us"])),
+                f"{median['rate']:,.0f}{failed}",
+                f"{cell['rows_per_batch']:,.1f}" if cell["rows_per_batch"] else "",
+                microseconds(median["cpu_us"]),
                 *(milliseconds(median[f"{figure}_ms"]) for figure in ("mean", "p50", "p99")),
                 f"{cell['resident_mb']:,.0f} MiB",
             ]
@@ -197,7 +199,8 @@ NOTES = {
     "gave to callers who wait. Latency counts from the time at which a call was due. Refused: "
     "UNAVAILABLE; expired: the server saw that the time was over; late: the answer came after it. "
     "Percentiles are those of the answers.",
-    "All servers, callers who wait": "Medians of the rounds.",
+    "All servers, callers who wait": "Medians of the rounds; rows a batch as the server's own "
+    "metrics have it.",
 }
 
 

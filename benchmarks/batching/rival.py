@@ -1,7 +1,10 @@
 """One server with one set of requests: asks it, and measures what that costs."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+import grpc
 
 from benchmarks.batching.workloads import RequestSet
 from benchmarks.driver.client import Driver
@@ -16,6 +19,9 @@ from benchmarks.measure import (
 from benchmarks.servers import RunningServer, ServerFailed
 
 MOST_CHECKED_AT_ONCE = 64
+MONITORING = "prometheus_config { enable: true }\n"
+METRICS_PATH = "/monitoring/prometheus/metrics"
+BATCH_SIZES = ":tensorflow:serving:batching_session:processed_batch_size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +69,16 @@ class BatchRival:
         """See `Rival`: by a client that sees errors, with as many different requests as there are.
 
         Raises:
-            ServerFailed: an answer was wrong.
+            ServerFailed: an answer was wrong, or an error.
         """
         messages = self.requests.messages
         count = min(at_once, MOST_CHECKED_AT_ONCE)
-        with self.server.grpc_client() as client:
-            responses = client.predict_together(
-                [messages[number % len(messages)] for number in range(count)]
-            )
+        asked = [messages[number % len(messages)] for number in range(count)]
+        try:
+            with self.server.grpc_client() as client:
+                responses = client.predict_together(asked)
+        except grpc.RpcError as error:
+            raise ServerFailed(f"{self.name} answered {error.code()}: {error.details()}") from error
         sizes = {len(response) for response in responses}
         if len(sizes) != 1 or not self.requests.are_right(responses):
             raise self._wrong()
@@ -107,6 +115,19 @@ class BatchRival:
             **{figure: seen[figure] for figure in ("send_lag_p99_ms", "own_cpu_us")},
         )
 
+    def batches(self) -> tuple[int, int]:
+        """How many batches the server ran so far, and how many rows they had together.
+
+        None of one that does not batch, or has no such page.
+        """
+        try:
+            with self.server.rest_client() as client:
+                _, page = client.request("GET", METRICS_PATH)
+        except ConnectionRefusedError:
+            return 0, 0
+        count, total = (_value(page.decode(), f"{BATCH_SIZES}_{end}") for end in ("count", "sum"))
+        return int(count), int(total)
+
     def _exact_load(self, count: int, concurrency: int) -> Load:
         port = self.server.grpc_port
         if self.requests.are_alike:
@@ -121,3 +142,9 @@ class BatchRival:
 
     def _wrong(self) -> ServerFailed:
         return ServerFailed(f"{self.name} gave a wrong answer to {self.requests.workload.name}")
+
+
+def _value(page: str, metric: str) -> float:
+    """Of a metric without labels; 0 if it is not on the page."""
+    found = re.search(rf"^{re.escape(metric)}{{}} (\S+)$", page, re.MULTILINE)
+    return float(found[1]) if found else 0.0

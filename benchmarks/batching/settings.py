@@ -6,7 +6,6 @@ from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.options import DEFAULT_SERVER
 from benchmarks.servers import Program
 
 OFF = "off"
@@ -80,16 +79,19 @@ def enqueued_for(setting: Setting, rows_per_s: float, limit_s: float) -> int:
     return max(1, int(rows_per_s * limit_s / 2 / setting.max_batch_size))
 
 
-def plain_server(name: str, *flags: str) -> Program:
-    """Salver with some flags."""
-    return Program(name, (*DEFAULT_SERVER.command, *flags), frozenset({"grpc"}))
+Command = tuple[str, ...]
+
+
+def plain_server(command: Command, name: str, *flags: str) -> Program:
+    """The server with some flags."""
+    return Program(name, (*command, *flags), frozenset({"grpc"}))
 
 
 def tuned_server(
-    setting: Setting, folder: Path, *, pads: bool, enqueued: int = UNBOUNDED
+    command: Command, setting: Setting, folder: Path, *, pads: bool, enqueued: int = UNBOUNDED
 ) -> Program:
-    """Salver with this choice of parameters."""
+    """The server with this choice of parameters."""
     path = folder / f"{setting.name}, {enqueued} wait.batching"
     path.write_text(setting.text(pads=pads, enqueued=enqueued))
     flags = ("--enable_batching", f"--batching_parameters_file={path}")
-    return plain_server(setting.name, *flags)
+    return plain_server(command, setting.name, *flags)
