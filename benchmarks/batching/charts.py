@@ -21,6 +21,9 @@ COLOURS = {
     "bare loop": "#222222",
 }
 DASHED = "bare loop"
+FAR = 20
+"""A limit that is more than so many times above all servers is left out."""
+ENOUGH_TICKS = 3
 PANEL_WIDTH, PANEL_HEIGHT = 300, 210
 PLOT_LEFT, PLOT_TOP = 52, 34
 PLOT_WIDTH, PLOT_HEIGHT = 230, 132
@@ -45,14 +48,18 @@ class Axis:
         return (value - self.low) / (self.high - self.low) * self.length
 
     def ticks(self) -> list[float]:
-        """Round values, three to six of them."""
+        """Round values, few but enough."""
         if not self.is_logarithmic:
             step = nice(self.high / 3)
             return [step * n for n in range(int(self.high / step) + 1)]
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        digits = (1,) if len(decades) > 3 else (1, 2, 5) if len(decades) <= 2 else (1, 3)
-        values = [digit * 10.0**decade for decade in decades for digit in digits]
-        return [value for value in values if self.low <= value <= self.high]
+        values: list[float] = []
+        for digits in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
+            values = [digit * 10.0**decade for decade in decades for digit in digits]
+            values = [value for value in values if self.low <= value <= self.high]
+            if len(values) >= ENOUGH_TICKS:
+                break
+        return values
 
 
 def nice(value: float) -> float:
@@ -130,6 +137,7 @@ def _legend(workloads: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _panel(panel: Panel, lines: Lines) -> list[str]:
+    lines = without_far_limit(lines)
     points = [point for line in lines.values() for point in line]
     if not points:
         return []
@@ -161,6 +169,14 @@ def _panel(panel: Panel, lines: Lines) -> list[str]:
                 f'<circle cx="{x}" cy="{y}" r="2.5" fill="{COLOURS[name]}"/>' for x, y in places
             ]
     return parts
+
+
+def without_far_limit(lines: Lines) -> Lines:
+    """A limit that nobody comes near would press all other lines together."""
+    rest = {name: line for name, line in lines.items() if name != DASHED}
+    highest = max((y for line in rest.values() for _, y in line), default=0.0)
+    limit = lines.get(DASHED, [])
+    return rest if any(y > FAR * highest for _, y in limit) else lines
 
 
 def _stroke(name: str, corners: str, colour: str) -> str:

@@ -88,7 +88,7 @@ class Contest:
             if number % 6 == 0:
                 self._say(f"trying settings, {number} of {len(workload.grid)} done")
             program = self._tuned(setting)
-            with self._running(program) as rivals:
+            with self.running(program) as rivals:
                 rival = rivals[program.name]
                 rival.check(workload.screened[0])
                 for concurrency in workload.screened:
@@ -120,14 +120,11 @@ class Contest:
         At last the open loads.
         """
         settings = {setting.name: setting for group in chosen.values() for setting in group}
-        plain = [
-            plain_server(self._command, OFF),
-            plain_server(self._command, AUTO, "--batching=auto"),
-        ]
+        plain = [plain_server(self._command, OFF), self.automatic()]
         others = self._baselines()
         cells: list[Cell] = []
         tuned = [self._tuned(setting) for setting in settings.values()]
-        with self._running(*plain, *tuned, *others) as running:
+        with self.running(*plain, *tuned, *others) as running:
             for concurrency in self.workload.concurrencies:
                 self._say(f"{concurrency} at once")
                 names = [OFF, AUTO, *(setting.name for setting in chosen[concurrency])]
@@ -161,7 +158,7 @@ class Contest:
         rows_per_s = capacities[name] * self.requests.rows
         enqueued = enqueued_for(settings[name], rows_per_s, self.limit_s)
         opened = []
-        with self._running(self._tuned(settings[name], enqueued), log="open-load.log") as bounded:
+        with self.running(self._tuned(settings[name], enqueued), log="open-load.log") as bounded:
             rivals = [running[OFF], running[AUTO], bounded[name]]
             for rival in rivals:
                 # More at once would be refused by a short queue.
@@ -174,6 +171,10 @@ class Contest:
                     opened.append(OpenCell(rival.name, load, capacity, turn))
         return opened
 
+    def automatic(self) -> Program:
+        """The server that tunes itself."""
+        return plain_server(self._command, AUTO, "--batching=auto")
+
     def _tuned(self, setting: Setting, enqueued: int = UNBOUNDED) -> Program:
         pads = self.workload.has_lengths
         return tuned_server(self._command, setting, self._folder, pads=pads, enqueued=enqueued)
@@ -184,7 +185,7 @@ class Contest:
         return [rival for rival in baselines(computes_long=False) if "grpc" in rival.protocols]
 
     @contextmanager
-    def _running(self, *programs: Program, log: str = "") -> Iterator[dict[str, BatchRival]]:
+    def running(self, *programs: Program, log: str = "") -> Iterator[dict[str, BatchRival]]:
         """All of them at the same time, by name."""
         name = self.workload.model.name
         monitoring = self._folder / "monitoring.txt"

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
+from typing import Protocol
 
 import numpy as np
 
@@ -27,6 +28,22 @@ MOST_AT_ONCE = 256
 """Calls of an open load that are begun before the answers are looked at."""
 OPEN_CONNECTIONS = 8
 _CHUNK = 2**18
+
+
+class TakesCalls(Protocol):
+    """As `Connection`."""
+
+    @property
+    def has_room(self) -> bool: ...
+
+    def begin(self, number: int, body: bytes, *, keep: bool = False) -> None: ...
+
+
+class CarriesCalls(Protocol):
+    """What an open load sees of a line."""
+
+    @property
+    def connection(self) -> TakesCalls: ...
 
 
 class Line:
@@ -157,7 +174,7 @@ class OpenLoad:
         started = perf_counter()
         while self._finished < count:
             now = perf_counter() - started
-            self._begin_due(lines, now)
+            self.begin_due(lines, now)
             is_over = self._arrived == count
             until = SILENCE_S if is_over else self._due[self._arrived] - (perf_counter() - started)
             readable = wait(lines, until)
@@ -170,7 +187,8 @@ class OpenLoad:
                 self.record.finish(done, now)
                 self._finished += len(done)
 
-    def _begin_due(self, lines: Sequence[Line], now: float) -> None:
+    def begin_due(self, lines: Sequence[CarriesCalls], now: float) -> None:
+        """Begin what is due by now, as far as the lines have room."""
         due = self._due
         most = min(len(due), self._arrived + MOST_AT_ONCE)
         while self._arrived < most and due[self._arrived] <= now:
@@ -189,7 +207,7 @@ class OpenLoad:
                 line.connection.begin(number, body, keep=self.record.is_kept(number))
             self._waiting.popleft()
 
-    def _next_line(self, lines: Sequence[Line]) -> Line | None:
+    def _next_line(self, lines: Sequence[CarriesCalls]) -> CarriesCalls | None:
         for _ in lines:
             self._turn = (self._turn + 1) % len(lines)
             if lines[self._turn].connection.has_room:
