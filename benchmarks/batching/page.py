@@ -211,7 +211,7 @@ def page(results: dict[str, Any], chart: str) -> str:
     parts = [
         "# Results of batching",
         f"Made by `python -m benchmarks.batching` on {results['date']} in "
-        f"{results['seconds'] / 60:.0f} minutes; do not edit. {facts}. The load generator ran on "
+        f"{results['seconds']:,.0f} s; do not edit. {facts}. The load generator ran on "
         f"the same machine. {settings} settings of TensorFlow Serving's parameters were tried. "
         f"{'This was a quick run: the figures are rough. ' if results['quick'] else ''}"
         "How it is measured: [../README.md](../README.md#batching).",
