@@ -8,10 +8,10 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ARGS ?=
 SAMPLE := .cache/models/sample
 
-.PHONY: help system setup build format check test serve bench docs sanitize clean
+.PHONY: help system setup build format check test serve bench bench-batching docs sanitize clean
 
 help: ## list the commands
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 system: ## install the system packages that are missing (Debian, Ubuntu)
 	@missing=""; \
@@ -66,6 +66,9 @@ serve: setup ## serve a sample model; shows a prediction and the curl line to tr
 bench: TOOLS := wrk:wrk
 bench: system setup ## compare with baselines in the same run; ARGS="--quick" for a short one
 	@$(PY) -m benchmarks $(ARGS)
+
+bench-batching: system setup ## what batching does to throughput and latency; ARGS as for bench
+	@$(PY) -m benchmarks.batching $(ARGS)
 
 docs: ## generate the pages that are made from the code
 	@$(PY) -m salver.config.page > docs/configuration.md

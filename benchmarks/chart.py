@@ -27,7 +27,7 @@ def draw(cells: Sequence[dict[str, Any]], under_test: str) -> str:
     for cells_of_group in _groups(cells):
         first = cells_of_group[0]
         title = f"{first['workload']}, {first['form']}, {first['concurrency']} at once"
-        parts.append(_text(12, y, title, weight="bold"))
+        parts.append(text(12, y, title, weight="bold"))
         y += 10
         parts += _bars(cells_of_group, under_test, y)
         y += BAR_STEP * len(cells_of_group) + GROUP_GAP
@@ -37,7 +37,7 @@ def draw(cells: Sequence[dict[str, Any]], under_test: str) -> str:
         f'width="{WIDTH}" height="{height}" font-family="sans-serif" font-size="13">'
     )
     background = f'<rect width="{WIDTH}" height="{height}" fill="white"/>'
-    caption = _text(12, 20, "Answers per second, and CPU time per answer", size=15)
+    caption = text(12, 20, "Answers per second, and CPU time per answer", size=15)
     return "\n".join([head, background, caption, *parts, "</svg>"]) + "\n"
 
 
@@ -61,14 +61,14 @@ def _bars(cells: Sequence[dict[str, Any]], under_test: str, top: int) -> list[st
         width = max(1, round(BAR_WIDTH * rate / longest))
         cpu = f"{cpu_us:,.0f} µs" if cpu_us < 10_000 else f"{cpu_us / 1000:,.0f} ms"
         parts += [
-            _text(LEFT - 8, y + 13, cell["server"], anchor="end"),
+            text(LEFT - 8, y + 13, cell["server"], anchor="end"),
             f'<rect x="{LEFT}" y="{y}" width="{width}" height="{BAR_HEIGHT}" fill="{colour}"/>',
-            _text(LEFT + width + 6, y + 13, f"{rate:,.0f}/s, {cpu}"),
+            text(LEFT + width + 6, y + 13, f"{rate:,.0f}/s, {cpu}"),
         ]
     return parts
 
 
-def _text(
+def text(
     x: int, y: int, text: str, *, anchor: str = "start", weight: str = "normal", size: int = 13
 ) -> str:
     return (

@@ -7,6 +7,7 @@ generator and by this client alike.
 import http.client
 import json
 import struct
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, cast
 
@@ -16,7 +17,7 @@ import numpy as np
 from salver.codecs.messages import message_class
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
-DT_FLOAT = 1
+DATA_TYPES = {np.dtype(np.float32): (1, "float_val"), np.dtype(np.int32): (3, "int_val")}
 TIMEOUT_S = 120.0
 UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
@@ -24,17 +25,17 @@ UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_le
 def predict_request(
     model_name: str, input_name: str, values: np.ndarray, *, packed_values: bool
 ) -> bytes:
-    """A serialized PredictRequest; the floats in `float_val` or in `tensor_content`."""
+    """A serialized PredictRequest; the numbers in `float_val`, `int_val` or `tensor_content`."""
     request = message_class("tensorflow.serving.PredictRequest")()
     request.model_spec.name = model_name
     tensor = request.inputs[input_name]
-    tensor.dtype = DT_FLOAT
+    tensor.dtype, field = DATA_TYPES[values.dtype]
     for size in values.shape:
         tensor.tensor_shape.dim.add(size=size)
     if packed_values:
-        tensor.float_val.extend(values.ravel().tolist())
+        getattr(tensor, field).extend(values.ravel().tolist())
     else:
-        tensor.tensor_content = values.astype("<f4").tobytes()
+        tensor.tensor_content = values.astype(values.dtype.newbyteorder("<")).tobytes()
     return request.SerializeToString()
 
 
@@ -87,7 +88,11 @@ class GrpcClient:
 
     def predict_at_once(self, request: bytes, count: int) -> list[bytes]:
         """The same request `count` times, all in flight together."""
-        futures = [self._predict.future(request, timeout=TIMEOUT_S) for _ in range(count)]
+        return self.predict_together([request] * count)
+
+    def predict_together(self, requests: Sequence[bytes]) -> list[bytes]:
+        """All of these, in flight together; the answers in the same order."""
+        futures = [self._predict.future(request, timeout=TIMEOUT_S) for request in requests]
         return [future.result() for future in futures]
 
 

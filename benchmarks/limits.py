@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,20 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchLoop:
+    """The bare model called with batches, under one division of the cores."""
+
+    batch: int
+    """Requests of a call."""
+    callers: int
+    threads_per_call: int
+    rate: float
+    """Requests per second."""
+    cpu_us: float
+    """For each request."""
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """One step of the work, alone."""
 
@@ -49,11 +63,36 @@ class Piece:
 
 def measure_loops(model: Model, folder: Path, seconds: float, *, quick: bool) -> list[Loop]:
     """Callers times threads within a call: one of each, and both ways to fill the cores."""
+    return [_loop(model, folder, seconds, *way) for way in ways_to_call(quick=quick)]
+
+
+def ways_to_call(*, quick: bool) -> list[tuple[int, int]]:
+    """Callers, and threads within a call."""
     cores = os.cpu_count() or 1
-    ways = sorted({(1, 1), (1, cores), (cores, 1), (cores, cores)})
     if quick:
-        ways = [(1, 1), (cores, 1)]
-    return [_loop(model, folder, seconds, *way) for way in ways]
+        return [(1, 1), (cores, 1)]
+    return sorted({(1, 1), (1, cores), (cores, 1), (cores, cores)})
+
+
+def measure_batch_loops(
+    model: Model,
+    folder: Path,
+    seconds: float,
+    batch_sizes: Sequence[int],
+    *,
+    round_lengths_to: int = 0,
+    quick: bool,
+) -> list[BatchLoop]:
+    """All sizes of a batch, each in all ways to spend the cores; `seconds` for each."""
+    sizes = f"--batch_sizes={','.join(map(str, batch_sizes))}"
+    lengths = f"--round_lengths_to={round_lengths_to}"
+    loops = []
+    for callers, threads in ways_to_call(quick=quick):
+        for figures in _bare_loop(model, folder, seconds, callers, threads, sizes, lengths):
+            batch = int(figures["batch"])
+            rate, cpu_us = figures["rate"] * batch, figures["cpu_us"] / batch
+            loops.append(BatchLoop(batch, callers, threads, rate, cpu_us))
+    return loops
 
 
 def measure_pieces(folder: Path, seconds: float) -> list[Piece]:
@@ -139,11 +178,17 @@ def _median_us(work: Callable[[], object], seconds: float) -> float:
 
 
 def _loop(model: Model, folder: Path, seconds: float, callers: int, threads: int) -> Loop:
+    [figures] = _bare_loop(model, folder, seconds, callers, threads)
+    return Loop(model.name, callers, threads, figures["rate"], figures["cpu_us"])
+
+
+def _bare_loop(
+    model: Model, folder: Path, seconds: float, callers: int, threads: int, *more: str
+) -> list[dict[str, float]]:
     command = [sys.executable, "-m", "benchmarks.baselines.bare_loop"]
     command += [f"--model_base_path={folder / model.name}", f"--seconds={seconds}"]
-    command += [f"--callers={callers}", f"--threads_per_call={threads}"]
+    command += [f"--callers={callers}", f"--threads_per_call={threads}", *more]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         raise ServerFailed(f"the bare loop failed:\n{done.stderr}")
-    figures = json.loads(done.stdout.splitlines()[-1])
-    return Loop(model.name, callers, threads, figures["rate"], figures["cpu_us"])
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

@@ -32,6 +32,7 @@ class Load:
     seconds: float
     p50_ms: float
     p99_ms: float
+    mean_ms: float
 
     @property
     def rate(self) -> float:
@@ -94,9 +95,16 @@ def read_h2load(output: str, log: str, response_bytes: int) -> Load:
     answered = min(succeeded, int(received[1]) // response_bytes)
     # Columns: start in microseconds since 1970, HTTP status, microseconds until the end.
     took = np.array([line.split("\t")[2] for line in log.splitlines()], np.float64) / 1000
-    p50, p99 = np.percentile(took, (50, 99)) if len(took) else (np.nan, np.nan)
     seconds = float(finished[1]) * unit
-    return Load(answered, total - answered, seconds, float(p50), float(p99))
+    return Load(answered, total - answered, seconds, *latencies_of(took))
+
+
+def latencies_of(took_ms: np.ndarray) -> tuple[float, float, float]:
+    """Median, 99th percentile and mean; NaN where nothing was answered."""
+    if not len(took_ms):
+        return (np.nan, np.nan, np.nan)
+    p50, p99 = np.percentile(took_ms, (50, 99))
+    return float(p50), float(p99), float(took_ms.mean())
 
 
 def read_wrk(output: str) -> Load:
@@ -116,6 +124,7 @@ def read_wrk(output: str) -> Load:
         report["seconds"],
         report["p50_us"] / 1000,
         report["p99_us"] / 1000,
+        report["mean_us"] / 1000,
     )
 
 

@@ -7,9 +7,10 @@ be compared. The figures of a cell are medians over the rounds.
 import contextlib
 import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from benchmarks.servers import Program, RunningServer, ServerFailed
 from benchmarks.workloads import Question, Workload
 
 GRPC_PREFIX_BYTES = 5
+FIGURES = ("rate", "cpu_us", "p50_ms", "p99_ms", "mean_ms")
+
+ExactLoad = Callable[[int, int], Load]
+"""Sends so many requests, so many at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,23 @@ class Turn:
     """CPU time of the server for each answer, of all its threads."""
     p50_ms: float
     p99_ms: float
+    mean_ms: float
     failed: int
+
+
+class Rival(Protocol):
+    """Takes its turn among others."""
+
+    @property
+    def server(self) -> RunningServer: ...
+
+    def check(self, at_once: int) -> None:
+        """Raises ServerFailed if an answer is wrong."""
+
+    def calibrate(self, concurrency: int, seconds: float) -> None:
+        """Find out how many requests take about so long."""
+
+    def turn(self, concurrency: int, seconds: float) -> Turn: ...
 
 
 @dataclass(slots=True)
@@ -47,10 +68,30 @@ class Cell:
         return float(statistics.median(getattr(turn, figure) for turn in self.turns))
 
     def as_json(self) -> dict[str, object]:
-        figures = ("rate", "cpu_us", "p50_ms", "p99_ms")
-        medians = {figure: self.median(figure) for figure in figures}
+        medians = {figure: self.median(figure) for figure in FIGURES}
         failed = sum(turn.failed for turn in self.turns)
         return {**asdict(self), "median": medians, "failed": failed}
+
+
+def calibrated_rate(load: ExactLoad, concurrency: int, seconds: float) -> float:
+    """About how many answers per second there will be, from two runs or one; it warms up, too."""
+    first = load(max(2, concurrency), concurrency)
+    if first.seconds >= seconds / 2:
+        return first.rate
+    return load(requests_for(first.rate, seconds / 3, concurrency), concurrency).rate
+
+
+def requests_for(rate: float, seconds: float, concurrency: int) -> int:
+    """Requests for about so many seconds: a multiple of the concurrency, at least two."""
+    return max(2, concurrency, round(rate * seconds / concurrency) * concurrency)
+
+
+def turn_under(load: Callable[[], Load], server: RunningServer) -> Turn:
+    """What `load` saw, and what it cost the server."""
+    before = server.cpu_seconds()
+    seen = load()
+    cpu_us = (server.cpu_seconds() - before) / max(1, seen.answered) * 1e6
+    return Turn(seen.rate, cpu_us, seen.p50_ms, seen.p99_ms, seen.mean_ms, seen.failed)
 
 
 class Contestant:
@@ -83,23 +124,18 @@ class Contestant:
 
     def calibrate(self, concurrency: int, seconds: float) -> None:
         """Find out how much it can take, which also warms it up."""
-        first = self._exact_load(max(2, concurrency), concurrency)
-        self._rate = first.rate
-        if first.seconds < seconds / 2:
-            count = self._count(seconds / 3, concurrency)
-            self._rate = self._exact_load(count, concurrency).rate
+        self._rate = calibrated_rate(self._exact_load, concurrency, seconds)
 
     def turn(self, concurrency: int, seconds: float) -> Turn:
-        before = self.server.cpu_seconds()
+        return turn_under(lambda: self._load_for(seconds, concurrency), self.server)
+
+    def _load_for(self, seconds: float, concurrency: int) -> Load:
         if self._is_grpc or self.is_heavy:
             # wrk leaves requests behind when its time is over, which count where they are heavy.
-            load = self._exact_load(self._count(seconds, concurrency), concurrency)
-        else:
-            whole_seconds = max(1, round(seconds))
-            load = timed_rest_load(self._url, self.question.body_path, whole_seconds, concurrency)
-        cpu_seconds = self.server.cpu_seconds() - before
-        cpu_us = cpu_seconds / max(1, load.answered) * 1e6
-        return Turn(load.rate, cpu_us, load.p50_ms, load.p99_ms, load.failed)
+            count = requests_for(self._rate, seconds, concurrency)
+            return self._exact_load(count, concurrency)
+        whole_seconds = max(1, round(seconds))
+        return timed_rest_load(self._url, self.question.body_path, whole_seconds, concurrency)
 
     @property
     def _is_grpc(self) -> bool:
@@ -108,10 +144,6 @@ class Contestant:
     @property
     def _url(self) -> str:
         return f"http://127.0.0.1:{self.server.rest_port}{self.question.path}"
-
-    def _count(self, seconds: float, concurrency: int) -> int:
-        """Requests for about so many seconds: a multiple of the concurrency, at least two."""
-        return max(2, concurrency, round(self._rate * seconds / concurrency) * concurrency)
 
     def _exact_load(self, count: int, concurrency: int) -> Load:
         body = self.question.body_path
@@ -156,26 +188,32 @@ def measure(
             ]
             cells: list[Cell] = []
             for concurrency in workload.concurrencies:
-                cells += _measure_load(workload, rivals, concurrency)
+                fresh = [
+                    Cell(workload.model.name, form.name, concurrency, rival.name)
+                    for rival in rivals
+                ]
+                take_turns(rivals, fresh, workload.rounds, workload.seconds)
+                cells += fresh
             yield cells
 
 
-def _measure_load(workload: Workload, rivals: list[Contestant], concurrency: int) -> list[Cell]:
-    cells = []
-    for rival in rivals:
-        rival.check(concurrency)
-        rival.calibrate(concurrency, workload.seconds)
-        form = rival.question.form.name
-        cells.append(Cell(workload.model.name, form, concurrency, rival.name))
-    turns = list(zip(rivals, cells, strict=True))
-    for number in range(workload.rounds):
+def take_turns(rivals: Sequence[Rival], cells: Sequence[Cell], rounds: int, seconds: float) -> None:
+    """Fill the cells, one for each of the rivals, all of one concurrency.
+
+    Raises:
+        ServerFailed: an answer was wrong, before or after.
+    """
+    pairs = list(zip(rivals, cells, strict=True))
+    for rival, cell in pairs:
+        rival.check(cell.concurrency)
+        rival.calibrate(cell.concurrency, seconds)
+    for number in range(rounds):
         # Every other round backwards: nobody always comes after the same neighbour.
-        for rival, cell in turns if number % 2 == 0 else reversed(turns):
-            cell.turns.append(rival.turn(concurrency, workload.seconds))
-    for rival, cell in turns:
+        for rival, cell in pairs if number % 2 == 0 else reversed(pairs):
+            cell.turns.append(rival.turn(cell.concurrency, seconds))
+    for rival, cell in pairs:
         cell.resident_mb = rival.server.resident_bytes() / 2**20
-        rival.check(concurrency)
-    return cells
+        rival.check(cell.concurrency)
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ A program of its own, because the process that measures must not carry TensorFlo
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ LARGE_TENSOR_FLOATS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model with one float input and one float output."""
+    """A model with one input and one float output."""
 
     name: str
     title: str
@@ -37,7 +38,6 @@ LARGE = Model("large", "y = x / 2, one million floats", "x", "y", (1, LARGE_TENS
 MOBILENET = Model(
     "mobilenet", "MobileNetV2, 224 x 224 x 3", "image", "probabilities", (1, 224, 224, 3), 1e-5
 )
-MODELS = (TINY, LARGE, MOBILENET)
 
 
 def generate_input(model: Model) -> np.ndarray:
@@ -46,12 +46,14 @@ def generate_input(model: Model) -> np.ndarray:
     return (random.integers(0, 10**6, model.input_shape) / 10**6).astype(np.float32)
 
 
-def export_function(compute: Callable[[Any], Any], model: Model, folder: Path) -> None:
+def export_function(
+    compute: Callable[[Any], Any], model: Model, folder: Path, data_type: str = "float32"
+) -> None:
     """Export `compute` as it is, with a batch of any size."""
     import tensorflow as tf
 
     shape = (None, *[None for _ in model.input_shape[1:]])
-    specification = tf.TensorSpec(shape, tf.float32, name=model.input_name)
+    specification = tf.TensorSpec(shape, data_type, name=model.input_name)
     module = tf.Module()
     module.predict = tf.function(
         lambda x: {model.output_name: compute(x)}, input_signature=[specification]
@@ -78,34 +80,48 @@ def export_mobilenet(model: Model, folder: Path) -> None:
     archive.write_out(str(folder), verbose=False)
 
 
-def write(model: Model, base: Path) -> None:
-    """Export one model and let TensorFlow itself say what the right answer is."""
+Export = Callable[[Model, Path], None]
+EXPORTS: dict[Model, Export] = {
+    TINY: partial(export_function, lambda x: x * 0.5 + 2.0),
+    LARGE: partial(export_function, lambda x: x * 0.5),
+    MOBILENET: export_mobilenet,
+}
+
+
+def write(model: Model, export: Export, base: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Export one model and let TensorFlow itself say what the right answer to `input` is."""
     import tensorflow as tf
 
     version = base / model.name / "1"
-    if model is MOBILENET:
-        export_mobilenet(model, version)
-    elif model is TINY:
-        export_function(lambda x: x * 0.5 + 2.0, model, version)
-    else:
-        export_function(lambda x: x * 0.5, model, version)
-    inputs = generate_input(model)
+    export(model, version)
     predict = tf.saved_model.load(str(version)).signatures["serving_default"]
-    expected = predict(**{model.input_name: tf.constant(inputs)})[model.output_name].numpy()
+    inputs = tf.constant(arrays["input"])
+    expected = predict(**{model.input_name: inputs})[model.output_name].numpy()
     # Written last: its presence says that the model is complete.
-    np.savez(base / f"{model.name}.npz", input=inputs, expected=expected)
+    kept: dict[str, Any] = {**arrays, "expected": expected}
+    np.savez(base / f"{model.name}.npz", **kept)
+
+
+def make_missing(
+    exports: Mapping[Model, Export],
+    folder: Path,
+    generate: Callable[[Model], dict[str, np.ndarray]] = lambda model: {
+        "input": generate_input(model)
+    },
+) -> None:
+    """Make those that `folder` does not have; `generate` makes what is kept beside each."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    folder.mkdir(parents=True, exist_ok=True)
+    for model, export in exports.items():
+        if not (folder / f"{model.name}.npz").exists():
+            print(f"making {model.name} in {folder}", flush=True)
+            write(model, export, folder, generate(model))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the models that the benchmarks serve.")
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    folder.mkdir(parents=True, exist_ok=True)
-    for model in MODELS:
-        if not (folder / f"{model.name}.npz").exists():
-            print(f"making {model.name} in {folder}", flush=True)
-            write(model, folder)
+    make_missing(EXPORTS, parser.parse_args().folder)
 
 
 if __name__ == "__main__":

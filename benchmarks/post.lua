@@ -11,8 +11,9 @@ end
 function done(summary, latency)
   local errors = summary.errors
   io.write(string.format(
-    '{"requests": %d, "seconds": %f, "bytes": %d, "p50_us": %d, "p99_us": %d, "errors": %d}\n',
+    '{"requests": %d, "seconds": %f, "bytes": %d, "p50_us": %d, "p99_us": %d, "mean_us": %f, '
+      .. '"errors": %d}\n',
     summary.requests, summary.duration / 1e6, summary.bytes,
-    latency:percentile(50), latency:percentile(99),
+    latency:percentile(50), latency:percentile(99), latency.mean,
     errors.connect + errors.read + errors.write + errors.timeout + errors.status))
 end

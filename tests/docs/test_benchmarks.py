@@ -40,7 +40,7 @@ def h2load_report(*, seconds: str = "79.66ms", succeeded: int = 8, data: int = 2
 
 def cell(server: str, rate: float, cpu_us: float, *, concurrency: int = 64) -> dict[str, Any]:
     measured = Cell("tiny", "gRPC", concurrency, server)
-    measured.turns.append(Turn(rate, cpu_us, 1.0, 2.0, 0))
+    measured.turns.append(Turn(rate, cpu_us, 1.0, 2.0, 1.2, 0))
     return measured.as_json()
 
 
@@ -58,6 +58,7 @@ def test_a_report_of_h2load_is_understood(written: str, seconds: float) -> None:
     assert load.seconds == pytest.approx(seconds)
     assert load.rate == pytest.approx(8 / seconds)
     assert load.p50_ms == pytest.approx(4.5)
+    assert load.mean_ms == pytest.approx(4.5)
 
 
 def test_a_grpc_error_which_h2load_calls_a_success_is_not_counted_as_an_answer() -> None:
@@ -82,10 +83,11 @@ def test_output_that_is_no_report_is_refused_with_the_output() -> None:
 
 
 def test_the_report_of_wrk_is_understood_and_errors_are_no_answers() -> None:
-    line = {"requests": 100, "seconds": 2.0, "bytes": 9, "p50_us": 500, "p99_us": 900, "errors": 10}
+    counts = {"requests": 100, "seconds": 2.0, "bytes": 9, "errors": 10}
+    line = {**counts, "p50_us": 500, "p99_us": 900, "mean_us": 510.5}
     load = read_wrk("Running 2s test\n" + json.dumps(line))
     assert (load.answered, load.failed, load.rate) == (90, 10, 45.0)
-    assert (load.p50_ms, load.p99_ms) == (0.5, 0.9)
+    assert (load.p50_ms, load.p99_ms, load.mean_ms) == (0.5, 0.9, 0.5105)
 
 
 @pytest.mark.parametrize(("concurrency", "expected"), [(1, (1, 1)), (8, (4, 2)), (64, (4, 16))])
@@ -120,9 +122,10 @@ def test_a_grpc_body_says_how_long_its_message_is() -> None:
 def test_the_figures_of_a_cell_are_medians_and_failures_add_up() -> None:
     measured = Cell("tiny", "gRPC", 8, "ours")
     for rate, failed in ((10.0, 1), (1000.0, 0), (20.0, 2)):
-        measured.turns.append(Turn(rate, 1.0, 1.0, 1.0, failed))
+        measured.turns.append(Turn(rate, 1.0, 1.0, 1.0, 1.0, failed))
     summary = measured.as_json()
-    assert summary["median"] == {"rate": 20.0, "cpu_us": 1.0, "p50_ms": 1.0, "p99_ms": 1.0}
+    latencies = {"p50_ms": 1.0, "p99_ms": 1.0, "mean_ms": 1.0}
+    assert summary["median"] == {"rate": 20.0, "cpu_us": 1.0, **latencies}
     assert summary["failed"] == 3
 
 

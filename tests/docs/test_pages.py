@@ -12,7 +12,8 @@ from salver.config.flags import DECLARATIONS
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/configuration.md",
-    "docs/operations.md", "docs/protocols.md", "benchmarks/README.md",
+    "docs/operations.md", "docs/protocols.md", "docs/batching.md", "benchmarks/README.md",
+    "benchmarks/results/README.md", "benchmarks/results/batching.md",
 ]  # fmt: skip
 
 
@@ -35,9 +36,9 @@ def test_every_flag_that_is_named_exists(page: str) -> None:
 
 
 def test_every_make_target_that_is_named_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
-        for target in re.findall(r"`make ([a-z]+)", (ROOT / page).read_text()):
+        for target in re.findall(r"`make ([a-z-]+)", (ROOT / page).read_text()):
             assert target in targets, (page, target)
 
 

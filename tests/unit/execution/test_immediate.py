@@ -6,6 +6,7 @@ import pytest
 
 from salver.core.servable import Program
 from salver.errors import InternalError, InvalidArgument, ServingError
+from salver.execution.batch_control import ENOUGH
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_queue import BatchQueue
 from salver.execution.immediate import ImmediateRunner
@@ -135,7 +136,7 @@ def test_automatic_batching_learns_what_batches_cost_from_the_first_request_alon
     kitchen.play([1.0, 2.0])
     control = kitchen.queue.control
     assert control is not None
-    learned = [2, 2, 2, 2, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64]
+    learned = [2] + [size for size in (2, 4, 8, 16, 32, 64) for _ in range(ENOUGH)]
     assert program.sizes == learned
     assert all(control.cost_s(size) is not None for size in (2, 4, 8, 16, 32, 64))
     assert not kitchen.queue.is_unfit

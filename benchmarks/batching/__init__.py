@@ -1,0 +1,1 @@
+"""Measures what batching does to throughput and latency: `python -m benchmarks.batching`."""
