@@ -255,7 +255,7 @@ class Batcher:
         if not inline and not self._idle:
             return False
         run = BatchRun(self, queue.take(most), now)
-        run.is_full = queue.rows > 0
+        run.is_full = queue.rows > 0 and control is not None and most == control.most
         if inline:
             _compute_here(run)
         else:
