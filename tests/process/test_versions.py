@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import psutil
@@ -12,7 +11,7 @@ import requests
 
 from tests.grpc_client import GrpcClient
 from tests.process.load import Load
-from tests.running import RunningServer, write_config
+from tests.running import RunningServer, wait_until, write_config
 from tests.served_models import VersionedModel
 
 LIMIT_S = 60.0
@@ -21,16 +20,6 @@ MEGABYTE = 1 << 20
 AVAILABLE = {"error_code": "OK", "error_message": ""}
 LOADED = "Successfully loaded servable version"
 UNLOADED = "Done unloading servable version"
-
-
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    """Look again and again; for what no event tells."""
-    never = Event()
-    for _ in range(int(LIMIT_S / 0.05)):
-        if holds():
-            return
-        never.wait(0.05)
-    pytest.fail(f"never: {what}")
 
 
 def states(server: RunningServer, name: str = "default") -> dict[int, str]:
