@@ -253,8 +253,7 @@ class Batcher:
         return True
 
     def _is_cheap(self, queue: BatchQueue) -> bool:
-        entries = queue.first_entries()
-        size_class = sum(size_of(entry.inputs) for entry in entries).bit_length()
+        size_class = queue.first_size.bit_length()
         return queue.executable.cost_s[size_class] <= self._options.inline_budget_s
 
     def ended(self, run: BatchRun) -> None:
