@@ -6,11 +6,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 START_LIMIT_S = 120.0
+LIMIT_S = 60.0
 
 
 def free_port() -> int:
@@ -136,6 +139,16 @@ class RunningServer:
             self._reader.join()
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    """Look again and again; for what no event tells."""
+    never = threading.Event()
+    for _ in range(int(LIMIT_S / 0.05)):
+        if holds():
+            return
+        never.wait(0.05)
+    pytest.fail(f"never: {what}")
 
 
 def write_config(path: Path, models: Sequence[str]) -> str:

@@ -68,10 +68,57 @@ def examples(tf: Any, path: str) -> None:
         builder.save()
 
 
+def seen(tf: Any, path: str) -> None:
+    """Answers how many rows a run of the model had, beside `x` itself.
+
+    `wide`: the same for rows of any length; `checked`: fails where an `x` is below zero;
+    `gated`: writes to the files `<gate>.begun` and `<gate>.go` of its first row before it
+    answers, so that named pipes of these names tell that it runs, and hold it; `classify` and
+    `regress` read examples and give the number of rows as the score.
+    """
+    v1 = tf.compat.v1
+    predict = v1.saved_model.signature_def_utils.predict_signature_def
+    with tf.Graph().as_default(), v1.Session() as session:
+
+        def rows_like(rows: Any) -> Any:
+            count = tf.shape(rows)[:1]
+            return tf.fill(count, count[0])
+
+        x = v1.placeholder(tf.float32, [None], name="x")
+        signatures = {"serving_default": predict({"x": x}, {"y": x * 1.0, "rows": rows_like(x)})}
+        wide = v1.placeholder(tf.float32, [None, None], name="wide")
+        signatures["wide"] = predict({"x": wide}, {"y": wide * 1.0, "rows": rows_like(wide)})
+        with tf.control_dependencies([v1.assert_positive(x, message="x must be above zero")]):
+            signatures["checked"] = predict({"x": x}, {"y": x * 2.0, "rows": rows_like(x)})
+        gate = v1.placeholder(tf.string, [None], name="gate")
+        begun = tf.io.write_file(tf.strings.join([gate[0], ".begun"]), "begun")
+        with tf.control_dependencies([begun]):
+            held = tf.io.write_file(tf.strings.join([gate[0], ".go"]), "held")
+        with tf.control_dependencies([held]):
+            signatures["gated"] = predict(
+                {"x": x, "gate": gate}, {"y": x * 3.0, "rows": rows_like(x)}
+            )
+        examples = v1.placeholder(tf.string, [None], name="examples")
+        features = {"x": tf.io.FixedLenFeature([], tf.float32)}
+        values = tf.io.parse_example(examples, features)["x"]
+        score = tf.cast(rows_like(values), tf.float32)
+        signatures["regress"] = v1.saved_model.signature_def_utils.regression_signature_def(
+            examples, score + 0.0 * values
+        )
+        signatures["classify"] = v1.saved_model.signature_def_utils.classification_signature_def(
+            examples, tf.strings.as_string(values, precision=0)[:, None], score[:, None]
+        )
+        _save_all(v1, session, path, signatures)
+
+
 def _save(v1: Any, session: Any, path: str, inputs: Any, outputs: Any) -> None:
     signature = v1.saved_model.signature_def_utils.predict_signature_def(inputs, outputs)
+    _save_all(v1, session, path, {"serving_default": signature})
+
+
+def _save_all(v1: Any, session: Any, path: str, signatures: dict[str, Any]) -> None:
     builder = v1.saved_model.Builder(path)
-    builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+    builder.add_meta_graph_and_variables(session, ["serve"], signatures)
     builder.save()
 
 
@@ -113,7 +160,7 @@ class VersionedModel:
         shutil.rmtree(gone)
 
 
-MAKERS = {maker.__name__: maker for maker in (constant, slow, examples)}
+MAKERS = {maker.__name__: maker for maker in (constant, examples, seen, slow)}
 
 
 def main(name: str, path: str) -> None:

@@ -1,10 +1,7 @@
 """What tests of this folder ask a running server, and how they wait for the answer."""
 
-from collections.abc import Callable
-from threading import Event
 from typing import Any
 
-import pytest
 import requests
 
 from tests.running import RunningServer
@@ -14,16 +11,6 @@ LIMIT_S = 60.0
 NO_RETRIES = "--max_num_load_retries=0"
 LOADED = "Successfully loaded servable version"
 UNLOADED = "Done unloading servable version"
-
-
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    """Look again and again; for what no event tells."""
-    never = Event()
-    for _ in range(int(LIMIT_S / 0.05)):
-        if holds():
-            return
-        never.wait(0.05)
-    pytest.fail(f"never: {what}")
 
 
 def states(server: RunningServer, name: str = "default") -> dict[int, str]:

@@ -17,18 +17,9 @@ from tensorflow_serving.apis import model_management_pb2
 from tests import saved_models
 from tests.grpc_client import GrpcClient
 from tests.object_storage import Bucket, ObjectStorage
-from tests.process.asking import (
-    LIMIT_S,
-    LOADED,
-    NO_RETRIES,
-    UNLOADED,
-    config_of,
-    predict,
-    states,
-    wait_until,
-)
+from tests.process.asking import LIMIT_S, LOADED, NO_RETRIES, UNLOADED, config_of, predict, states
 from tests.process.load import Load
-from tests.running import RunningServer, write_config
+from tests.running import RunningServer, wait_until, write_config
 from tests.served_models import VersionedModel
 
 ERROR = "FileSystemStoragePathSource encountered a filesystem access error"

@@ -17,10 +17,9 @@ from tests.process.asking import (
     config_of,
     predict,
     states,
-    wait_until,
 )
 from tests.process.load import Load
-from tests.running import RunningServer, write_config
+from tests.running import RunningServer, wait_until, write_config
 from tests.served_models import VersionedModel
 
 MEGABYTE = 1 << 20

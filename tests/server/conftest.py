@@ -30,6 +30,13 @@ def slow_base_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("seen")
+    served_models.export("seen", folder / "1")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def socket_path(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(tmp_path_factory.mktemp("socket") / "server.sock")
 

@@ -14,9 +14,8 @@ import requests
 from tensorflow_serving.apis import inference_pb2
 
 from tests.grpc_client import TIMEOUT_S, GrpcClient, predict_request
-from tests.process.asking import wait_until
 from tests.process.load import Load
-from tests.running import RunningServer
+from tests.running import RunningServer, wait_until
 from tests.served_models import VersionedModel
 
 X = {"x": np.array([1.0], np.float32)}

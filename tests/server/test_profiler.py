@@ -15,9 +15,8 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 from salver.codecs.messages import message_class
 from tests import served_models
 from tests.grpc_client import GrpcClient
-from tests.process.asking import wait_until
 from tests.process.load import Load
-from tests.running import RunningServer
+from tests.running import RunningServer, wait_until
 
 SERVICE = "/tensorflow.ProfilerService/"
 LIMIT_S = 60.0

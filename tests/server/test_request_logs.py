@@ -21,8 +21,7 @@ from tensorflow_serving.apis import (
 
 from tests import served_models
 from tests.grpc_client import TIMEOUT_S, GrpcClient, predict_request
-from tests.process.asking import wait_until
-from tests.running import RunningServer, write_config
+from tests.running import RunningServer, wait_until, write_config
 
 EVERYTHING = "sampling_config { sampling_rate: 1 }"
 VERSION = 7

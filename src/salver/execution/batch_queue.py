@@ -23,6 +23,8 @@ class Entry(Protocol):
     """A request, or a piece of one, as the queue sees it."""
 
     rows: int
+    size: int
+    """Bytes of the inputs."""
     inputs: Sequence[np.ndarray]
     batch: "Batch | None"
     """Where it waits; None once it no longer does."""
@@ -32,12 +34,14 @@ class Entry(Protocol):
 class Batch:
     """Requests that will be run together."""
 
-    __slots__ = ("entries", "opened_at", "queue", "rows")
+    __slots__ = ("entries", "opened_at", "queue", "rows", "size")
 
     def __init__(self, queue: "BatchQueue") -> None:
         self.queue = queue
         self.entries: list[Entry] = []
         self.rows = 0
+        self.size = 0
+        """Bytes of all inputs: added up as they come, for it is asked for at every turn."""
         self.opened_at = 0.0
         """When its first request came."""
 
@@ -148,6 +152,7 @@ class BatchQueue:
             batch.opened_at = now
         batch.entries.append(entry)
         batch.rows += entry.rows
+        batch.size += entry.size
         entry.batch = batch
         entry.added_at = now
         self.rows += entry.rows
@@ -161,6 +166,7 @@ class BatchQueue:
         entry.batch = None
         batch.entries.remove(entry)
         batch.rows -= entry.rows
+        batch.size -= entry.size
         self.rows -= entry.rows
         self.entries -= 1
         if not batch.entries and batch is not self._batches[-1]:
@@ -175,9 +181,15 @@ class BatchQueue:
             return first.opened_at
         return first.opened_at + self.options.batch_timeout_s
 
-    def first_entries(self) -> Sequence[Entry]:
-        """What the first batch holds."""
-        return self._batches[0].entries
+    @property
+    def first_size(self) -> int:
+        """Bytes of the first batch's inputs."""
+        return self._batches[0].size
+
+    @property
+    def first_rows(self) -> int:
+        """Rows of the first batch."""
+        return self._batches[0].rows
 
     def take(self, most: int | None = None) -> Batch:
         """The first batch, which no longer waits; of an automatic queue `most` rows, or one entry.
@@ -201,10 +213,12 @@ class BatchQueue:
             if count and part.rows + entry.rows > most:
                 break
             part.rows += entry.rows
+            part.size += entry.size
             count += 1
         part.entries = batch.entries[:count]
         batch.entries = batch.entries[count:]
         batch.rows -= part.rows
+        batch.size -= part.size
         self._let_go(part)
         return part
 

@@ -8,7 +8,7 @@ import numpy as np
 from salver.errors import DeadlineExceeded, ResourceExhausted, ServingError
 from salver.execution.batch_arrays import rejoined
 from salver.execution.batch_queue import Batch, BatchQueue
-from salver.execution.runner import OnDone, unexpected
+from salver.execution.runner import OnDone, size_of, unexpected
 
 Outputs = Sequence[np.ndarray]
 
@@ -18,7 +18,7 @@ class Request:
 
     __slots__ = (
         "_elapsed_s", "_error", "_on_done", "_on_settled", "_pieces", "_queue", "_timer",
-        "_under_way", "added_at", "batch", "inputs", "is_unwanted", "outputs", "rows",
+        "_under_way", "added_at", "batch", "inputs", "is_unwanted", "outputs", "rows", "size",
     )  # fmt: skip
 
     def __init__(
@@ -31,6 +31,7 @@ class Request:
     ) -> None:
         self.inputs = inputs
         self.rows = rows
+        self.size = size_of(inputs)
         self.batch: Batch | None = None
         self.added_at = 0.0
         self.outputs: Outputs | None = None
@@ -153,12 +154,13 @@ def expired(queue: BatchQueue, waits: bool) -> ServingError:
 class Piece:
     """Some rows of a request that is too large for one batch."""
 
-    __slots__ = ("_request", "added_at", "batch", "inputs", "outputs", "rows")
+    __slots__ = ("_request", "added_at", "batch", "inputs", "outputs", "rows", "size")
 
     def __init__(self, request: Request, start: int, stop: int) -> None:
         self._request = request
         self.rows = stop - start
         self.inputs: Sequence[np.ndarray] = [array[start:stop] for array in request.inputs]
+        self.size = size_of(self.inputs)
         self.batch: Batch | None = None
         self.added_at = 0.0
         self.outputs: Outputs | None = None

@@ -12,7 +12,7 @@ from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_queue import Batch
 from salver.execution.batch_request import Outputs, Piece, Request
 from salver.execution.prepared import Executable
-from salver.execution.runner import outcome_of, size_of, unexpected
+from salver.execution.runner import outcome_of, unexpected
 
 _HALVED = 5
 """Of so many requests that failed together, halves are tried first."""
@@ -91,7 +91,7 @@ class BatchRun:
             return
         started, cpu_started = perf_counter(), thread_time()
         try:
-            self.size_class = sum(map(size_of, inputs)).bit_length()
+            self.size_class = sum(outcome.entry.size for outcome in taken).bit_length()
             groups = groups_of(inputs, self.options)
             self.is_mixed = len(groups) > 1
             for group in groups:

@@ -266,9 +266,7 @@ class Batcher:
 
     def _is_cheap(self, queue: BatchQueue, most: int | None) -> bool:
         """Whether the next batch, of `most` rows, costs next to nothing."""
-        entries = queue.first_entries()
-        size = sum(size_of(entry.inputs) for entry in entries)
-        rows = sum(entry.rows for entry in entries)
+        size, rows = queue.first_size, queue.first_rows
         if most is not None and most < rows:
             size = size * most // rows
         return queue.executable.cost_s[size.bit_length()] <= self._options.inline_budget_s

@@ -31,6 +31,7 @@ class Waiting:
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
+        self.size = 8 * rows
         self.inputs: Sequence[np.ndarray] = ()
         self.batch: Batch | None = None
         self.added_at = 0.0
@@ -169,6 +170,7 @@ def test_a_part_of_a_batch_can_be_taken_but_no_part_of_a_request() -> None:
     for rows in (2, 2, 5, 1):
         add(queue, rows)
     assert [entry.rows for entry in queue.take(4).entries] == [2, 2]
+    assert queue.first_size == 8 * 6
     assert [entry.rows for entry in queue.take(4).entries] == [5]
     assert [entry.rows for entry in queue.take(4).entries] == [1]
     assert queue.rows == 0
@@ -199,6 +201,9 @@ def test_no_row_is_lost_or_comes_twice_and_order_is_kept(
             assert batch.entries == waiting[: len(batch.entries)]
             del waiting[: len(batch.entries)]
         assert queue.rows == sum(entry.rows for entry in waiting)
+        assert queue.entries == len(waiting)
+        first = [entry for entry in waiting if entry.batch is waiting[0].batch]
+        assert queue.first_size == sum(entry.size for entry in first)
         assert queue.batches <= max(limit, 1)
     taken = []
     while queue.rows:

@@ -192,6 +192,27 @@ async def test_what_is_abandoned_in_the_queue_is_not_run_and_makes_room(opened: 
     assert 1 not in site.answers
 
 
+async def test_a_turn_costs_the_same_however_many_wait(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def measuring(inputs: Sequence[np.ndarray]) -> int:
+        measured.append(len(inputs))
+        return 8
+
+    for module in ("batcher", "batch_request"):
+        monkeypatch.setattr(f"salver.execution.{module}.size_of", measuring)
+    site = opened(BatchOptions())
+    await site.hold_the_thread()
+    for row in range(50):
+        site.send([row])
+        await turn_loop(1)
+    assert len(measured) <= 2 * 51
+    site.echo.gate.set()
+    await site.all_answered()
+
+
 async def test_an_answer_that_goes_wrong_on_the_loop_takes_no_turn_from_others(
     opened: Opened, caplog: pytest.LogCaptureFixture
 ) -> None:
