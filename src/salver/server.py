@@ -35,7 +35,7 @@ from salver.service.status import Status
 from salver.sources.file_system import FileSystemSource
 from salver.sources.remote_models import RemoteModels
 from salver.sources.storage import LocalAndRemote, LocalStorage
-from salver.sources.uri import scheme_of
+from salver.sources.uri import redacted, scheme_of
 from salver.telemetry.log_lines import log_versions
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.traffic.labels import LabelTable
@@ -269,7 +269,16 @@ class Server:
         return Switchboard(options, rest, handlers, (Http1, Http2))
 
     async def _reload(self, message: WireMessage) -> None:
-        await self._models.apply(from_message(message))
+        config = from_message(message)
+        for index, model in enumerate(config.models):
+            logger.info(
+                "Config entry index : %d path : %s name : %s platform : %s",
+                index,
+                redacted(model.base_path),
+                model.name,
+                model.model_platform,
+            )
+        await self._models.apply(config)
 
     async def stop(self) -> None:
         """Finish what is in flight, within the grace, then end everything."""
