@@ -22,6 +22,7 @@ from salver.service.opening import Opening
 from salver.service.predict import Predict
 from salver.service.profiling import Profiling
 from salver.service.status import Status
+from salver.sources.uri import redacted
 from salver.telemetry.request_logging import RequestLogging
 from salver.telemetry.request_record import Both, RecordSink
 from salver.telemetry.serving_metrics import ServingMetrics
@@ -156,7 +157,7 @@ class Front:
             logger.info(
                 "\nConfig entry\n\tindex : %d\n\tpath : %s\n\tname : %s\n\tplatform : %s",
                 index,
-                model.base_path,
+                redacted(model.base_path),
                 model.name,
                 model.model_platform,
             )

@@ -26,3 +26,15 @@ def predict(server: RunningServer, name: str = "default") -> Any:
 
 def config_of(model: VersionedModel, name: str) -> str:
     return f'name: "{name}" base_path: "{model.base_path}" model_platform: "tensorflow"'
+
+
+def status_of(server: RunningServer, version: int, name: str = "default") -> tuple[str, str]:
+    """The error code and message in the status of a version."""
+    url = f"{server.url}/v1/models/{name}/versions/{version}"
+    (entry,) = requests.get(url, timeout=LIMIT_S).json()["model_version_status"]
+    return entry["status"]["error_code"], entry["status"]["error_message"]
+
+
+def available(server: RunningServer, name: str = "default") -> list[int]:
+    """The versions that answer, highest first."""
+    return [version for version, state in states(server, name).items() if state == "AVAILABLE"]

@@ -3,6 +3,7 @@
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -308,6 +309,35 @@ def test_missing_credentials_are_told_once_and_concern_no_other_model(
                 server.wait_for_line(f"{LOADED} {{name: local version: {version}}}")
             assert sum(ERROR in line for line in server.lines) == 1
             reload.cancel()
+
+
+def test_storage_that_never_answers_holds_up_neither_another_model_nor_the_end(
+    served: Served, model: VersionedModel
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        flag = f"--model_base_path={model.base_path}"
+        with served.server(flag, **environment) as server:
+            request = model_management_pb2.ReloadConfigRequest()
+            request.config.model_config_list.config.add(
+                name="default", base_path=str(model.base_path), model_platform="tensorflow"
+            )
+            for number in range(20):
+                request.config.model_config_list.config.add(
+                    name=f"m{number}",
+                    base_path=f"{served.base_path}{number}",
+                    model_platform="tensorflow",
+                )
+            with GrpcClient(server.grpc_address) as client:
+                reload = client.model.HandleReloadConfigRequest.future(request, timeout=LIMIT_S)
+                connection, _ = silent.accept()
+                for version in (2, 3):
+                    model.add(version)
+                    server.wait_for_line(f"{LOADED} {{name: default version: {version}}}")
+                assert not reload.done()
+                reload.cancel()
+        # Left without a signal more, and with 0.
+        connection.close()
 
 
 @pytest.fixture

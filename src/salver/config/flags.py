@@ -106,7 +106,8 @@ class Flags:
     )
     num_load_threads: int = int32(
         0,
-        "Threads that load versions. 0: four for each CPU.",
+        "Threads that load versions. 0: four for each CPU, and one more for each load that takes "
+        "longer than ten seconds.",
     )
     num_unload_threads: int = int32(
         0,
