@@ -7,12 +7,18 @@ that much work of one is no wall before that of another.
 The threads are daemons: a process can end although one of them hangs.
 """
 
+import logging
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
+
+_logger = logging.getLogger(__name__)
+
+_PAUSE_S = 1.0
+"""Until the next try after the system has refused a thread."""
 
 
 class Timers(Protocol):
@@ -94,15 +100,23 @@ class ElasticThreads:
         """Start the threads that are needed and allowed; look again when more may be allowed."""
         now = self._clock()
         while self._queued > self._idle and self._threads - self._long(now) < self._count:
+            try:
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+            except RuntimeError:
+                _logger.exception("%s: the system allows no further thread", self._name)
+                self._look_again_in(_PAUSE_S)
+                return
             self._threads += 1
             # Until it looks for work it counts as idle: it is on its way to it.
             self._idle += 1
-            threading.Thread(target=self._run, name=self._name, daemon=True).start()
-        if self._queued > self._idle and self._patience_s is not None and not self._is_watching:
-            self._is_watching = True
+        if self._queued > self._idle and self._patience_s is not None:
             due = [b + self._patience_s for b in self._began.values() if not self._is_long(b, now)]
-            delay_s = min(due) - now if due else self._patience_s
-            self._timers.call_later(max(delay_s, 0.0) + 0.001, self._watch)
+            self._look_again_in(max(min(due, default=now) - now, 0.0) + 0.001)
+
+    def _look_again_in(self, delay_s: float) -> None:
+        if not self._is_watching:
+            self._is_watching = True
+            self._timers.call_later(delay_s, self._watch)
 
     def _watch(self) -> None:
         with self._changed:

@@ -32,6 +32,8 @@ _LOCAL_THREADS, _LOCAL_PATIENCE_S = 1, 0.1
 _REMOTE_THREADS, _REMOTE_PATIENCE_S = 16, 1.0
 """One at remote storage takes some round trips, and many can wait for them together."""
 _TOLD_AFTER_S = 10.0
+_BEGUN_AT_ONCE = 50
+"""Looks that begin in one turn of the loop: a thousand would be felt by requests."""
 
 
 class Target(Protocol[S]):
@@ -160,10 +162,12 @@ class FileSystemSource(Generic[S]):
         period_s = self._poll_wait_s or None
         while True:
             self._changed.clear()
-            for watched in self._watched.values():
+            for number, watched in enumerate(list(self._watched.values()), 1):
                 if watched.is_new or period_s is not None:
                     self._begin_look(watched)
                 self._tell_if_long(watched)
+                if number % _BEGUN_AT_ONCE == 0:
+                    await asyncio.sleep(0)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), period_s)
 

@@ -224,3 +224,20 @@ def test_after_the_stop_nothing_begins_and_nobody_is_waited_for(
     hanging.may_end.set()
     settled(threads)
     assert not never.begun.is_set()
+
+
+def test_where_the_system_allows_no_thread_work_waits_for_one(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    threads = elastic(clock, 1, None)
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        future = threads.submit("a", lambda: "done")
+    assert "allows no further thread" in caplog.text
+    clock.pass_time(1.0)
+    assert future.result(LIMIT_S) == "done"
+    threads.stop()
