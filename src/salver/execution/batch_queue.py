@@ -13,6 +13,7 @@ import numpy as np
 from salver.errors import FailedPrecondition, InvalidArgument, Unavailable
 from salver.execution.batch_control import BatchControl
 from salver.execution.batch_options import BatchOptions
+from salver.execution.batch_proof import BatchProof
 
 if TYPE_CHECKING:
     from salver.execution.prepared import Executable
@@ -50,7 +51,7 @@ class BatchQueue:
 
     __slots__ = (
         "_batches", "control", "entries", "executable", "feeds_twice", "is_listed", "is_taught",
-        "is_unfit", "name", "options", "rows",
+        "is_unfit", "name", "options", "proof", "rows",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +66,7 @@ class BatchQueue:
         """The version's, for log lines."""
         self.options = options
         self.control = BatchControl(options) if options.is_automatic else None
+        self.proof = BatchProof() if options.is_automatic else None
         self.feeds_twice = feeds_twice
         """Whether two inputs are one tensor of the graph: then rows do not add up."""
         self.rows = 0
@@ -74,7 +76,7 @@ class BatchQueue:
         self.is_listed = False
         """Whether the scheduler knows that something waits here; the scheduler's alone."""
         self.is_unfit = False
-        """Whether the outputs turned out not to have a row for each row of the inputs."""
+        """Whether it turned out that requests cannot be run together: each runs alone."""
         self.is_taught = False
         """Whether a request of the warm-up was used to learn what batches cost."""
         self._batches: deque[Batch] = deque([Batch(self)])

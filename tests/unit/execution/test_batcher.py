@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from salver.errors import InternalError, InvalidArgument, ServingError
 from salver.execution.batch_options import BatchOptions
+from salver.execution.batch_proof import Likeness
+from salver.execution.batch_queue import BatchQueue
 from salver.execution.batch_run import BatchRun
 from salver.execution.prepared import PreparedServable
 from tests.batching import AUTOMATIC, FOURS, Echo, EchoServable, Opened, Site
@@ -326,12 +328,20 @@ async def test_automatic_batches_grow_while_larger_ones_pay(opened: Opened) -> N
     for size in (1, 2, 4, 8):
         for _ in range(3):
             queue.control.observe(size, 1e-3, is_backlogged=True)
+    prove(queue)
     await site.hold_the_thread()
     for row in range(20):
         site.send([row])
     site.echo.gate.set()
     await site.all_answered()
     assert site.echo.sizes == [1, 16, 4]
+
+
+def prove(queue: BatchQueue) -> None:
+    """Let the queue have seen enough of its program to trust it."""
+    assert queue.proof is not None
+    for _ in range(3):
+        queue.proof.ran(Likeness.DIFFERENT)
 
 
 @pytest.mark.parametrize(
@@ -371,6 +381,45 @@ async def test_automatic_batching_stops_where_outputs_have_no_rows(opened: Opene
     await site.all_answered()
     assert site.rows(2) == 5.0
     assert len(site.notes.runs) == 1
+
+
+class LessTheMean:
+    """Mixes its rows: their mean becomes zero."""
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        [rows] = inputs
+        return [rows - rows.mean(axis=0)]
+
+
+async def test_automatic_batching_changes_no_answer_of_a_program_that_mixes_rows(
+    opened: Opened,
+) -> None:
+    site = opened(AUTOMATIC)
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    queue.control.most = 8
+    site.executable.program = LessTheMean()
+    for _ in range(3):
+        for rows in ([1.0, 3.0], [5.0, 9.0], [0.0, 0.0]):
+            site.send(rows)
+        await site.all_answered()
+    assert [site.rows(number) for number in range(9)] == [[-1, 1], [-2, 2], [0, 0]] * 3
+    assert queue.is_unfit
+    assert len(site.notes.runs) == 1
+
+
+async def test_automatic_batches_are_checked_until_that_is_enough(opened: Opened) -> None:
+    site = opened(AUTOMATIC)
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    queue.control.most = 8
+    for number in range(5):
+        for row in range(8):
+            site.send([row + number])
+        await site.all_answered()
+    assert site.echo.sizes == [8, 1, 1] * 3 + [8, 8]
 
 
 @pytest.mark.parametrize(
