@@ -142,6 +142,7 @@ class Server:
                     threads=batching.threads,
                     thread_pool_name=batching.thread_pool_name,
                     inline_budget_s=flags.inline_budget_us / 1e6,
+                    max_wait_s=flags.max_queue_wait_ms / 1e3,
                 ),
                 self._runner,
                 self._metrics.batching,

@@ -22,7 +22,7 @@ from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.batch_request import Request, expired
 from salver.execution.batch_run import BatchRun
 from salver.execution.prepared import SURPRISE, Executable, Order
-from salver.execution.runner import OnDone, Pending, Runner, size_of
+from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
 from salver.execution.workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ class BatcherOptions:
     """Longest expected run that happens on the loop itself."""
     alone_budget_s: float = 15e-6
     """Below this, to join and part costs more than to run: a request runs at once, alone."""
+    max_wait_s: float = 0.0
+    """Longest expected wait in an automatic queue before more are refused; 0: no limit."""
 
 
 class Batcher:
@@ -168,6 +170,8 @@ class Batcher:
             raise expired(queue, waits=True)
         request = Request(queue, inputs, rows, on_done, on_settled)
         try:
+            if queue.control is not None and not self._idle:
+                self._refuse_overload(queue, deadline)
             request.enqueue(now)
         except Unavailable:
             self._observer.refused()
@@ -178,6 +182,24 @@ class Batcher:
             queue.control.arrived(now)
         self._attend(queue)
         return request
+
+    def _refuse_overload(self, queue: BatchQueue, deadline: float | None) -> None:
+        """Refuse at once where the wait is expected to be too long, as without batching.
+
+        Raises:
+            Unavailable: it is.
+        """
+        assert self._loop is not None
+        # Each queue has its turn: none runs more batches than this one before the end of it.
+        own, _ = _batches_and_cost_s(queue)
+        wait_s = 0.0
+        for other in self._turns:
+            batches, cost_s = _batches_and_cost_s(other)
+            wait_s += min(batches, own + (other is not queue)) * cost_s
+        left_s = None if deadline is None else deadline - self._loop.time()
+        refusal = overload(wait_s / self._options.threads, self._options.max_wait_s, left_s)
+        if refusal is not None:
+            raise refusal
 
     # --- turns ---------------------------------------------------------------------
 
@@ -288,6 +310,14 @@ class Batcher:
             # A thread that computes all by itself is measured best by its CPU time.
             own = run.cpu_s if 2 * run.cpu_s >= run.elapsed_s else run.elapsed_s
             queue.control.observe(run.batch.rows, own, queue.rows > 0)
+
+
+def _batches_and_cost_s(queue: BatchQueue) -> tuple[int, float]:
+    """In how many batches a queue will be empty, and what one of them costs, as far as known."""
+    control = queue.control
+    if control is None:
+        return queue.batches, queue.executable.expected_s[queue.first_size.bit_length()]
+    return -(-queue.rows // control.most), control.cost_s(control.most) or 0.0
 
 
 def _compute_here(run: BatchRun) -> None:

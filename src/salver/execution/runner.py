@@ -237,19 +237,24 @@ class Runner:
         options = self._options
         if self.in_flight >= options.max_queued:
             return Unavailable(f"{options.max_queued} requests are under way already")
-        wait_s = self.expected_s / self._workers.count
-        if options.max_wait_s and wait_s > options.max_wait_s:
-            return Unavailable(
-                f"The server is overloaded: the wait would be {wait_s:.1f} s, "
-                f"and {options.max_wait_s:g} s is the limit"
-            )
         assert self._loop is not None
-        if deadline is not None and wait_s > deadline - self._loop.time() > 0:
-            return Unavailable(
-                f"The server is overloaded: the wait would be {wait_s:.1f} s, "
-                "and the deadline comes first"
-            )
+        wait_s = self.expected_s / self._workers.count
+        left_s = None if deadline is None else deadline - self._loop.time()
+        return overload(wait_s, options.max_wait_s, left_s)
+
+
+def overload(wait_s: float, limit_s: float, left_s: float | None) -> ServingError | None:
+    """Why a request that would wait so long is refused; None: it is not.
+
+    `limit_s`: the longest wait, 0 for any; `left_s`: until its deadline, if it has one.
+    """
+    if limit_s and wait_s > limit_s:
+        reason = f"{limit_s:g} s is the limit"
+    elif left_s is not None and wait_s > left_s > 0:
+        reason = "the deadline comes first"
+    else:
         return None
+    return Unavailable(f"The server is overloaded: the wait would be {wait_s:.1f} s, and {reason}")
 
 
 def size_of(inputs: Sequence[np.ndarray]) -> int:

@@ -129,6 +129,72 @@ async def test_a_full_queue_refuses_and_says_how_full_it_is(opened: Opened) -> N
     assert site.rows(1) == [1, 2, 3]
 
 
+def cost(queue: BatchQueue | None, seconds: float) -> None:
+    """Let a row of its program be known to cost so much."""
+    assert queue is not None
+    assert queue.control is not None
+    queue.control.observe(1, seconds, is_backlogged=False)
+
+
+async def test_an_automatic_queue_refuses_at_once_where_the_wait_would_be_too_long(
+    opened: Opened,
+) -> None:
+    site = opened(AUTOMATIC, max_wait_s=2.5)
+    cost(site.executable.queue, 1.0)
+    await site.hold_the_thread()
+    for row in range(4):
+        site.send([row])
+    assert site.errors() == [
+        "UNAVAILABLE: The server is overloaded: the wait would be 3.0 s, and 2.5 s is the limit"
+    ]
+    site.send([5], deadline_s=1.0)
+    assert site.errors()[1] == (
+        "UNAVAILABLE: The server is overloaded: the wait would be 3.0 s, and 2.5 s is the limit"
+    )
+    assert site.notes.refusals == 2
+    site.echo.gate.set()
+    await site.all_answered()
+    site.send([6], deadline_s=1000.0)
+    await site.all_answered()
+    assert site.rows(6) == [6]
+
+
+async def test_an_automatic_queue_refuses_at_once_where_the_deadline_would_come_first(
+    opened: Opened,
+) -> None:
+    site = opened(AUTOMATIC)
+    cost(site.executable.queue, 1.0)
+    await site.hold_the_thread()
+    site.send([1])
+    site.send([2], deadline_s=0.5)
+    assert site.errors() == [
+        "UNAVAILABLE: The server is overloaded: the wait would be 1.0 s, and the deadline comes "
+        "first"
+    ]
+    site.echo.gate.set()
+    await site.all_answered()
+
+
+async def test_a_queue_has_to_wait_for_its_turns_only(opened: Opened) -> None:
+    site = opened(AUTOMATIC, max_wait_s=2.5)
+    cost(site.executable.queue, 1.0)
+    await site.hold_the_thread()
+    for row in range(3):
+        site.send([row])
+    other = PreparedServable(EchoServable(site.echo), AUTOMATIC)
+    site.executable = other.signatures["serving_default"].executable
+    cost(site.executable.queue, 0.001)
+    site.send([1])
+    site.send([1])
+    assert not site.answers
+    site.send([1])
+    assert site.errors() == [
+        "UNAVAILABLE: The server is overloaded: the wait would be 3.0 s, and 2.5 s is the limit"
+    ]
+    site.echo.gate.set()
+    await site.all_answered()
+
+
 async def test_what_expires_in_the_queue_is_never_run(opened: Opened) -> None:
     site = opened(FOURS)
     await site.hold_the_thread()
