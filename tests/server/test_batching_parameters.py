@@ -337,10 +337,15 @@ def test_automatic_batching_fails_nothing_that_would_be_right_without(
         assert found.tolist() == array.tolist()
 
 
-def test_automatic_batching_answers_many_clients_right(serve: Serve) -> None:
-    site = serve(None, "--batching=auto")
+def test_automatic_batching_answers_many_clients_as_each_alone(
+    serve: Serve, seen: Path, tmp_path: Path
+) -> None:
+    model = model_with(seen, tmp_path / "warm", warm_up(predict_of([1, 2])))
+    site = serve(None, "--batching=auto", seen=model)
     calls = [site.send(x=[number, number + 0.5]) for number in range(300)]
     assert [values(call) for call in calls] == [[n, n + 0.5] for n in range(300)]
+    # This model's answer tells how many rows a run had, so it must not share one.
+    assert rows_seen(calls) == [[2, 2]] * 300
 
 
 # --- the end -----------------------------------------------------------------------

@@ -14,6 +14,7 @@ import numpy as np
 from salver.errors import FailedPrecondition, InvalidArgument, Unavailable
 from salver.execution.batch_control import BatchControl
 from salver.execution.batch_options import BatchOptions
+from salver.execution.batch_proof import BatchProof
 
 if TYPE_CHECKING:
     from salver.execution.prepared import Executable
@@ -70,7 +71,7 @@ class BatchQueue:
 
     __slots__ = (
         "_batches", "control", "entries", "executable", "feeds_twice", "is_listed", "is_taught",
-        "is_unfit", "name", "options", "rows", "totals",
+        "is_unfit", "name", "options", "proof", "rows", "totals",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +89,7 @@ class BatchQueue:
         if options.is_automatic:
             limit, target_s = options.max_execution_batch_size, options.latency_target_s
             self.control = BatchControl(limit, target_s)
+        self.proof = BatchProof() if options.is_automatic else None
         self.feeds_twice = feeds_twice
         """Whether two inputs are one tensor of the graph: then rows do not add up."""
         self.rows = 0
@@ -98,7 +100,7 @@ class BatchQueue:
         """Whether the scheduler knows that something waits here; the scheduler's alone."""
         self.totals = Totals()
         self.is_unfit = False
-        """Whether the outputs turned out not to have a row for each row of the inputs."""
+        """Whether it turned out that requests cannot be run together: each runs alone."""
         self.is_taught = False
         """Whether a request of the warm-up was used to learn what batches cost."""
         self._batches: deque[Batch] = deque([Batch(self)])

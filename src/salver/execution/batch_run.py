@@ -6,9 +6,10 @@ from typing import Protocol
 
 import numpy as np
 
-from salver.errors import ServingError, Unavailable
+from salver.errors import FailedPrecondition, ServingError, Unavailable
 from salver.execution.batch_arrays import groups_of, joined, parted
 from salver.execution.batch_options import BatchOptions
+from salver.execution.batch_proof import Likeness, are_alike
 from salver.execution.batch_queue import Batch
 from salver.execution.batch_request import Outputs, Piece, Request
 from salver.execution.prepared import Executable
@@ -44,7 +45,7 @@ class BatchRun:
 
     __slots__ = (
         "_owner", "batch", "cpu_s", "elapsed_s", "executable", "first_error", "is_full",
-        "is_mixed", "is_threaded", "is_unfit", "name", "options", "outcomes", "run_sizes",
+        "is_mixed", "is_threaded", "is_unfit", "name", "options", "outcomes", "proved", "run_sizes",
         "size_class", "taken_at",
     )  # fmt: skip
 
@@ -68,7 +69,9 @@ class BatchRun:
         self.is_mixed = False
         """Whether requests were run apart because they do not fit together."""
         self.is_unfit = False
-        """Whether outputs had not as many rows as inputs."""
+        """Whether outputs had not as many rows as inputs, or the rows were mixed."""
+        self.proved: Likeness | None = None
+        """What was checked besides, with more runs than were needed."""
         self.elapsed_s = 0.0
         self.cpu_s = 0.0
         self.size_class = 0
@@ -151,6 +154,27 @@ class BatchRun:
             self.is_unfit = True
             # Its traceback refers to the requests, which are to refer to it.
             return failure.with_traceback(None)
+        proof = self.batch.queue.proof
+        if proof is None or len(outcomes) == 1:
+            return None
+        question = proof.open_question(requests)
+        if question is None:
+            return None
+        self.proved = question
+        return self._check(outcomes, requests)
+
+    def _check(
+        self, outcomes: list[Outcome], requests: list[Sequence[np.ndarray]]
+    ) -> ServingError | None:
+        """Whether the first and the last request hear alone what they hear in the batch."""
+        for outcome, inputs in ((outcomes[0], requests[0]), (outcomes[-1], requests[-1])):
+            rows = outcome.entry.rows
+            self.run_sizes.append((rows, rows))
+            alone, _ = outcome_of(self.executable, inputs)
+            assert outcome.outputs is not None
+            if alone is None or not are_alike(outcome.outputs, alone):
+                self.is_unfit = True
+                return FailedPrecondition("The outputs differ from those of a request alone")
         return None
 
     def finish(self) -> None:

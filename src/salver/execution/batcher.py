@@ -274,31 +274,37 @@ class Batcher:
     def ended(self, run: BatchRun) -> None:
         """See `BatchOwner`."""
         queue = run.batch.queue
-        executable = run.executable
         failed = any(outcome.error is not None for outcome in run.outcomes)
         if run.is_threaded:
             self._idle += 1
-            if run.run_sizes:
-                executable.record_threaded(run.size_class, run.cpu_s, run.elapsed_s, failed)
-        elif run.run_sizes:
+        if run.run_sizes and run.proved is None:
+            self._note_cost(run, failed)
+        if queue.proof is not None and len(run.batch.entries) > 1:
+            queue.is_unfit = queue.is_unfit or run.is_unfit
+            queue.proof.ran(run.proved)
+        if run.run_sizes:
+            _count(run)
+            self._observer.batch_ran(run)
+        if self._turns:
+            self._turn_soon()
+
+    def _note_cost(self, run: BatchRun, failed: bool) -> None:
+        """Let the next batches know how long this one took."""
+        if run.is_threaded:
+            run.executable.record_threaded(run.size_class, run.cpu_s, run.elapsed_s, failed)
+        else:
             budget_s = self._options.inline_budget_s
             elapsed_s = run.elapsed_s
             if self._idle < self._options.threads or self._runner.in_flight:
                 # As in `Runner.run`: a wait for the interpreter lock proves nothing.
                 elapsed_s = min(elapsed_s, 2 * budget_s)
-            executable.record_inline(run.size_class, elapsed_s, SURPRISE * budget_s, failed)
-        if run.is_unfit and queue.control is not None:
-            queue.is_unfit = True
-        if run.run_sizes:
-            _count(run)
-            self._observer.batch_ran(run)
-            if queue.control is not None and not failed:
-                # A thread that computes all by itself is measured best by its CPU time.
-                own = run.cpu_s if 2 * run.cpu_s >= run.elapsed_s else run.elapsed_s
-                queue.control.observe(run.batch.rows, own, run.is_full)
-                queue.control.drained(run.batch.rows, perf_counter(), queue.rows > 0)
-        if self._turns:
-            self._turn_soon()
+            run.executable.record_inline(run.size_class, elapsed_s, SURPRISE * budget_s, failed)
+        queue = run.batch.queue
+        if queue.control is not None and not failed:
+            # A thread that computes all by itself is measured best by its CPU time.
+            own = run.cpu_s if 2 * run.cpu_s >= run.elapsed_s else run.elapsed_s
+            queue.control.observe(run.batch.rows, own, run.is_full)
+            queue.control.drained(run.batch.rows, perf_counter(), queue.rows > 0)
 
 
 def _compute_here(run: BatchRun) -> None:

@@ -6,8 +6,9 @@ from time import perf_counter, thread_time
 import numpy as np
 
 from salver.errors import ServingError
-from salver.execution.batch_arrays import has_rows, joined, parted, rejoined
+from salver.execution.batch_arrays import Inputs, has_rows, joined, parted, rejoined
 from salver.execution.batch_control import ENOUGH
+from salver.execution.batch_proof import Likeness, are_alike
 from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.prepared import Executable
 from salver.execution.runner import OnDone, outcome_of, size_of
@@ -90,15 +91,17 @@ def _batch_of_one(
 def _learn(executable: Executable, queue: BatchQueue, inputs: Sequence[np.ndarray]) -> None:
     """Run the request again and again in ever larger batches: what they cost is then known.
 
-    Once for each queue. Where outputs have no rows, it learns that nothing is to be batched.
+    Once for each queue. Where outputs have no rows, or other ones than those of the request
+    alone, it learns that nothing is to be batched.
     """
-    control = queue.control
-    if control is None or queue.is_taught or not fits(inputs, queue):
+    control, proof = queue.control, queue.proof
+    if control is None or proof is None or queue.is_taught or not fits(inputs, queue):
         return
     queue.is_taught = True
     rows = inputs[0].shape[0]
     until = perf_counter() + _LONGEST_LESSON_S
     copies = 1
+    alone: Inputs = ()
     while rows * copies <= _MOST_ROWS:
         merged = joined([inputs] * copies, rows * copies)
         for _ in range(ENOUGH):
@@ -107,9 +110,20 @@ def _learn(executable: Executable, queue: BatchQueue, inputs: Sequence[np.ndarra
             if outputs is None:
                 return
             control.observe(rows * copies, perf_counter() - started, is_full=True)
-            if not has_rows(outputs, rows * copies):
+            alone = alone or outputs
+            if not _is_several_times(outputs, alone, rows, copies):
                 queue.is_unfit = True
                 return
             if perf_counter() > until:
                 return
+        proof.ran(Likeness.SAME)
         copies *= 2
+
+
+def _is_several_times(outputs: Inputs, alone: Inputs, rows: int, copies: int) -> bool:
+    """Whether the outputs of a batch of copies begin and end like those of one."""
+    if not has_rows(outputs, rows * copies):
+        return False
+    return are_alike([output[:rows] for output in outputs], alone) and are_alike(
+        [output[-rows:] for output in outputs], alone
+    )

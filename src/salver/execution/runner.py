@@ -245,23 +245,19 @@ class Runner:
         return overload(wait_s, options.max_wait_s, left_s)
 
 
-def overload(wait_s: float, max_wait_s: float, left_s: float | None) -> ServingError | None:
-    """Why a request that would wait so long is refused; None if it is not.
+def overload(wait_s: float, limit_s: float, left_s: float | None) -> ServingError | None:
+    """Why a request that would wait so long is refused; None: it is not.
 
-    `max_wait_s` 0 is no limit; `left_s` are the seconds until its deadline. What is past its
-    deadline already is not refused: it expires.
+    `limit_s`: the longest wait, 0 for any; `left_s`: until its deadline, if it has one. What is
+    past its deadline already is not refused: it expires.
     """
-    if max_wait_s and wait_s > max_wait_s:
-        return Unavailable(
-            f"The server is overloaded: the wait would be {wait_s:.1f} s, "
-            f"and {max_wait_s:g} s is the limit"
-        )
-    if left_s is not None and wait_s > left_s > 0:
-        return Unavailable(
-            f"The server is overloaded: the wait would be {wait_s:.1f} s, "
-            "and the deadline comes first"
-        )
-    return None
+    if limit_s and wait_s > limit_s:
+        reason = f"{limit_s:g} s is the limit"
+    elif left_s is not None and wait_s > left_s > 0:
+        reason = "the deadline comes first"
+    else:
+        return None
+    return Unavailable(f"The server is overloaded: the wait would be {wait_s:.1f} s, and {reason}")
 
 
 def size_of(inputs: Sequence[np.ndarray]) -> int:

@@ -13,6 +13,9 @@ _FAILED = (
     "%s: a batch of %d requests failed and was run apart, so that only those at fault get the "
     "error%s: %s"
 )
+_UNFIT = (
+    "%s: automatic batching ends for a signature, after %d requests could not be run as one%s: %s"
+)
 _UNLIKE = "%s: %d requests in a batch differ in type or shape and were run apart%s"
 
 
@@ -27,9 +30,10 @@ class BatchingLines:
         """A batch was run in parts: it failed as one, or its requests did not fit together."""
         count = len(run.batch.entries)
         if run.first_error is not None:
-            others = self._others(run.name, _FAILED)
+            line = _UNFIT if run.is_unfit and run.options.is_automatic else _FAILED
+            others = self._others(run.name, line)
             if others is not None:
-                _logger.warning(_FAILED, run.name, count, others, run.first_error.status)
+                _logger.warning(line, run.name, count, others, run.first_error.status)
         if run.is_mixed:
             others = self._others(run.name, _UNLIKE)
             if others is not None:

@@ -49,7 +49,7 @@ class BatchingMetrics:
             self._processed_batch_size.cell(()).observe(size)
             self._padding_size.cell((str(size),)).observe(size - rows)
         if run.first_error is not None:
-            self._ran_apart.increase(("failed",))
+            self._ran_apart.increase(("unfit" if run.is_unfit else "failed",))
         if run.is_mixed:
             self._ran_apart.increase(("unlike",))
         if run.first_error is not None or run.is_mixed:

@@ -14,8 +14,11 @@ async def opened() -> AsyncIterator[Opened]:
     with ExitStack() as sites:
 
         def open_(
-            options: BatchOptions, threads: int = 1, inline_s: float = NEVER_INLINE_S
+            options: BatchOptions,
+            threads: int = 1,
+            inline_s: float = NEVER_INLINE_S,
+            max_wait_s: float = 0.0,
         ) -> Site:
-            return sites.enter_context(started(Site(options, threads, inline_s)))
+            return sites.enter_context(started(Site(options, threads, inline_s, max_wait_s)))
 
         yield open_

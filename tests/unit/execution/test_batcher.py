@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from salver.errors import InternalError, InvalidArgument, ServingError
 from salver.execution.batch_control import ENOUGH
 from salver.execution.batch_options import BatchOptions
+from salver.execution.batch_proof import Likeness
+from salver.execution.batch_queue import BatchQueue
 from salver.execution.batch_run import BatchRun
 from salver.execution.prepared import PreparedServable
 from tests.batching import AUTOMATIC, FOURS, Echo, EchoServable, Opened, Site
@@ -126,6 +128,53 @@ async def test_a_full_queue_refuses_and_says_how_full_it_is(opened: Opened) -> N
     site.echo.gate.set()
     await site.all_answered()
     assert site.rows(1) == [1, 2, 3]
+
+
+def pace(queue: BatchQueue | None, seconds: float) -> None:
+    """Let a row of its backlog be known to take so long."""
+    assert queue is not None
+    assert queue.control is not None
+    queue.control.drained(1, 0.0, is_backlogged=True)
+    queue.control.drained(1, seconds, is_backlogged=False)
+
+
+async def test_an_automatic_queue_refuses_at_once_where_the_wait_would_be_too_long(
+    opened: Opened,
+) -> None:
+    site = opened(AUTOMATIC, max_wait_s=2.5)
+    pace(site.executable.queue, 1.0)
+    await site.hold_the_thread()
+    for row in range(4):
+        site.send([row])
+    assert site.errors() == [
+        "UNAVAILABLE: The server is overloaded: the wait would be 3.0 s, and 2.5 s is the limit"
+    ]
+    site.send([5], deadline_s=1.0)
+    assert site.errors()[1] == (
+        "UNAVAILABLE: The server is overloaded: the wait would be 3.0 s, and 2.5 s is the limit"
+    )
+    assert site.notes.refusals == 2
+    site.echo.gate.set()
+    await site.all_answered()
+    site.send([6], deadline_s=1000.0)
+    await site.all_answered()
+    assert site.rows(6) == [6]
+
+
+async def test_an_automatic_queue_refuses_at_once_where_the_deadline_would_come_first(
+    opened: Opened,
+) -> None:
+    site = opened(AUTOMATIC)
+    pace(site.executable.queue, 1.0)
+    await site.hold_the_thread()
+    site.send([1])
+    site.send([2], deadline_s=0.5)
+    assert site.errors() == [
+        "UNAVAILABLE: The server is overloaded: the wait would be 1.0 s, and the deadline comes "
+        "first"
+    ]
+    site.echo.gate.set()
+    await site.all_answered()
 
 
 async def test_what_expires_in_the_queue_is_never_run(opened: Opened) -> None:
@@ -327,12 +376,20 @@ async def test_automatic_batches_grow_while_larger_ones_pay(opened: Opened) -> N
     for size in (1, 2, 4, 8):
         for _ in range(ENOUGH):
             queue.control.observe(size, 1e-3, is_full=True)
+    prove(queue)
     await site.hold_the_thread()
     for row in range(20):
         site.send([row])
     site.echo.gate.set()
     await site.all_answered()
     assert site.echo.sizes == [1, 16, 4]
+
+
+def prove(queue: BatchQueue) -> None:
+    """Let the queue have seen enough of its program to trust it."""
+    assert queue.proof is not None
+    for _ in range(3):
+        queue.proof.ran(Likeness.DIFFERENT)
 
 
 @pytest.mark.parametrize(
@@ -372,6 +429,45 @@ async def test_automatic_batching_stops_where_outputs_have_no_rows(opened: Opene
     await site.all_answered()
     assert site.rows(2) == 5.0
     assert len(site.notes.runs) == 1
+
+
+class LessTheMean:
+    """Mixes its rows: their mean becomes zero."""
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        [rows] = inputs
+        return [rows - rows.mean(axis=0)]
+
+
+async def test_automatic_batching_changes_no_answer_of_a_program_that_mixes_rows(
+    opened: Opened,
+) -> None:
+    site = opened(AUTOMATIC)
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    queue.control.most = 8
+    site.executable.program = LessTheMean()
+    for _ in range(3):
+        for rows in ([1.0, 3.0], [5.0, 9.0], [0.0, 0.0]):
+            site.send(rows)
+        await site.all_answered()
+    assert [site.rows(number) for number in range(9)] == [[-1, 1], [-2, 2], [0, 0]] * 3
+    assert queue.is_unfit
+    assert len(site.notes.runs) == 1
+
+
+async def test_automatic_batches_are_checked_until_that_is_enough(opened: Opened) -> None:
+    site = opened(AUTOMATIC)
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    queue.control.most = 8
+    for number in range(5):
+        for row in range(8):
+            site.send([row + number])
+        await site.all_answered()
+    assert site.echo.sizes == [8, 1, 1] * 3 + [8, 8]
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,13 @@ def test_automatic_batching_learns_at_the_warm_up_that_outputs_have_no_rows() ->
     assert kitchen.queue.is_unfit
 
 
+def test_automatic_batching_learns_at_the_warm_up_that_rows_are_mixed() -> None:
+    kitchen = Kitchen(AUTOMATIC, Made(lambda rows: rows / rows.sum()))
+    kitchen.play([1.0, 3.0])
+    assert kitchen.rows() == [0.25, 0.75]
+    assert kitchen.queue.is_unfit
+
+
 def test_automatic_batching_learns_what_batches_cost_from_the_first_request_alone() -> None:
     program = Made(np.negative)
     kitchen = Kitchen(AUTOMATIC, program)

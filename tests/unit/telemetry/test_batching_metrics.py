@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from salver.core.servable import Program
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_queue import BatchQueue
 from salver.execution.batch_request import Request
@@ -11,7 +12,7 @@ from salver.execution.batch_run import BatchRun
 from salver.execution.prepared import Executable
 from salver.telemetry.batching_lines import BatchingLines
 from salver.telemetry.batching_metrics import BatchingMetrics
-from tests.batching import Echo
+from tests.batching import AUTOMATIC, Echo
 
 PREFIX = ":tensorflow:serving:batching_session:"
 
@@ -29,9 +30,10 @@ def run_of(
     arrivals: Sequence[float] = (),
     taken_at: float = 0.0,
     name: str = "m",
+    program: Program | None = None,
 ) -> BatchRun:
     """A batch of echo requests that has been computed."""
-    queue = BatchQueue(Executable(Echo()), options or BatchOptions(), name=name)
+    queue = BatchQueue(Executable(program or Echo()), options or BatchOptions(), name=name)
     for place, rows in enumerate(requests):
         array = np.array(rows, np.float32)
         request = Request(queue, [array], len(array), lambda *_: None, lambda: None)
@@ -155,6 +157,26 @@ def test_what_ran_apart_is_logged_once_a_minute_with_what_was_left_out(
     ]
     assert [message[:8] for message in caplog.messages[3:]] == ["other: a"]
     assert {record.levelname for record in caplog.records} == {"WARNING"}
+
+
+def test_the_end_of_automatic_batching_is_counted_and_logged_as_such(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    metrics = BatchingMetrics()
+    metrics.came(1, 1)
+    metrics.batch_ran(run_of([[1, 2], [3, 4]], AUTOMATIC, program=Sum()))
+    assert caplog.messages == [
+        "m: automatic batching ends for a signature, after 2 requests could not be run as one: "
+        "FAILED_PRECONDITION: Batched output tensor has 0 dimensions"
+    ]
+    assert ':salver:batching:ran_apart_count{reason="unfit"} 1' in page_of(metrics)
+
+
+class Sum:
+    """Makes one number of all rows."""
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [np.asarray(inputs[0].sum())]
 
 
 def test_requests_that_do_not_fit_together_are_logged_in_other_words(

@@ -1,0 +1,79 @@
+"""Whether the rows of a batch leave each other alone: seen by running some requests again.
+
+A model may take any number of rows and mix them: it subtracts their mean, compares each with
+each, or draws random numbers. In a batch its answers would not be those that it gives alone.
+Where nobody asked for batches, the first of them are therefore checked.
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+
+import numpy as np
+
+from salver.execution.batch_arrays import Inputs
+
+_ENOUGH = 3
+_AGAIN = 1024
+"""Among so many batches one more is checked, for what depends on the values."""
+_FINE = 1e-3
+_COARSE = 2e-2
+"""Of the largest value, for types of two bytes and less. A batch may add up in another order."""
+
+
+class Likeness(Enum):
+    """How the requests of a batch compare: from equal ones, little can be learned of others."""
+
+    SAME = auto()
+    DIFFERENT = auto()
+
+
+class BatchProof:
+    """What is known of one queue. Changed on the loop only; workers read it."""
+
+    __slots__ = ("_batches", "_checked")
+
+    def __init__(self) -> None:
+        self._batches = 0
+        self._checked = {Likeness.SAME: 0, Likeness.DIFFERENT: 0}
+
+    def open_question(self, requests: Sequence[Inputs]) -> Likeness | None:
+        """What a check of this batch would tell; None: enough is known."""
+        is_due = not self._batches % _AGAIN
+        if self._checked[Likeness.DIFFERENT] >= _ENOUGH and not is_due:
+            return None
+        likeness = _likeness(requests)
+        return likeness if is_due or self._checked[likeness] < _ENOUGH else None
+
+    def ran(self, answered: Likeness | None) -> None:
+        """One more batch was run; `answered`: it was checked, and nothing was wrong."""
+        self._batches += 1
+        if answered is not None:
+            self._checked[answered] += 1
+
+
+def _likeness(requests: Sequence[Inputs]) -> Likeness:
+    first, *others = requests
+    for other in others:
+        if not all(map(np.array_equal, first, other)):
+            return Likeness.DIFFERENT
+    return Likeness.SAME
+
+
+def are_alike(some: Inputs, others: Inputs) -> bool:
+    """Whether two answers are the same but for what rounding does."""
+    return len(some) == len(others) and all(map(_is_alike, some, others))
+
+
+def _is_alike(one: np.ndarray, other: np.ndarray) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if one.dtype.kind in "biuO" or one.dtype.names:
+        return bool(np.all(one == other))
+    plain = np.complex128 if one.dtype.kind == "c" else np.float64
+    tolerance = _FINE if one.dtype.itemsize > 2 else _COARSE
+    one, other = one.astype(plain), other.astype(plain)
+    finite = np.isfinite(other)
+    if not np.array_equal(one[~finite], other[~finite], equal_nan=True):
+        return False
+    one, other = one[finite], other[finite]
+    return bool(np.all(np.abs(one - other) <= tolerance * np.abs(other).max(initial=0.0)))
