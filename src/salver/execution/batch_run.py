@@ -44,7 +44,7 @@ class BatchRun:
     """A `Job` of the workers."""
 
     __slots__ = (
-        "_owner", "batch", "cpu_s", "elapsed_s", "executable", "first_error", "is_full",
+        "_owner", "batch", "cpu_s", "elapsed_s", "executable", "first_error", "held_s", "is_full",
         "is_mixed", "is_threaded", "is_unfit", "name", "options", "outcomes", "proved", "run_sizes",
         "size_class", "taken_at",
     )  # fmt: skip
@@ -73,7 +73,11 @@ class BatchRun:
         self.proved: Likeness | None = None
         """What was checked besides, with more runs than were needed."""
         self.elapsed_s = 0.0
+        """How long the program itself ran, all runs together."""
         self.cpu_s = 0.0
+        """CPU time of this thread for that."""
+        self.held_s = 0.0
+        """How long the thread was busy with all of it."""
         self.size_class = 0
 
     def compute(self) -> None:
@@ -92,7 +96,7 @@ class BatchRun:
             for outcome in taken:
                 outcome.error = Unavailable("The server is shutting down")
             return
-        started, cpu_started = perf_counter(), thread_time()
+        started = perf_counter()
         try:
             self.size_class = sum(outcome.entry.size for outcome in taken).bit_length()
             groups = groups_of(inputs, self.options)
@@ -104,8 +108,7 @@ class BatchRun:
             for outcome in taken:
                 if outcome.outputs is None:
                     outcome.error = outcome.error or error
-        self.elapsed_s = perf_counter() - started
-        self.cpu_s = thread_time() - cpu_started
+        self.held_s = perf_counter() - started
 
     def _run(self, outcomes: list[Outcome], requests: list[Sequence[np.ndarray]]) -> None:
         """Run them as one; if that fails and there are several, apart."""
@@ -140,7 +143,7 @@ class BatchRun:
         except Exception as failure:  # noqa: BLE001 - memory, where it is short
             return unexpected(failure)
         self.run_sizes.append((rows, size))
-        outputs, error = outcome_of(self.executable, merged)
+        outputs, error = self._outcome_of(merged)
         if outputs is None:
             return error
         if len(outcomes) == 1 and self.options.is_automatic:
@@ -170,12 +173,21 @@ class BatchRun:
         for outcome, inputs in ((outcomes[0], requests[0]), (outcomes[-1], requests[-1])):
             rows = outcome.entry.rows
             self.run_sizes.append((rows, rows))
-            alone, _ = outcome_of(self.executable, inputs)
+            alone, _ = self._outcome_of(inputs)
             assert outcome.outputs is not None
             if alone is None or not are_alike(outcome.outputs, alone):
                 self.is_unfit = True
                 return FailedPrecondition("The outputs differ from those of a request alone")
         return None
+
+    def _outcome_of(
+        self, inputs: Sequence[np.ndarray]
+    ) -> tuple[list[np.ndarray] | None, ServingError | None]:
+        started, cpu_started = perf_counter(), thread_time()
+        outcome = outcome_of(self.executable, inputs)
+        self.elapsed_s += perf_counter() - started
+        self.cpu_s += thread_time() - cpu_started
+        return outcome
 
     def finish(self) -> None:
         """See `Job`."""

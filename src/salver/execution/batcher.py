@@ -294,7 +294,7 @@ class Batcher:
             run.executable.record_threaded(run.size_class, run.cpu_s, run.elapsed_s, failed)
         else:
             budget_s = self._options.inline_budget_s
-            elapsed_s = run.elapsed_s
+            elapsed_s = run.held_s
             if self._idle < self._options.threads or self._runner.in_flight:
                 # As in `Runner.run`: a wait for the interpreter lock proves nothing.
                 elapsed_s = min(elapsed_s, 2 * budget_s)
