@@ -14,6 +14,7 @@ from salver.execution.batch_options import BatchOptions
 Inputs = Sequence[np.ndarray]
 
 _MAX_PADDED_RANK = 6
+_LARGE_BYTES = 1 << 20
 
 
 def groups_of(requests: Sequence[Inputs], options: BatchOptions) -> list[list[int]]:
@@ -82,13 +83,21 @@ def parted(outputs: Sequence[np.ndarray], sizes: Sequence[int], size: int) -> li
     check_outputs(outputs, size)
     if len(sizes) == 1:
         rows = sizes[0]
-        return [outputs if rows == size else [output[:rows] for output in outputs]]
+        return [outputs if rows == size else [_part(output, 0, rows) for output in outputs]]
     requests: list[list[np.ndarray]] = []
     start = 0
     for rows in sizes:
-        requests.append([output[start : start + rows] for output in outputs])
+        requests.append([_part(output, start, start + rows) for output in outputs])
         start += rows
     return list(requests)
+
+
+def _part(output: np.ndarray, start: int, stop: int) -> np.ndarray:
+    part = output[start:stop]
+    if output.nbytes >= _LARGE_BYTES and 2 * part.nbytes < output.nbytes:
+        # An answer may be sent from where it lies: one slow reader would keep all the others'.
+        return part.copy()
+    return part
 
 
 def rejoined(parts: Sequence[Inputs]) -> list[np.ndarray]:
