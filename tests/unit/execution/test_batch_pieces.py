@@ -3,6 +3,7 @@ import weakref
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_request import Request
@@ -65,16 +66,18 @@ async def test_pieces_behind_one_that_failed_leave_the_queue(opened: Opened) -> 
     assert site.echo.sizes == [1, 2]
 
 
-async def test_a_request_that_ran_in_pieces_is_freed_at_once(opened: Opened) -> None:
-    site = opened(BatchOptions(10, 0.0, 100, (), False, True, 2))
+@pytest.mark.parametrize("at_once", [2, 10], ids=["in pieces", "whole"])
+async def test_a_request_that_was_answered_is_freed_at_once(opened: Opened, at_once: int) -> None:
+    site = opened(BatchOptions(10, 0.0, 100, (), False, True, at_once))
     gc.disable()
     try:
-        run = site.send([1, 2, 3, 4, 5])
+        run = site.send([1, 2, 3, 4, 5], deadline_s=1000.0)
         assert isinstance(run, Request)
         rows = weakref.ref(run.inputs[0])
         del run
         await site.all_answered()
         site.notes.runs.clear()
+        site.answers.clear()
         await turn_loop()
         assert rows() is None
     finally:
