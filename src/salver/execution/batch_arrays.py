@@ -4,7 +4,7 @@ Source: TensorFlow Serving's batching_session.cc and batching_util.cc, for what 
 with what, and for the texts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -17,15 +17,19 @@ _MAX_PADDED_RANK = 6
 _LARGE_BYTES = 1 << 20
 
 
-def groups_of(requests: Sequence[Inputs], options: BatchOptions) -> list[list[int]]:
+def groups_of(
+    requests: Sequence[Inputs], options: BatchOptions, pieces: Collection[int] = ()
+) -> list[list[int]]:
     """Which requests can be run as one: their places, in order, each in one group.
 
     Those of another type or rank run apart; those of other dimensions, too, unless they
-    may be padded.
+    may be padded. At the places `pieces` are pieces of larger requests, which are not: their
+    outputs will have to fit to those of the other pieces.
     """
     groups: dict[object, list[int]] = {}
     for place, inputs in enumerate(requests):
-        groups.setdefault(_kind_of(inputs, options.pad_variable_length_inputs), []).append(place)
+        may_pad = options.pad_variable_length_inputs and place not in pieces
+        groups.setdefault(_kind_of(inputs, may_pad), []).append(place)
     return list(groups.values())
 
 

@@ -51,6 +51,18 @@ async def test_pieces_whose_outputs_do_not_fit_together_fail_their_request(
     ]
 
 
+async def test_pieces_are_not_padded_for_they_have_to_fit_together(opened: Opened) -> None:
+    site = opened(BatchOptions(10, 0.0, 100, (), True, True, 4))
+    site.send([[1.0, 2.0, 3.0]])
+    site.send([[float(row)] for row in range(5)])
+    site.send([[7.0, 8.0]])
+    await site.all_answered()
+    assert site.rows(1) == [[0], [1], [2], [3], [4]]
+    assert site.rows(0) == [[1, 2, 3]]
+    assert site.rows(2) == [[7, 8]]
+    assert site.echo.sizes == [1, 3, 2, 1]
+
+
 async def test_pieces_behind_one_that_failed_leave_the_queue(opened: Opened) -> None:
     site = opened(BatchOptions(10, 0.0, 5, (), False, True, 2))
     await site.hold_the_thread()
