@@ -4,7 +4,7 @@ Source: TensorFlow Serving's batching_session.cc and batching_util.cc, for what 
 with what, and for the texts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -14,17 +14,22 @@ from salver.execution.batch_options import BatchOptions
 Inputs = Sequence[np.ndarray]
 
 _MAX_PADDED_RANK = 6
+_LARGE_BYTES = 1 << 20
 
 
-def groups_of(requests: Sequence[Inputs], options: BatchOptions) -> list[list[int]]:
+def groups_of(
+    requests: Sequence[Inputs], options: BatchOptions, pieces: Collection[int] = ()
+) -> list[list[int]]:
     """Which requests can be run as one: their places, in order, each in one group.
 
     Those of another type or rank run apart; those of other dimensions, too, unless they
-    may be padded.
+    may be padded. At the places `pieces` are pieces of larger requests, which are not: their
+    outputs will have to fit to those of the other pieces.
     """
     groups: dict[object, list[int]] = {}
     for place, inputs in enumerate(requests):
-        groups.setdefault(_kind_of(inputs, options.pad_variable_length_inputs), []).append(place)
+        may_pad = options.pad_variable_length_inputs and place not in pieces
+        groups.setdefault(_kind_of(inputs, may_pad), []).append(place)
     return list(groups.values())
 
 
@@ -82,13 +87,21 @@ def parted(outputs: Sequence[np.ndarray], sizes: Sequence[int], size: int) -> li
     check_outputs(outputs, size)
     if len(sizes) == 1:
         rows = sizes[0]
-        return [outputs if rows == size else [output[:rows] for output in outputs]]
+        return [outputs if rows == size else [_part(output, 0, rows) for output in outputs]]
     requests: list[list[np.ndarray]] = []
     start = 0
     for rows in sizes:
-        requests.append([output[start : start + rows] for output in outputs])
+        requests.append([_part(output, start, start + rows) for output in outputs])
         start += rows
     return list(requests)
+
+
+def _part(output: np.ndarray, start: int, stop: int) -> np.ndarray:
+    part = output[start:stop]
+    if output.nbytes >= _LARGE_BYTES and 2 * part.nbytes < output.nbytes:
+        # An answer may be sent from where it lies: one slow reader would keep all the others'.
+        return part.copy()
+    return part
 
 
 def rejoined(parts: Sequence[Inputs]) -> list[np.ndarray]:

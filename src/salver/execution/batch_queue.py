@@ -37,8 +37,10 @@ class Batch:
 
     __slots__ = ("entries", "opened_at", "queue", "rows", "size")
 
-    def __init__(self, queue: "BatchQueue") -> None:
-        self.queue = queue
+    queue: "BatchQueue"
+    """Where it was taken from. Not before: the two would keep each other in memory."""
+
+    def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.rows = 0
         self.size = 0
@@ -103,7 +105,7 @@ class BatchQueue:
         """Whether it turned out that requests cannot be run together: each runs alone."""
         self.is_taught = False
         """Whether a request of the warm-up was used to learn what batches cost."""
-        self._batches: deque[Batch] = deque([Batch(self)])
+        self._batches: deque[Batch] = deque([Batch()])
 
     @property
     def batches(self) -> int:
@@ -148,7 +150,7 @@ class BatchQueue:
         """Append what `cut` has found room for."""
         batch = self._batches[-1]
         if batch.rows and batch.rows + entry.rows > self.options.max_execution_batch_size:
-            batch = Batch(self)
+            batch = Batch()
             self._batches.append(batch)
         if not batch.entries:
             batch.opened_at = now
@@ -203,12 +205,12 @@ class BatchQueue:
             return self._take_part(batch, most)
         self._batches.popleft()
         if not self._batches:
-            self._batches.append(Batch(self))
+            self._batches.append(Batch())
         self._let_go(batch)
         return batch
 
     def _take_part(self, batch: Batch, most: int) -> Batch:
-        part = Batch(self)
+        part = Batch()
         part.opened_at = batch.opened_at
         count = 0
         for entry in batch.entries:
@@ -225,6 +227,7 @@ class BatchQueue:
         return part
 
     def _let_go(self, batch: Batch) -> None:
+        batch.queue = self
         self.rows -= batch.rows
         self.entries -= len(batch.entries)
         for entry in batch.entries:

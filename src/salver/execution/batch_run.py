@@ -99,7 +99,8 @@ class BatchRun:
         started = perf_counter()
         try:
             self.size_class = sum(outcome.entry.size for outcome in taken).bit_length()
-            groups = groups_of(inputs, self.options)
+            pieces = [place for place, it in enumerate(taken) if isinstance(it.entry, Piece)]
+            groups = groups_of(inputs, self.options, pieces)
             self.is_mixed = len(groups) > 1
             for group in groups:
                 self._run([taken[place] for place in group], [inputs[place] for place in group])

@@ -277,6 +277,14 @@ class PreparedServable:
         for executable in self._executables.values():
             executable.unwrap()
 
+    def part(self) -> None:
+        """Nothing runs here any more: part the programs from their queues, which refer to them.
+
+        The collector could not do it: it does not look at what was loaded.
+        """
+        for executable in self._executables.values():
+            executable.queue = None
+
 
 WarmUp = Callable[[PreparedServable], None]
 Batching = Callable[[], BatchOptions | None]
@@ -297,6 +305,7 @@ class PreparingLoader:
         self._warm_up = warm_up
         self._batching = batching
         self._name = name
+        self._servable: PreparedServable | None = None
 
     def load(self) -> PreparedServable:
         """Load, prepare and warm up; what fails in between is not kept.
@@ -307,12 +316,16 @@ class PreparingLoader:
         loaded = self._loader.load()
         try:
             servable = PreparedServable(loaded, self._batching(), self._name)
+            self._servable = servable
             self._warm_up(servable)
         except BaseException:
-            self._loader.unload()
+            self.unload()
             raise
         return servable
 
     def unload(self) -> None:
         """See `Loader.unload`."""
         self._loader.unload()
+        if self._servable is not None:
+            self._servable.part()
+            self._servable = None

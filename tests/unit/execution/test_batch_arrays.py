@@ -100,6 +100,19 @@ def test_outputs_need_a_row_for_each_row(outputs: Sequence[np.ndarray], error: s
     assert refused.value.message == error
 
 
+def test_a_part_of_a_large_output_does_not_keep_all_of_it_in_memory() -> None:
+    large = np.zeros((100, 5000), np.float32)
+    small = np.zeros((100, 5), np.float32)
+    first, rest = parted([large, small], [10, 80], 100)
+    for part, whole in ((first[0], False), (rest[0], True), (first[1], True), (rest[1], True)):
+        assert np.shares_memory(part, large if part.shape[1] == 5000 else small) is whole
+        assert part.flags.c_contiguous
+    [[only]] = parted([large], [100], 100)
+    assert only is large
+    [[most]] = parted([large], [90], 100)
+    assert np.shares_memory(most, large)
+
+
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=8))
 def test_each_request_gets_back_its_own_rows(shapes: list[tuple[int, int]]) -> None:
     requests = [[rows(*shape, start=100 * place)] for place, shape in enumerate(shapes)]

@@ -3,6 +3,7 @@ import weakref
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_request import Request
@@ -50,6 +51,18 @@ async def test_pieces_whose_outputs_do_not_fit_together_fail_their_request(
     ]
 
 
+async def test_pieces_are_not_padded_for_they_have_to_fit_together(opened: Opened) -> None:
+    site = opened(BatchOptions(10, 0.0, 100, (), True, True, 4))
+    site.send([[1.0, 2.0, 3.0]])
+    site.send([[float(row)] for row in range(5)])
+    site.send([[7.0, 8.0]])
+    await site.all_answered()
+    assert site.rows(1) == [[0], [1], [2], [3], [4]]
+    assert site.rows(0) == [[1, 2, 3]]
+    assert site.rows(2) == [[7, 8]]
+    assert site.echo.sizes == [1, 3, 2, 1]
+
+
 async def test_pieces_behind_one_that_failed_leave_the_queue(opened: Opened) -> None:
     site = opened(BatchOptions(10, 0.0, 5, (), False, True, 2))
     await site.hold_the_thread()
@@ -65,16 +78,18 @@ async def test_pieces_behind_one_that_failed_leave_the_queue(opened: Opened) -> 
     assert site.echo.sizes == [1, 2]
 
 
-async def test_a_request_that_ran_in_pieces_is_freed_at_once(opened: Opened) -> None:
-    site = opened(BatchOptions(10, 0.0, 100, (), False, True, 2))
+@pytest.mark.parametrize("at_once", [2, 10], ids=["in pieces", "whole"])
+async def test_a_request_that_was_answered_is_freed_at_once(opened: Opened, at_once: int) -> None:
+    site = opened(BatchOptions(10, 0.0, 100, (), False, True, at_once))
     gc.disable()
     try:
-        run = site.send([1, 2, 3, 4, 5])
+        run = site.send([1, 2, 3, 4, 5], deadline_s=1000.0)
         assert isinstance(run, Request)
         rows = weakref.ref(run.inputs[0])
         del run
         await site.all_answered()
         site.notes.runs.clear()
+        site.answers.clear()
         await turn_loop()
         assert rows() is None
     finally:

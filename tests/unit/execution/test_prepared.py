@@ -1,13 +1,18 @@
+import gc
 import itertools
 import math
+import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 from salver.core.data_type import DataType
+from salver.core.servable import Program
 from salver.core.signature import Signature, TensorSpec
 from salver.errors import DataLoss, InvalidArgument
+from salver.execution.batch_options import BatchOptions
 from salver.execution.prepared import Executable, PreparedServable, PreparingLoader
 
 
@@ -133,6 +138,29 @@ def test_a_warm_up_that_fails_fails_the_load_and_keeps_nothing() -> None:
     with pytest.raises(InvalidArgument, match="bad record"):
         PreparingLoader(loader, fail).load()
     assert loader.unloads == 1
+
+
+@pytest.mark.parametrize("is_warm", [True, False])
+def test_what_was_unloaded_needs_no_collector_to_be_freed(is_warm: bool) -> None:
+    programs: list[weakref.ref[Program]] = []
+
+    def warm_up(servable: PreparedServable) -> None:
+        executable = servable.signatures["both"].executable
+        assert executable.queue is not None
+        programs.append(weakref.ref(executable.program))
+        if not is_warm:
+            raise InvalidArgument("bad record")
+
+    gc.disable()
+    try:
+        preparing = PreparingLoader(NamedLoader(), warm_up, BatchOptions)
+        with nullcontext() if is_warm else pytest.raises(InvalidArgument):
+            preparing.load()
+        if is_warm:
+            preparing.unload()
+        assert programs[0]() is None
+    finally:
+        gc.enable()
 
 
 def measured(*cpu_s: float) -> Executable:
