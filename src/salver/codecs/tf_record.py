@@ -14,6 +14,8 @@ from salver.errors import DataLoss
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 _MASK = 0xA282EAD8
+_PIECE_BYTES = 1 << 20
+_TOO_LARGE = 2**64 - 1 - _FOOTER.size
 
 
 def read_records(file: BinaryIO) -> Iterator[bytes]:
@@ -30,7 +32,9 @@ def read_records(file: BinaryIO) -> Iterator[bytes]:
         if _masked_checksum(header[:8]) != checksum:
             doubt = "" if offset else " (Is this even a TFRecord file?)"
             raise DataLoss(f"corrupted record at {offset}{doubt}")
-        data, footer = file.read(length), file.read(_FOOTER.size)
+        if length >= _TOO_LARGE:
+            raise DataLoss("record size too large")
+        data, footer = _read(file, length), file.read(_FOOTER.size)
         if len(data) < length or len(footer) < _FOOTER.size:
             raise DataLoss(
                 f"truncated record at {offset}' failed with Read less bytes than requested"
@@ -39,6 +43,15 @@ def read_records(file: BinaryIO) -> Iterator[bytes]:
             raise DataLoss(f"corrupted record at {offset + _HEADER.size}")
         yield data
         offset += _HEADER.size + length + _FOOTER.size
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    """So many bytes, fewer at the end of the file; what a length promises takes no memory."""
+    pieces = []
+    while size and (piece := file.read(min(size, _PIECE_BYTES))):
+        pieces.append(piece)
+        size -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _masked_checksum(data: bytes) -> int:
