@@ -6,9 +6,10 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ARGS ?=
+MINUTES ?= 10
 SAMPLE := .cache/models/sample
 
-.PHONY: help system setup build format check test serve bench bench-batching docs sanitize clean
+.PHONY: help system setup build format check test fuzz serve bench bench-batching docs sanitize clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +60,9 @@ check: ## format, lint, types, import rules, sizes
 test: setup check ## check, then every test; ARGS="-k name" for a part
 	@$(PY) -m pytest $(ARGS)
 
+fuzz: setup ## damaged input at every border for MINUTES=10 in all; ARGS="--borders json,http2"
+	@$(PY) -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
 serve: setup ## serve a sample model; shows a prediction and the curl line to try
 	@[ -d $(SAMPLE) ] || $(PY) examples/export_sample_model.py $(SAMPLE)
 	@exec $(PY) examples/serve_sample_model.py $(SAMPLE)
@@ -74,8 +78,9 @@ docs: ## generate the pages that are made from the code
 	@$(PY) -m salver.config.page > docs/configuration.md
 
 sanitize: TOOLS := valgrind:valgrind
-sanitize: system setup ## look for memory errors and leaks in the HTTP/2 binding
+sanitize: system setup ## look for memory errors and leaks in the compiled modules
 	@PYTHONMALLOC=malloc $(PY) tests/wire/http2_memory_check.py
+	@$(PY) -m tests.fuzz.sanitized $(ARGS)
 
 clean: ## remove what was built
 	@rm -rf build dist .cache src/*.egg-info src/salver/codecs/messages.binpb

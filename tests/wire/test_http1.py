@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -145,6 +146,21 @@ async def test_requests_may_come_in_pieces_of_any_size(site: Site, size: int) ->
         await writer.drain()
     writer.write_eof()
     assert bodies(await asyncio.wait_for(reader.read(), LIMIT_S)) == [b"/now:hello world"] * 3
+
+
+async def test_a_body_in_tiny_chunks_takes_no_more_memory_than_another(site: Site) -> None:
+    letters = [b"%c" % (97 + place % 26) for place in range(20_000)]
+    head = b"POST /now HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"".join(b"1\r\n%b\r\n" % letter for letter in letters) + b"0\r\n\r\n"
+    _, writer = await site.connect()
+    tracemalloc.start()
+    try:
+        writer.write(head + chunks)
+        await until(lambda: bool(site.application.requests))
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(chunks)
+    finally:
+        tracemalloc.stop()
+    assert site.application.requests[0].body == b"".join(letters)
 
 
 async def test_chunked_bodies_are_put_together(site: Site) -> None:

@@ -1,9 +1,8 @@
 """Messages of Classify, Regress and MultiInference: serialized Examples in, results out."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from salver.codecs.example_context import with_context
 from salver.codecs.messages import WireMessage
 from salver.errors import InvalidArgument
 
@@ -11,19 +10,16 @@ from salver.errors import InvalidArgument
 def examples_of(serialized_input: WireMessage) -> np.ndarray:
     """The serialized Examples of a `salver.SerializedInput`: objects of bytes, shape [n].
 
-    A context comes before each Example: parsed, two messages in a row are one, in which
-    the later fields win.
+    Raises:
+        InvalidArgument: the context is too long for so many Examples.
     """
     kind = serialized_input.WhichOneof("kind")
-    examples: Sequence[bytes] = ()
     if kind == "example_list":
-        examples = serialized_input.example_list.examples
-    elif kind == "example_list_with_context":
-        with_context = serialized_input.example_list_with_context
-        examples = [with_context.context + example for example in with_context.examples]
-    array = np.empty(len(examples), dtype=object)
-    array[:] = examples
-    return array
+        return with_context(b"", serialized_input.example_list.examples)
+    if kind == "example_list_with_context":
+        shared = serialized_input.example_list_with_context
+        return with_context(shared.context, shared.examples)
+    return with_context(b"", ())
 
 
 def fill_classifications(

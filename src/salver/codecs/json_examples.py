@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from salver.codecs.example_context import with_context
 from salver.codecs.json_conversion import (
     base64_text,
     decode_base64,
@@ -62,8 +63,7 @@ class ExamplesBody:
             raise refused(body, "Expecting 'examples' value to be an list/array")
         if not values:
             raise refused(body, "'examples' value is an empty array")
-        examples = np.empty(len(values), object)
-        examples[:] = [context + _example(value) for value in values]
+        examples = with_context(context, [_example(value) for value in values])
         return ExamplesBody(signature_name, examples)
 
 

@@ -97,11 +97,12 @@ cpdef bytes unescape_base64(bytes text):
     while at < end:
         if count == 0:
             while end - at >= 4:
+                # Only of what is not negative, or the shifts are undefined.
+                if (SEXTETS[at[0]] | SEXTETS[at[1]] | SEXTETS[at[2]] | SEXTETS[at[3]]) < 0:
+                    break
                 four = (
                     SEXTETS[at[0]] << 18 | SEXTETS[at[1]] << 12 | SEXTETS[at[2]] << 6
                     | SEXTETS[at[3]])
-                if four < 0:
-                    break
                 out[0] = <uint8_t>(four >> 16)
                 out[1] = <uint8_t>(four >> 8)
                 out[2] = <uint8_t>four
@@ -180,7 +181,8 @@ cdef bint store_integers(Numbers numbers, int element, void* out) noexcept:
     if element == INT64 or element == UINT64:
         if element == UINT64 and not in_range(slots, size, 0, <int64_t>0x7FFFFFFFFFFFFFFFLL):
             return False
-        memcpy(out, slots, size * sizeof(int64_t))
+        if size:
+            memcpy(out, slots, size * sizeof(int64_t))
     elif element == UINT32:
         if not in_range(slots, size, 0, UINT32_MAX):
             return False

@@ -71,6 +71,15 @@ def parse_text(full_name: str, text: str) -> WireMessage:
     except text_format.ParseError as error:
         found = wording(error, text)
         raise InvalidArgument(f"Error parsing text-format {full_name}: {found}") from error
+    except RecursionError as error:
+        found = "1:1: Message is too deep."
+        raise InvalidArgument(f"Error parsing text-format {full_name}: {found}") from error
+    except SystemError:
+        # The library stumbles over a name that is not UTF-8, where it looks names up.
+        encodable = text.encode(errors="replace").decode()
+        if encodable == text:
+            raise
+        return parse_text(full_name, encodable)
     return message
 
 

@@ -178,8 +178,8 @@ cdef int _read_input(PredictRequest request, Span span) except -1:
     cdef Span value
     cdef Span content
     cdef uint32_t tag
+    cdef bytearray gathered = None
     cdef bytes joined
-    cdef Tensor* tensor
     key.at = key.end = value.at = value.end = span.end
     while span.at < span.end:
         _require(read_tag(&span, &tag))
@@ -187,16 +187,20 @@ cdef int _read_input(PredictRequest request, Span span) except -1:
             _require(read_delimited(&span, &key))
         elif tag == (2 << 3 | DELIMITED):
             _require(read_delimited(&span, &content))
-            if value.at != value.end:
+            if value.at == value.end:
+                value = content
+            elif content.at != content.end:
                 # Protobuf's rule: merging is parsing the bytes of both as one message.
-                joined = (<char*>value.at)[:value.end - value.at]
-                joined += (<char*>content.at)[:content.end - content.at]
-                request._owner = request._owner, joined
-                content.at = <const uint8_t*>PyBytes_AS_STRING(joined)
-                content.end = content.at + len(joined)
-            value = content
+                if gathered is None:
+                    gathered = bytearray((<char*>value.at)[:value.end - value.at])
+                gathered += (<char*>content.at)[:content.end - content.at]
         else:
             _require(skip_field(&span, tag))
+    if gathered is not None:
+        joined = bytes(gathered)
+        request._owner = request._owner, joined
+        value.at = <const uint8_t*>PyBytes_AS_STRING(joined)
+        value.end = value.at + len(joined)
     name = _name(key)
     position = request._positions.setdefault(name, request._count)
     if position == request._count:

@@ -18,5 +18,5 @@ def decode_tensor(data: Buffer) -> np.ndarray:
     Raises:
         InvalidArgument: no TensorProto, or one that no array can be made of: unknown
             type, negative dimension, more than 64 dimensions, `tensor_content` of
-            another length, more than 2 GiB.
+            another length, more than 2 GiB, or more than 256 MiB to be filled in.
     """

@@ -43,6 +43,11 @@ cdef enum:
 # The most that one tensor may take in memory. A message of a few bytes can ask for any
 # size, since missing values are filled in.
 cdef int64_t MAX_TENSOR_BYTES = 1 << 31
+# What may be filled in beyond the values that are sent: a client that leaves out this many
+# would have a few bytes take the server's time and memory.
+cdef int64_t MAX_FILLED_BYTES = 1 << 28
+# A string is worth more than its pointer: TensorFlow and Python each have a head for it.
+cdef int64_t STRING_BYTES = 64
 
 cdef struct Form:
     # What the values of one tensor become.
@@ -96,6 +101,7 @@ cdef cnp.ndarray array_of(const Tensor* tensor, object owner):
     form.elements = _count_elements(&form)
     if form.elements == 0:
         return _new_array(&form)
+    _check_filled(&form, tensor.body.end - tensor.body.at)
     if form.layout.coding == STRINGS:
         if tensor.content.at != tensor.content.end:
             return _strings_from_content(tensor, &form)
@@ -127,6 +133,16 @@ cdef int64_t _count_elements(const Form* form) except -1:
     if product > MAX_TENSOR_BYTES // form.layout.width:
         raise InvalidArgument(f"{product} elements of {form.layout.width} bytes: limit 2 GiB")
     return product
+
+
+cdef inline int _check_filled(const Form* form, int64_t message_bytes) except -1:
+    """Refuse a shape of far more elements than such a message can bring: one takes a byte."""
+    cdef int64_t width = STRING_BYTES if form.layout.coding == STRINGS else form.layout.width
+    if form.elements - message_bytes > MAX_FILLED_BYTES // width:
+        raise InvalidArgument(
+            f"{form.elements} elements in {message_bytes} bytes: too many would be filled in, "
+            "limit 256 MiB")
+    return 0
 
 
 cdef inline cnp.ndarray _new_array(const Form* form):

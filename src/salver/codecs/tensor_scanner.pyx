@@ -24,8 +24,8 @@ cdef bint scan_tensor(Span body, Tensor* tensor) noexcept nogil:
     cdef uint32_t tag
     cdef uint64_t value
     tensor.body = body
-    tensor.content.at = tensor.content.end = NULL
-    tensor.float8 = tensor.content
+    tensor.content.at = tensor.content.end = body.at
+    tensor.float8 = tensor.values = tensor.content
     tensor.values_field = 0
     tensor.scattered = False
     tensor.data_type = 0

@@ -15,6 +15,8 @@ _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
 _FOOTER = struct.Struct("<I")
 _MASK = 0xA282EAD8
+_PIECE_BYTES = 1 << 20
+_TOO_LARGE = 2**64 - 1 - _FOOTER.size
 
 
 def read_records(file: BinaryIO) -> Iterator[bytes]:
@@ -31,7 +33,9 @@ def read_records(file: BinaryIO) -> Iterator[bytes]:
         if _masked_checksum(header[:8]) != checksum:
             doubt = "" if offset else " (Is this even a TFRecord file?)"
             raise DataLoss(f"corrupted record at {offset}{doubt}")
-        data, footer = file.read(length), file.read(_FOOTER.size)
+        if length >= _TOO_LARGE:
+            raise DataLoss("record size too large")
+        data, footer = _read(file, length), file.read(_FOOTER.size)
         if len(data) < length or len(footer) < _FOOTER.size:
             raise DataLoss(
                 f"truncated record at {offset}' failed with Read less bytes than requested"
@@ -47,6 +51,15 @@ def record(data: bytes) -> bytes:
     length = _LENGTH.pack(len(data))
     header, footer = _masked_checksum(length), _masked_checksum(data)
     return b"".join((length, _FOOTER.pack(header), data, _FOOTER.pack(footer)))
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    """So many bytes, fewer at the end of the file; what a length promises takes no memory."""
+    pieces = []
+    while size and (piece := file.read(min(size, _PIECE_BYTES))):
+        pieces.append(piece)
+        size -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _masked_checksum(data: bytes) -> int:

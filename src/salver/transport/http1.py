@@ -28,6 +28,7 @@ _TARGET = re.compile(
     + rb"|\?)*)?|\*)"
 )  # fmt: skip
 _MAX_PIPELINED = 256
+_MOST_PIECES = 64
 # A body of such a length is received in its place: two copies less, which pays from here on. Room
 # is made for it when its first bytes are there, and counts as used; beyond, as they come.
 _LONG_BODY_BYTES = range(128 * 1024, 64 * 1024 * 1024)
@@ -87,7 +88,7 @@ class Http1:
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._header_bytes = 0
-        self._body: list[bytes] = []
+        self._body: list[bytes | bytearray] = []
         self._body_bytes = 0
         self._length = 0
         self._long_body: bytearray | None = None
@@ -257,8 +258,14 @@ class Http1:
             self._refused = self._refused or 413
         if self._refused:
             self._body.clear()
-        else:
+        elif len(self._body) < _MOST_PIECES:
             self._body.append(body)
+        else:
+            # Each piece is an object: a body in chunks of a byte would take many times its length.
+            last = self._body[-1]
+            if type(last) is not bytearray:
+                last = self._body[-1] = bytearray(last)
+            last += body
 
     def on_message_complete(self) -> None:
         self._take_request(self._body[0] if len(self._body) == 1 else b"".join(self._body))

@@ -201,3 +201,16 @@ def test_every_value_arrives(examples: list[dict[str, list[Any]]]) -> None:
         for example in parsed({"examples": examples})
     ]
     assert found == expected
+
+
+def test_a_context_is_not_repeated_without_bounds() -> None:
+    context = {"words": ["x" * 100_000]}
+    body = {"context": context, "examples": [{}] * 3}
+    assert all(len(example) > 100_000 for example in ExamplesBody.parse(encoded(body)).examples)
+    body = {"context": context, "examples": [{}] * 5000}
+    with pytest.raises(InvalidArgument, match="too long for 5000 examples"):
+        ExamplesBody.parse(encoded(body))
+
+
+def encoded(document: Any) -> bytes:
+    return json.dumps(document).encode()

@@ -289,3 +289,20 @@ def test_mistakes_in_other_files_are_worded_alike(full_name: str, text: str, err
     with pytest.raises(InvalidArgument) as raised:
         parse_text(full_name, text)
     assert str(raised.value) == f"Error parsing text-format {full_name}: {error}"
+
+
+def test_a_name_that_is_no_text_is_a_mistake_like_any_other() -> None:
+    text = b"model_config_list { config { model_type: \xff } }".decode(errors="surrogateescape")
+    with pytest.raises(InvalidArgument, match="1:44: Unknown enumeration value of"):
+        parse_text(CONFIG, text)
+
+
+def test_a_text_of_any_depth_is_read_or_refused() -> None:
+    opening = "[type.googleapis.com/google.protobuf.Any] { "
+    for depth in (100, 10_000):
+        text = f"custom_model_config {{ {opening * depth} {'}' * depth} }}"
+        if depth == 100:
+            assert parse_text(CONFIG, text).custom_model_config.value
+        else:
+            with pytest.raises(InvalidArgument, match="Message is too deep"):
+                parse_text(CONFIG, text)

@@ -1,5 +1,6 @@
 """PredictRequest and PredictResponse against protobuf's own classes."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from salver.backends.protobuf_wire import encoded_content
 from salver.codecs.messages import message_class
 from salver.codecs.predict_codec import (
     PredictRequest,
@@ -288,6 +290,20 @@ def test_the_values_of_a_large_tensor_are_found_by_how_the_message_begins(as_con
 @example(b"\x12\xff\xff\x03\x12\xff\xff\x03\x22\xff\xff\x03")
 def test_the_search_for_a_tensor_ends_in_any_bytes(head: bytes) -> None:
     assert -1 <= first_tensor_data(head) <= len(head)
+
+
+def test_a_value_given_many_times_takes_no_more_memory_than_the_message() -> None:
+    def field(number: int, content: bytes) -> bytes:
+        return encoded_content(number, content)
+
+    message = field(2, field(1, b"x") + field(2, b"\x08\x01") * 20_000)
+    tracemalloc.start()
+    try:
+        request = decode_predict_request(message)
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(message)
+    finally:
+        tracemalloc.stop()
+    assert request.tensor("x").tolist() == 0.0
 
 
 def test_empty_names_are_left_out() -> None:

@@ -289,6 +289,21 @@ def test_a_small_message_cannot_ask_for_more_than_two_gib(
         decode_tensor(tensor_proto(data_type, shape, {}).SerializeToString())
 
 
+@pytest.mark.parametrize(
+    ("data_type", "values"),
+    [(DataType.FLOAT, "float_val"), (DataType.INT8, "int_val"), (DataType.STRING, "string_val")],
+)
+def test_a_small_message_cannot_have_much_memory_filled_in(
+    data_type: DataType, values: str
+) -> None:
+    fields = {values: [b"a" if data_type is DataType.STRING else 1]}
+    size = 2**28 + 100 if data_type is DataType.INT8 else 2**26 + 100
+    with pytest.raises(InvalidArgument, match="too many would be filled in"):
+        decode_tensor(tensor_proto(data_type, [size], fields).SerializeToString())
+    message = tensor_proto(data_type, [2**20], fields).SerializeToString()
+    assert decode_tensor(message).shape == (2**20,)
+
+
 @pytest.mark.parametrize("data_type", [0, 20, 21, 33, 101, -1, 2**31 - 1])
 def test_types_without_an_array_are_refused(data_type: int) -> None:
     with pytest.raises(InvalidArgument):
