@@ -349,7 +349,7 @@ class WarmUpBorder:
         self._file = Path(self._folder.name, "assets.extra", "tf_serving_warmup_requests")
         self._file.parent.mkdir()
         self._servable = PreparedServable(Everything())
-        self._warm_up = WarmUp(1, check_method_names=False)
+        self._warm_up = WarmUp(1, check_method_names=False, report=lambda report: None)
 
     def check(self, data: bytes) -> str:
         logs = (

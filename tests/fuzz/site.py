@@ -119,7 +119,8 @@ class Site:
 
     def _switchboard(self) -> Switchboard:
         opening, metrics = Opening(self), ServingMetrics()
-        predict, examples = Predict(self._runner, metrics), Examples(self._runner, metrics)
+        runs = metrics.runs
+        predict, examples = Predict(self._runner, runs), Examples(self._runner, runs)
         status, metadata = Status(self), Metadata(opening)
         rest = RestApi(
             RestOptions(

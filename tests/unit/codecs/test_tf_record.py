@@ -12,7 +12,7 @@ from salver.errors import DataLoss
 
 
 def checksum(data: bytes) -> bytes:
-    value = google_crc32c.value(data)
+    value = int(google_crc32c.value(data))
     return (((value >> 15 | value << 17) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
 
 
