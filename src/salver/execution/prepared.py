@@ -69,7 +69,7 @@ class Executable:
         Infinite where it is not known, or not to be trusted.
         """
         self.expected_s = [0.0] * _SIZE_CLASSES
-        """How long a worker is expected to be busy with a run; 0 where it is not known."""
+        """How long a run keeps a worker busy that has a core to itself; 0 where it is not known."""
         self._cpu_s = [float("inf")] * _SIZE_CLASSES
         self._quickest_s = [float("inf")] * _SIZE_CLASSES
         self._runs = [0] * _SIZE_CLASSES
@@ -111,13 +111,11 @@ class Executable:
             # The first runs optimise graphs and fill caches: the quickest is the truest.
             self._runs[size_class] += 1
             self._cpu_s[size_class] = min(known, cpu_s)
-            if self._runs[size_class] == _FIRST_RUNS:
-                self.expected_s[size_class] = min(self._quickest_s[size_class], elapsed_s)
         else:
             self._cpu_s[size_class] = known + (cpu_s - known) * 0.125
-            expected_s = self.expected_s[size_class]
-            self.expected_s[size_class] = expected_s + (elapsed_s - expected_s) * 0.125
         self._quickest_s[size_class] = min(self._quickest_s[size_class], elapsed_s)
+        if self._runs[size_class] >= _FIRST_RUNS:
+            self.expected_s[size_class] = self._quickest_s[size_class]
         if self._probation[size_class]:
             self._probation[size_class] -= 1
         else:

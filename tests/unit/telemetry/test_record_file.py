@@ -1,8 +1,7 @@
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
 
 from salver.telemetry.record_file import FileLimits, RecordFiles
 
@@ -27,13 +26,15 @@ def contents(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.glob("log-*.tfrecord"))]
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """No file can have more than 10 bytes."""
+    """No file can have more than 10 bytes; nor could the one that a test's output goes to."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_nothing_is_made_before_the_first_record(tmp_path: Path) -> None:
@@ -77,23 +78,25 @@ def test_a_file_that_is_too_old_is_followed_by_another(tmp_path: Path) -> None:
     assert contents(tmp_path) == [b"ab", b"c"]
 
 
-def test_a_write_that_fails_leaves_whole_records_only(tmp_path: Path, small_disk: None) -> None:
+def test_a_write_that_fails_leaves_whole_records_only(tmp_path: Path) -> None:
     files = files_of(tmp_path)
-    assert files.write([b"12345678"]) == (1, None)
-    written, error = files.write([b"abcdefgh"])
+    with small_disk():
+        first = files.write([b"12345678"])
+        written, error = files.write([b"abcdefgh"])
+    assert first == (1, None)
     assert written == 0
     assert error is not None
     assert contents(tmp_path) == [b"12345678"]
 
 
-def test_after_a_failure_the_next_write_begins_another_file(
-    tmp_path: Path, small_disk: None
-) -> None:
+def test_after_a_failure_the_next_write_begins_another_file(tmp_path: Path) -> None:
     files = files_of(tmp_path, max_bytes=9)
-    written, error = files.write([b"1234", b"5678", b"a record that is too large", b"9"])
+    with small_disk():
+        written, error = files.write([b"1234", b"5678", b"a record that is too large", b"9"])
+        last = files.write([b"9"])
     assert written == 2
     assert error is not None
-    assert files.write([b"9"]) == (1, None)
+    assert last == (1, None)
     files.close()
     assert contents(tmp_path) == [b"12345678", b"", b"9"]
 
