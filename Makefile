@@ -9,7 +9,7 @@ ARGS ?=
 MINUTES ?= 10
 SAMPLE := .cache/models/sample
 
-.PHONY: help system setup build format check test fuzz serve bench docs sanitize clean
+.PHONY: help system setup build format check test fuzz serve bench overload docs sanitize clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -70,6 +70,9 @@ serve: setup ## serve a sample model; shows a prediction and the curl line to tr
 bench: TOOLS := wrk:wrk
 bench: system setup ## compare with baselines in the same run; ARGS="--quick" for a short one
 	@$(PY) -m benchmarks $(ARGS)
+
+overload: setup ## several times the requests that the server can do: what is left of its throughput
+	@$(PY) -m benchmarks.overload $(ARGS)
 
 docs: ## generate the pages that are made from the code
 	@$(PY) -m salver.config.page > docs/configuration.md

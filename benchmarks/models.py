@@ -37,7 +37,8 @@ LARGE = Model("large", "y = x / 2, one million floats", "x", "y", (1, LARGE_TENS
 MOBILENET = Model(
     "mobilenet", "MobileNetV2, 224 x 224 x 3", "image", "probabilities", (1, 224, 224, 3), 1e-5
 )
-MODELS = (TINY, LARGE, MOBILENET)
+MEDIUM = Model("medium", "products of matrices, 256 floats", "x", "y", (1, 256), 1e-4)
+MODELS = (TINY, LARGE, MOBILENET, MEDIUM)
 
 
 def generate_input(model: Model) -> np.ndarray:
@@ -78,6 +79,19 @@ def export_mobilenet(model: Model, folder: Path) -> None:
     archive.write_out(str(folder), verbose=False)
 
 
+def multiply(x: Any) -> Any:
+    """Some milliseconds of work for a small request: a few products of whole matrices."""
+    import tensorflow as tf
+
+    side, times = 256, 24
+    factors = np.random.default_rng(7).standard_normal((side, side)) / side**0.5
+    factor = tf.constant(factors, tf.float32)
+    product = tf.tile(x[:1], [side, 1])
+    for _ in range(times):
+        product = tf.tanh(tf.matmul(product, factor))
+    return x + product[:1]
+
+
 def write(model: Model, base: Path) -> None:
     """Export one model and let TensorFlow itself say what the right answer is."""
     import tensorflow as tf
@@ -85,6 +99,8 @@ def write(model: Model, base: Path) -> None:
     version = base / model.name / "1"
     if model is MOBILENET:
         export_mobilenet(model, version)
+    elif model is MEDIUM:
+        export_function(multiply, model, version)
     elif model is TINY:
         export_function(lambda x: x * 0.5 + 2.0, model, version)
     else:
