@@ -9,7 +9,7 @@ ARGS ?=
 MINUTES ?= 10
 SAMPLE := .cache/models/sample
 
-.PHONY: help system setup build format check test fuzz serve bench bench-batching docs sanitize clean
+.PHONY: help system setup build format check test fuzz serve bench bench-batching overload docs sanitize clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,9 @@ bench: system setup ## compare with baselines in the same run; ARGS="--quick" fo
 
 bench-batching: system setup ## what batching does to throughput and latency; ARGS as for bench
 	@$(PY) -m benchmarks.batching $(ARGS)
+
+overload: setup ## several times the requests that the server can do: what is left of its throughput
+	@$(PY) -m benchmarks.overload $(ARGS)
 
 docs: ## generate the pages that are made from the code
 	@$(PY) -m salver.config.page > docs/configuration.md

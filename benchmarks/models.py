@@ -38,6 +38,7 @@ LARGE = Model("large", "y = x / 2, one million floats", "x", "y", (1, LARGE_TENS
 MOBILENET = Model(
     "mobilenet", "MobileNetV2, 224 x 224 x 3", "image", "probabilities", (1, 224, 224, 3), 1e-5
 )
+MEDIUM = Model("medium", "products of matrices, 256 floats", "x", "y", (1, 256), 1e-4)
 
 
 def generate_input(model: Model) -> np.ndarray:
@@ -80,11 +81,25 @@ def export_mobilenet(model: Model, folder: Path) -> None:
     archive.write_out(str(folder), verbose=False)
 
 
+def multiply(x: Any) -> Any:
+    """Some milliseconds of work for a small request: a few products of whole matrices."""
+    import tensorflow as tf
+
+    side, times = 256, 24
+    factors = np.random.default_rng(7).standard_normal((side, side)) / side**0.5
+    factor = tf.constant(factors, tf.float32)
+    product = tf.tile(x[:1], [side, 1])
+    for _ in range(times):
+        product = tf.tanh(tf.matmul(product, factor))
+    return x + product[:1]
+
+
 Export = Callable[[Model, Path], None]
 EXPORTS: dict[Model, Export] = {
     TINY: partial(export_function, lambda x: x * 0.5 + 2.0),
     LARGE: partial(export_function, lambda x: x * 0.5),
     MOBILENET: export_mobilenet,
+    MEDIUM: partial(export_function, multiply),
 }
 
 

@@ -144,6 +144,7 @@ class Server:
                 workers=flags.worker_threads or schedulable_cpus() + 1,
                 inline_budget_s=flags.inline_budget_us / 1e6,
                 max_wait_s=flags.max_queue_wait_ms / 1e3,
+                max_queued_bytes=ConnectionOptions().max_buffered_bytes,
             )
         )
         self._health = Health(self._manager, self._events)

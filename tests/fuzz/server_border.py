@@ -13,7 +13,7 @@ from tests import saved_models
 from tests.fuzz import seeds, structure
 from tests.fuzz.border import Plan, require
 from tests.fuzz.site import GOOD_REQUEST
-from tests.fuzz.wire_borders import PREFACE, GrpcBorder, Http1Border, Http2Border, one_call
+from tests.fuzz.wire_borders import PREFACE, GrpcBorder, Http1Border, conversations, one_call
 from tests.running import RunningServer, write_config
 
 MODELS = ("echo", "half_plus_two_2", "lookup", "several")
@@ -41,7 +41,7 @@ def _rest(body: bytes) -> bytes:
 
 
 # The reload of a config takes models away, which is another matter: see `site.py`.
-_CALLS = [call for call in GrpcBorder.plan.seeds if b"Reload" not in call.partition(b"\n")[0]]
+_CALLS = [(path, message) for path, message in seeds.calls() if b"Reload" not in path]
 _BODIES = [*seeds.JSON, *list(seeds.recorded_bodies())[:200]]
 
 
@@ -49,7 +49,12 @@ class ServerBorder:
     """Many clients of one server; every few of them one that must get a right answer."""
 
     plan = Plan(
-        [*Http1Border.plan.seeds, *Http2Border.plan.seeds, *_CALLS, *map(_rest, _BODIES)],
+        [
+            *Http1Border.plan.seeds,
+            *conversations(_CALLS),
+            *(path + b"\n\n" + message for path, message in _CALLS),
+            *map(_rest, _BODIES),
+        ],
         seeds.HTTP1_TOKENS,
         _structured,
     )

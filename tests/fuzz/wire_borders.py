@@ -45,11 +45,10 @@ def framed(message: bytes, flag: int = 0) -> bytes:
     return bytes((flag,)) + len(message).to_bytes(4, "big") + message
 
 
-def _conversations() -> list[bytes]:
+def conversations(calls: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
     """Some clients: calls one after the other, in pieces, padded, cancelled; plain HTTP/2."""
     opening = PREFACE + frame(_SETTINGS, 0, 0, bytes((0, 4, 0, 0, 255, 255)))
     found = []
-    calls = seeds.calls()
     for start in range(0, min(len(calls), 60), 3):
         encoder = Encoder()
         data = opening + frame(_SETTINGS, 1, 0)
@@ -125,8 +124,11 @@ def _error_in(answer: bytes) -> str:
 class Http2Border(_Wire):
     """Bytes of HTTP/2 clients."""
 
-    plan = Plan(_conversations(), (b"\x82\x86\x84", b"\x3f\xe1\x1f", b"\x40\x01a\x01b", PREFACE),
-                structure.http2)  # fmt: skip
+    plan = Plan(
+        conversations(seeds.calls()),
+        (b"\x82\x86\x84", b"\x3f\xe1\x1f", b"\x40\x01a\x01b", PREFACE),
+        structure.http2,
+    )
 
     def check(self, data: bytes) -> str:
         outcome = []

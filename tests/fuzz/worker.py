@@ -24,7 +24,7 @@ HEAD_BYTES = 16
 ROOM = HEAD_BYTES + 16 * MAX_BYTES
 """How large the file with the input is: how many were tried, its length, itself."""
 _WARM_SHARE = 0.3
-_GROWTH_BYTES = 96 << 20
+_GROWTH_BYTES = 128 << 20
 
 
 def read_input(file: Path) -> tuple[int, bytes]:

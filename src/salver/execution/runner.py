@@ -16,10 +16,17 @@ from typing import Protocol
 import numpy as np
 
 from salver.errors import DeadlineExceeded, InternalError, ServingError, Unavailable
+from salver.execution.patience import Patience
 from salver.execution.prepared import SURPRISE, Executable
 from salver.execution.workers import Workers
 
 logger = logging.getLogger(__name__)
+
+_SPARE = 1.25
+"""Times the expected time that a request is given until its deadline: a wait is never known
+exactly, and one that ends a little too late was in vain."""
+_PACE_SMOOTHING = 0.05
+_SLOWEST_PACE = 8.0
 
 OnDone = Callable[[list[np.ndarray] | None, ServingError | None, float], None]
 """Outputs or error, and the seconds that the program itself took."""
@@ -56,15 +63,20 @@ class RunnerOptions:
     max_queued: int = 10_000
     """Requests that may wait for a worker before more are refused."""
     max_wait_s: float = 0.0
-    """Longest expected wait for a worker before more are refused; 0: no limit."""
+    """Longest expected wait for a worker before more are refused, less where clients have shown
+    that they do not wait so long; 0: no limit."""
+    max_queued_bytes: int = 0
+    """Inputs that may wait for a worker before more are refused: a short request can stand for a
+    large array. 0: no limit."""
 
 
 class Run:
     """One request on its way through a worker thread."""
 
     __slots__ = (
-        "_runner", "cpu_s", "elapsed_s", "error", "executable", "expected_s", "inputs", "on_done",
-        "on_settled", "outputs", "size_class", "timer", "unwanted",
+        "_runner", "cpu_s", "elapsed_s", "error", "executable", "expected_s", "expected_wait_s",
+        "inputs", "on_done", "on_settled", "outputs", "queued_at", "size", "size_class",
+        "started_at", "timer", "unwanted",
     )  # fmt: skip
 
     def __init__(
@@ -72,15 +84,19 @@ class Run:
         runner: "Runner",
         executable: Executable,
         inputs: Sequence[np.ndarray],
-        size_class: int,
+        size: int,
         on_done: OnDone,
         on_settled: Callable[[], None],
     ) -> None:
         self._runner = runner
         self.executable = executable
         self.inputs = inputs
-        self.size_class = size_class
-        self.expected_s = executable.expected_s[size_class]
+        self.size = size
+        self.size_class = size.bit_length()
+        self.expected_s = executable.expected_s[self.size_class]
+        self.expected_wait_s = 0.0
+        self.queued_at = 0.0
+        self.started_at = 0.0
         self.on_done: OnDone | None = on_done
         self.on_settled = on_settled
         self.outputs: list[np.ndarray] | None = None
@@ -93,6 +109,12 @@ class Run:
 
     def abandon(self) -> None:
         """See `Pending`."""
+        if self.expected_wait_s and not self.unwanted:
+            now = perf_counter()
+            self._runner.patience.gone(self.expected_wait_s, now - self.queued_at, now)
+        self._leave()
+
+    def _leave(self) -> None:
         # Nobody waits: it must not keep others out.
         self._give_up_place()
         self.on_done = None
@@ -106,31 +128,37 @@ class Run:
             self.unwanted = True
             self._runner.in_flight -= 1
             self._runner.expected_s -= self.expected_s
+            self._runner.queued_bytes -= self.size
 
     def expire(self) -> None:
         """It is too late: answer so, and go on as if the caller were gone."""
         on_done = self.on_done
-        self.abandon()
+        self._leave()
         if on_done is not None:
             on_done(None, DeadlineExceeded("Timed out waiting for notification"), 0.0)
 
     def compute(self) -> None:
         """See `Job`."""
         inputs = self.inputs
+        self.started_at = perf_counter()
         if self.unwanted:
             return
         if self._runner.is_stopping:
             self.error = _stopping()
             return
-        started, cpu_started = perf_counter(), thread_time()
+        cpu_started = thread_time()
         self.outputs, self.error = outcome_of(self.executable, inputs)
-        self.elapsed_s = perf_counter() - started
+        self.elapsed_s = perf_counter() - self.started_at
         self.cpu_s = thread_time() - cpu_started
 
     def finish(self) -> None:
         """See `Job`."""
         # It is over: from here on there is nothing to abandon.
         self._give_up_place()
+        if self.expected_wait_s:
+            self._runner.learn_pace(self.started_at - self.queued_at, self.expected_wait_s)
+            if self.elapsed_s:
+                self._runner.patience.stayed(perf_counter())
         if self.timer is not None:
             self.timer.cancel()
         if self.elapsed_s:
@@ -156,6 +184,11 @@ class Runner:
         """Runs handed to workers, not yet back and still wanted."""
         self.expected_s = 0.0
         """Seconds that they are expected to keep workers busy, all together."""
+        self.queued_bytes = 0
+        """Bytes of their inputs."""
+        self.patience = Patience(options.max_wait_s)
+        self._pace = 1.0
+        """How many times longer than expected waits have been of late."""
 
     def start(self) -> None:
         """See `Workers.start`."""
@@ -186,7 +219,8 @@ class Runner:
         called once when the program no longer runs, which may be later than that.
         Returns the run if it is still under way, to be abandoned.
         """
-        size_class = size_of(inputs).bit_length()
+        size = size_of(inputs)
+        size_class = size.bit_length()
         budget_s = self._options.inline_budget_s
         if executable.cost_s[size_class] <= budget_s:
             try:
@@ -199,60 +233,82 @@ class Runner:
             finally:
                 on_settled()
             return None
-        return self._enqueue(executable, inputs, size_class, deadline, on_done, on_settled)
+        return self._enqueue(executable, inputs, size, deadline, on_done, on_settled)
 
     def _enqueue(
         self,
         executable: Executable,
         inputs: Sequence[np.ndarray],
-        size_class: int,
+        size: int,
         deadline: float | None,
         on_done: OnDone,
         on_settled: Callable[[], None],
     ) -> Run | None:
         assert self._loop is not None
-        refusal = self._refusal(deadline)
+        expected_wait_s = self._expected_wait_s()
+        run = Run(self, executable, inputs, size, on_done, on_settled)
+        refusal = self._refusal(run, expected_wait_s * self._pace, deadline)
         if refusal is not None:
             try:
                 on_done(None, refusal, 0.0)
             finally:
                 on_settled()
             return None
-        run = Run(self, executable, inputs, size_class, on_done, on_settled)
         if deadline is not None:
             run.timer = self._loop.call_at(deadline, run.expire)
+        if expected_wait_s:
+            run.expected_wait_s = expected_wait_s
+            run.queued_at = perf_counter()
         self.in_flight += 1
         self.expected_s += run.expected_s
+        self.queued_bytes += run.size
         self._workers.submit(run)
         return run
 
-    def _refusal(self, deadline: float | None) -> ServingError | None:
+    def _expected_wait_s(self) -> float:
+        """How long one more would wait, if all went as expected."""
+        workers = self._workers.count
+        if self.in_flight <= workers:
+            return 0.0
+        # Of those that run now, half is done.
+        return (1 - workers / (2 * self.in_flight)) * self.expected_s / workers
+
+    def learn_pace(self, waited_s: float, expected_s: float) -> None:
+        """Take in how long a request has waited for a worker."""
+        # What others ahead of it gave up is no sign that waits are short.
+        pace = min(max(waited_s / expected_s, 1.0), _SLOWEST_PACE)
+        self._pace += (pace - self._pace) * _PACE_SMOOTHING
+
+    def _refusal(self, run: Run, wait_s: float, deadline: float | None) -> ServingError | None:
         """Why one more cannot be taken, at once rather than after a wait that helps nobody."""
         if self._workers.is_stopping:
             return _stopping()
-        if self.in_flight < self._workers.count:
+        if self.in_flight <= self._workers.count:
             # What is left of sums of floats goes when nothing is under way.
             self.expected_s = self.expected_s if self.in_flight else 0.0
             return None
         options = self._options
         if self.in_flight >= options.max_queued:
             return Unavailable(f"{options.max_queued} requests are under way already")
-        # Those that run now may be nearly done: only what waits behind them counts.
-        waiting = 1 - self._workers.count / self.in_flight
-        wait_s = waiting * self.expected_s / self._workers.count
+        if options.max_wait_s and wait_s > self.patience.limit_s:
+            return overload(wait_s, self.patience.limit_s, None)
+        if options.max_queued_bytes and self.queued_bytes + run.size > options.max_queued_bytes:
+            return Unavailable(f"{self.queued_bytes} bytes of inputs wait already")
+        if deadline is None:
+            return None
         assert self._loop is not None
-        left_s = None if deadline is None else deadline - self._loop.time()
-        return overload(wait_s, options.max_wait_s, left_s)
+        left_s = (deadline - self._loop.time()) / _SPARE - run.expected_s
+        return overload(wait_s, 0.0, left_s)
 
 
 def overload(wait_s: float, limit_s: float, left_s: float | None) -> ServingError | None:
     """Why a request that would wait so long is refused; None: it is not.
 
-    `limit_s`: the longest wait, 0 for any; `left_s`: until its deadline, if it has one. What is
-    past its deadline already is not refused: it expires.
+    `limit_s`: the longest wait, 0 for any; `left_s`: until it is too late to begin, if there is a
+    deadline. What is too late already is not refused: it expires.
     """
     if limit_s and wait_s > limit_s:
-        reason = f"{limit_s:g} s is the limit"
+        reason = f"{limit_s:.3g} s is the limit"
     elif left_s is not None and wait_s > left_s > 0:
         reason = "the deadline comes first"
     else:

@@ -1,0 +1,73 @@
+"""How long a wait is worth offering, by who stays for it and who goes away."""
+
+from random import Random
+
+from salver.execution.patience import Patience
+
+MOST_S = 5.0
+
+
+class Clients:
+    """200 of them in each second; every wait is as long as the limit allows."""
+
+    def __init__(self, most_s: float = MOST_S) -> None:
+        self.patience = Patience(most_s)
+        self._random = Random(1)
+        self._now = 0.0
+
+    def come(self, seconds: float, bear_s: float = 100.0, share_gone: float = 0.0) -> float:
+        """Those go away whose wait is longer than they can bear, and some for other reasons."""
+        for _ in range(round(200 * seconds)):
+            self._now += 1 / 200
+            wait_s = self.patience.limit_s
+            if wait_s > bear_s or self._random.random() < share_gone:
+                self.patience.gone(wait_s, min(wait_s, bear_s), self._now)
+            else:
+                self.patience.stayed(self._now)
+        return self.patience.limit_s
+
+
+def test_while_clients_stay_the_limit_is_what_it_was() -> None:
+    assert Clients().come(10) == MOST_S
+
+
+def test_a_few_that_go_away_change_little() -> None:
+    assert Clients().come(10, share_gone=0.01) > MOST_S / 2
+
+
+def test_the_limit_shrinks_at_once_to_less_than_clients_bear_and_stays_near_it() -> None:
+    clients = Clients()
+    assert 0.5 < clients.come(0.5, bear_s=1.0) < 1.0
+    limits = [clients.come(0.1, bear_s=1.0) for _ in range(300)]
+    assert sum(limit < 1.0 for limit in limits) > 270
+    assert min(limits) > 0.3
+
+
+def test_when_clients_stay_again_it_grows_again() -> None:
+    clients = Clients()
+    clients.come(2, bear_s=1.0)
+    assert clients.come(60) == MOST_S
+
+
+def test_the_workers_always_have_something_to_do() -> None:
+    assert Clients().come(60, bear_s=0.001) == 0.05
+    assert Clients(0.01).come(60, bear_s=0.001) == 0.01
+
+
+def test_clients_that_end_all_at_once_do_not_close_the_door() -> None:
+    clients = Clients()
+    clients.come(1)
+    for number in range(1000):
+        wait_s = MOST_S * (1 - number / 1000)
+        clients.patience.gone(wait_s, wait_s, now=1.1)
+    assert clients.come(1) > 1.0
+
+
+def test_one_client_that_goes_away_changes_nothing() -> None:
+    patience = Patience(MOST_S)
+    patience.gone(MOST_S, 0.001, now=1.0)
+    assert patience.limit_s == MOST_S
+
+
+def test_where_no_wait_is_too_long_nothing_is_learned() -> None:
+    assert Clients(0.0).come(1, share_gone=0.5) == 0.0
