@@ -6,7 +6,14 @@ import grpc
 import pytest
 
 from tests.grpc_client import GrpcClient
-from tests.process.asking import LOADED, NO_RETRIES, UNLOADED, config_of
+from tests.process.asking import (
+    LOADED,
+    NO_RETRIES,
+    UNLOADED,
+    available,
+    config_of,
+    wait_until,
+)
 from tests.process.test_reloads import config, reload
 from tests.running import RunningServer, write_config
 from tests.served_models import VersionedModel
@@ -54,6 +61,7 @@ def test_a_label_moves_to_what_is_available_and_a_refused_config_moves_none(
         return request
 
     with RunningServer(*flags) as server, GrpcClient(server.grpc_address) as client:
+        wait_until(lambda: available(server, "m") == [2, 1], "both versions")
         assert reload(server, with_labels(stable=1, canary=2)) == ("OK", "")
         assert reload(server, with_labels(stable=1, canary=2)) == ("OK", "")
         assert client.answer("m", label="stable") == 1.0

@@ -129,7 +129,7 @@ def test_without_polling_a_missing_version_is_never_seen(
         other.launch()
         try:
             other.wait_for_line("Could not find base path")
-            server.wait_for_line("(Re-)adding model")
+            server.wait_for_line("Could not find base path" if period == 0 else "(Re-)adding")
             model.add(1)
             # The one that polls is up; the other has had as much time.
             other.wait_for_line("Exporting HTTP/REST API")

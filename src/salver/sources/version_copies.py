@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import google_crc32c
 
-from salver.errors import Aborted, DataLoss, NotFound, ResourceExhausted
+from salver.errors import Aborted, DataLoss, NotFound, ResourceExhausted, ServingError
 from salver.sources.copy_progress import CopyProgress
 from salver.sources.copy_record import (
     FILES,
@@ -116,11 +116,12 @@ class VersionCopies:
         missing = _missing(part, listing)
         _require_space(part, sum(file.size for file in missing))
         progress = CopyProgress(redacted(uri), listing, missing)
-        self._download(uri, missing, part, progress)
-        now = self._files.listing(uri)
-        if now.fingerprint != listing.fingerprint:
-            self._uploads.moving(uri, now.fingerprint)
-            raise Aborted(f"{redacted(uri)} changed while it was copied; is it being uploaded?")
+        try:
+            self._download(uri, missing, part, progress)
+        except ServingError as error:
+            self._require_same(uri, listing, error)
+            raise
+        self._require_same(uri, listing)
         lacks = self._lacking_inside(os.path.join(part, FILES))
         if lacks is not None:
             raise self._incomplete(uri, listing, lacks)
@@ -132,6 +133,26 @@ class VersionCopies:
         os.rename(part, copy)
         sync(os.path.dirname(copy))
         progress.done(copy)
+
+    def _require_same(
+        self, uri: str, listing: Listing, failure: ServingError | None = None
+    ) -> None:
+        """Check that the version is still what was listed; `failure` may come of its change.
+
+        Raises:
+            Aborted: it is not.
+        """
+        try:
+            now = self._files.listing(uri)
+        except ServingError:
+            if failure is None:
+                raise
+            return
+        if now.fingerprint != listing.fingerprint:
+            self._uploads.moving(uri, now.fingerprint)
+            raise Aborted(
+                f"{redacted(uri)} changed while it was copied; is it being uploaded?"
+            ) from failure
 
     def _download(
         self, uri: str, files: list[RemoteFile], part: str, progress: CopyProgress

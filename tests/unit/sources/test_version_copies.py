@@ -168,6 +168,23 @@ def test_a_version_that_grows_while_it_is_copied_is_not_taken(
     assert sorted(bench.files.fetched) == [MODEL_FILE, "variables/x", "variables/y"]
 
 
+@pytest.mark.parametrize("harm", ["replace", "remove"])
+def test_a_file_that_changes_before_it_is_fetched_means_an_upload_and_no_damage(
+    bench: Bench, bucket: MemoryBucket, uri: str, harm: str
+) -> None:
+    def change(file: RemoteFile) -> None:
+        if file.name == "variables/x":
+            if harm == "replace":
+                bucket.put("7/variables/x", b"one of another size")
+            else:
+                bucket.remove("7/variables/x")
+
+    bench.files.before_fetch = change
+    with pytest.raises(Aborted, match="changed while it was copied"):
+        bench.fetch(uri)
+    assert bench.uploads.doubted(uri)
+
+
 def test_a_version_that_lacks_what_its_model_names_is_not_taken(
     bench: Bench, uri: str, root: Path
 ) -> None:
