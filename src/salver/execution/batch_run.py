@@ -40,17 +40,21 @@ class Outcome:
         self.error: ServingError | None = None
 
 
+_Merged = tuple[list[Outcome], list[Sequence[np.ndarray]], Sequence[np.ndarray]]
+
+
 class BatchRun:
     """A `Job` of the workers."""
 
     __slots__ = (
-        "_owner", "batch", "cpu_s", "elapsed_s", "executable", "first_error", "held_s", "is_full",
-        "is_mixed", "is_threaded", "is_unfit", "name", "options", "outcomes", "proved", "run_sizes",
-        "size_class", "taken_at",
+        "_owner", "_unchecked", "batch", "cpu_s", "elapsed_s", "executable", "first_error",
+        "held_s", "is_full", "is_mixed", "is_threaded", "is_unfit", "name", "options", "outcomes",
+        "proved", "run_sizes", "size_class", "taken_at",
     )  # fmt: skip
 
     def __init__(self, owner: BatchOwner, batch: Batch, taken_at: float) -> None:
         self._owner = owner
+        self._unchecked: list[_Merged] = []
         self.batch = batch
         self.taken_at = taken_at
         """When it left the queue, by the clock of the queue."""
@@ -71,13 +75,13 @@ class BatchRun:
         self.is_unfit = False
         """Whether outputs had not as many rows as inputs, or the rows were mixed."""
         self.proved: Likeness | None = None
-        """What was checked besides, with more runs than were needed."""
+        """What was checked besides, and found right."""
         self.elapsed_s = 0.0
         """How long the program itself ran, all runs together."""
         self.cpu_s = 0.0
         """CPU time of this thread for that."""
         self.held_s = 0.0
-        """How long the thread was busy with all of it."""
+        """How long the thread was busy with it, joining and parting too, checks of outputs aside."""
         self.size_class = 0
 
     def compute(self) -> None:
@@ -104,12 +108,15 @@ class BatchRun:
             self.is_mixed = len(groups) > 1
             for group in groups:
                 self._run([taken[place] for place in group], [inputs[place] for place in group])
+            self.held_s = perf_counter() - started
+            for merged in self._unchecked:
+                self._check(*merged)
         except Exception as failure:  # noqa: BLE001 - the others must not wait for ever
             error = unexpected(failure)
             for outcome in taken:
                 if outcome.outputs is None:
                     outcome.error = outcome.error or error
-        self.held_s = perf_counter() - started
+        self._unchecked.clear()
 
     def _run(self, outcomes: list[Outcome], requests: list[Sequence[np.ndarray]]) -> None:
         """Run them as one; if that fails and there are several, apart."""
@@ -117,9 +124,12 @@ class BatchRun:
         if error is None:
             return
         if len(outcomes) == 1:
-            outcomes[0].error = error
+            outcomes[0].outputs, outcomes[0].error = None, error
             return
         self.first_error = self.first_error or error
+        self._run_apart(outcomes, requests)
+
+    def _run_apart(self, outcomes: list[Outcome], requests: list[Sequence[np.ndarray]]) -> None:
         for part in self._parts(len(outcomes)):
             # It may have been a while: who has gone meanwhile is left out.
             wanted = [place for place in part if not outcomes[place].entry.is_unwanted]
@@ -159,27 +169,35 @@ class BatchRun:
             # Its traceback refers to the requests, which are to refer to it.
             return failure.with_traceback(None)
         proof = self.batch.queue.proof
-        if proof is None or len(outcomes) == 1:
-            return None
-        question = proof.open_question(requests)
-        if question is None:
-            return None
-        self.proved = question
-        return self._check(outcomes, requests)
+        if proof is not None and proof.is_open and len(outcomes) > 1:
+            self._unchecked.append((outcomes, requests, merged))
+        return None
 
     def _check(
-        self, outcomes: list[Outcome], requests: list[Sequence[np.ndarray]]
-    ) -> ServingError | None:
-        """Whether the first and the last request hear alone what they hear in the batch."""
+        self,
+        outcomes: list[Outcome],
+        requests: list[Sequence[np.ndarray]],
+        merged: Sequence[np.ndarray],
+    ) -> None:
+        """If it is to be known: do the first and the last hear alone what they hear together?"""
+        proof = self.batch.queue.proof
+        assert proof is not None
+        question = proof.open_question([outcome.entry.rows for outcome in outcomes], merged)
+        if question is None:
+            return
         for outcome, inputs in ((outcomes[0], requests[0]), (outcomes[-1], requests[-1])):
             rows = outcome.entry.rows
             self.run_sizes.append((rows, rows))
-            alone, _ = self._outcome_of(inputs)
+            alone, _ = outcome_of(self.executable, inputs)
             assert outcome.outputs is not None
             if alone is None or not are_alike(outcome.outputs, alone):
                 self.is_unfit = True
-                return FailedPrecondition("The outputs differ from those of a request alone")
-        return None
+                self.first_error = FailedPrecondition(
+                    "The outputs differ from those of a request alone"
+                )
+                self._run_apart(outcomes, requests)
+                return
+        self.proved = question
 
     def _outcome_of(
         self, inputs: Sequence[np.ndarray]

@@ -277,7 +277,7 @@ class Batcher:
         failed = any(outcome.error is not None for outcome in run.outcomes)
         if run.is_threaded:
             self._idle += 1
-        if run.run_sizes and run.proved is None:
+        if run.run_sizes:
             self._note_cost(run, failed)
         if queue.proof is not None and len(run.batch.entries) > 1:
             queue.is_unfit = queue.is_unfit or run.is_unfit

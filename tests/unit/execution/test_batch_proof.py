@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -5,26 +7,27 @@ import pytest
 from salver.execution.batch_proof import BatchProof, Likeness, are_alike
 from tests.saved_models import ECHO_TYPES
 
-DIFFERENT = [[np.array([1.0])], [np.array([2.0])], [np.array([1.0])]]
-SAME = [[np.array([1.0]), np.array([b"a"], object)] for _ in range(3)]
+ONES = [1, 1, 1]
+DIFFERENT = [np.array([1.0, 1.0, 2.0])]
+SAME = [np.array([1.0, 1.0, 1.0]), np.array([b"a", b"a", b"a"], object)]
 
 
 def test_three_batches_of_different_requests_are_enough() -> None:
     proof = BatchProof()
     for _ in range(3):
-        assert proof.open_question(DIFFERENT) is Likeness.DIFFERENT
+        assert proof.open_question(ONES, DIFFERENT) is Likeness.DIFFERENT
         proof.ran(Likeness.DIFFERENT)
-    assert proof.open_question(DIFFERENT) is None
-    assert proof.open_question(SAME) is None
+    assert proof.open_question(ONES, DIFFERENT) is None
+    assert proof.open_question(ONES, SAME) is None
 
 
 def test_equal_requests_prove_nothing_for_different_ones() -> None:
     proof = BatchProof()
     for _ in range(3):
-        assert proof.open_question(SAME) is Likeness.SAME
+        assert proof.open_question(ONES, SAME) is Likeness.SAME
         proof.ran(Likeness.SAME)
-    assert proof.open_question(SAME) is None
-    assert proof.open_question(DIFFERENT) is Likeness.DIFFERENT
+    assert proof.open_question(ONES, SAME) is None
+    assert proof.open_question(ONES, DIFFERENT) is Likeness.DIFFERENT
 
 
 def test_a_batch_is_checked_again_after_many() -> None:
@@ -33,10 +36,30 @@ def test_a_batch_is_checked_again_after_many() -> None:
         proof.ran(Likeness.DIFFERENT)
     checked = 0
     for _ in range(10_000):
-        question = proof.open_question(DIFFERENT)
+        question = proof.open_question(ONES, DIFFERENT)
         checked += question is not None
         proof.ran(question)
     assert 5 <= checked <= 20
+
+
+@pytest.mark.parametrize("name", ECHO_TYPES)
+def test_requests_of_every_type_are_compared(name: str) -> None:
+    values = ECHO_TYPES[name].reshape(-1)
+    one, two = values[:1], values[1:2]
+
+    def likeness(*arrays: np.ndarray, sizes: Sequence[int] = ONES) -> Likeness | None:
+        return BatchProof().open_question(sizes, [np.concatenate(arrays)])
+
+    assert likeness(one, one, one) is Likeness.SAME
+    assert likeness(one, one, two) is Likeness.DIFFERENT
+    assert likeness(one, two, one) is Likeness.DIFFERENT
+    assert likeness(one, one, one, sizes=[1, 2]) is Likeness.DIFFERENT
+    assert likeness(one, two, one, two, sizes=[2, 2]) is Likeness.SAME
+
+
+def test_numbers_that_are_none_are_the_same() -> None:
+    nan = np.array([[np.nan, 1], [np.nan, 1]], np.float32)
+    assert BatchProof().open_question([1, 1], [nan]) is Likeness.SAME
 
 
 @pytest.mark.parametrize("name", ECHO_TYPES)

@@ -457,6 +457,30 @@ async def test_automatic_batching_changes_no_answer_of_a_program_that_mixes_rows
     assert len(site.notes.runs) == 1
 
 
+class ReportsCrowds:
+    """Fails where it runs a row alone, and has another answer for more."""
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        [rows] = inputs
+        if len(rows) == 1:
+            raise InvalidArgument("alone")
+        return [rows + len(rows)]
+
+
+async def test_an_error_that_a_request_would_hear_alone_is_what_it_hears(opened: Opened) -> None:
+    site = opened(AUTOMATIC)
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    queue.control.most = 8
+    site.executable.program = ReportsCrowds()
+    site.send([1])
+    site.send([2])
+    await site.all_answered()
+    assert site.errors() == ["INVALID_ARGUMENT: alone"] * 2
+    assert [outputs for outputs, _ in site.answers.values()] == [None, None]
+
+
 async def test_automatic_batches_are_checked_until_that_is_enough(opened: Opened) -> None:
     site = opened(AUTOMATIC)
     queue = site.executable.queue
