@@ -27,7 +27,7 @@ def order(server: RunningServer, protocol: str, rate: float, deadline_s: float =
         request = predict_request("default", {"steps": np.int64(STEPS)})
         message = request.SerializeToString()
         body = b"\0" + len(message).to_bytes(4, "big") + message
-    return Order(protocol, port, path, body.hex(), rate, 1.5, 8, deadline_s, warm_s=0.7)
+    return Order(protocol, port, path, body.hex(), rate, 1.5, 8, deadline_s, warm_s=1.2)
 
 
 def best_rate(server: RunningServer, protocol: str) -> float:
@@ -51,7 +51,7 @@ def test_clients_with_a_time_limit_get_their_answer_or_are_refused_at_once(
 ) -> None:
     with RunningServer(f"--model_base_path={slow_base_path}") as server:
         share, seen = overloaded(server, protocol, DEADLINE_S)
-    assert share > 0.4
+    assert share > 0.3
     assert seen.p99_ms < 1.5 * 1000 * DEADLINE_S
     refused = UNAVAILABLE if protocol == "grpc" else "503"
     assert set(seen.outcomes) <= {OK, LATE, refused, DEADLINE_EXCEEDED}
@@ -66,7 +66,7 @@ def test_clients_without_a_time_limit_wait_no_longer_than_the_server_allows(
     flags = [f"--model_base_path={slow_base_path}", "--max_queue_wait_ms=500"]
     with RunningServer(*flags) as server:
         share, seen = overloaded(server, "grpc", 0.0)
-    assert share > 0.4
+    assert share > 0.3
     assert seen.p50_ms < 3 * 500
     assert set(seen.outcomes) == {OK, UNAVAILABLE}
     assert seen.refused_p99_ms < seen.p99_ms
