@@ -35,6 +35,7 @@ from salver.telemetry.record_file import FileLimits
 from salver.telemetry.request_logging import RequestLogging, RequestLogOptions
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.traffic.labels import LabelTable
+from salver.transport.connection import ConnectionOptions
 from salver.transport.listener import Listener
 
 logger = logging.getLogger(__name__)

@@ -6,16 +6,9 @@ import grpc
 import pytest
 
 from tests.grpc_client import GrpcClient
-from tests.process.asking import (
-    LOADED,
-    NO_RETRIES,
-    UNLOADED,
-    available,
-    config_of,
-    wait_until,
-)
+from tests.process.asking import LOADED, NO_RETRIES, UNLOADED, available, config_of
 from tests.process.test_reloads import config, reload
-from tests.running import RunningServer, write_config
+from tests.running import RunningServer, write_config, wait_until
 from tests.served_models import VersionedModel
 
 ALLOWED = "--allow_version_labels_for_unavailable_models=true"

@@ -268,10 +268,9 @@ class Runner:
     def _expected_wait_s(self) -> float:
         """How long one more would wait, if all went as expected."""
         workers = self._workers.count
-        if self.in_flight <= workers:
+        if self.in_flight < workers:
             return 0.0
-        # Of those that run now, half is done.
-        return (1 - workers / (2 * self.in_flight)) * self.expected_s / workers
+        return self.expected_s / workers
 
     def learn_pace(self, waited_s: float, expected_s: float) -> None:
         """Take in how long a request has waited for a worker."""
@@ -283,7 +282,7 @@ class Runner:
         """Why one more cannot be taken, at once rather than after a wait that helps nobody."""
         if self._workers.is_stopping:
             return _stopping()
-        if self.in_flight <= self._workers.count:
+        if self.in_flight < self._workers.count:
             # What is left of sums of floats goes when nothing is under way.
             self.expected_s = self.expected_s if self.in_flight else 0.0
             return None
