@@ -8,7 +8,7 @@ import pytest
 from tests.grpc_client import GrpcClient
 from tests.process.asking import LOADED, NO_RETRIES, UNLOADED, available, config_of
 from tests.process.test_reloads import config, reload
-from tests.running import RunningServer, write_config, wait_until
+from tests.running import RunningServer, wait_until, write_config
 from tests.served_models import VersionedModel
 
 ALLOWED = "--allow_version_labels_for_unavailable_models=true"

@@ -294,7 +294,8 @@ def predict_of(rows: Any) -> Any:
 def test_a_warm_up_runs_in_batches(serve: Serve, seen: Path, tmp_path: Path) -> None:
     model = model_with(seen, tmp_path / "warm", warm_up(predict_of([1, 2]), predict_of([3])))
     site = serve("max_batch_size { value: 4 } allowed_batch_sizes: 4", seen=model)
-    site.server.wait_for_line("Finished reading warmup data for {name: seen version: 1}: 2 rec")
+    line = site.server.wait_for_line("Finished reading warmup data")
+    assert "warmup records read: 2." in line
     assert rows_seen([site.send(x=[1])]) == [[4]]
 
 

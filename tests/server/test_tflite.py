@@ -117,8 +117,10 @@ def test_rest_predicts_in_rows_and_columns(server: RunningServer, model: str) ->
 
 
 def test_a_version_with_the_file_is_served_by_it_and_others_by_their_saved_model(
-    client: GrpcClient,
+    server: RunningServer, client: GrpcClient
 ) -> None:
+    # The port is open as soon as one version of each model can answer.
+    server.wait_for_line("Successfully loaded servable version {name: both version: 1}")
     assert client.answer("both", 8.0, version=2) == 6.0  # TFLite: half plus two
     assert client.answer("both", 8.0, version=1) == 1.0  # TensorFlow: its own number
 

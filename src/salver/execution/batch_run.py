@@ -81,7 +81,7 @@ class BatchRun:
         self.cpu_s = 0.0
         """CPU time of this thread for that."""
         self.held_s = 0.0
-        """How long the thread was busy with it, joining and parting too, checks of outputs aside."""
+        """How long the thread was busy with it: joining and parting too, checks of outputs not."""
         self.size_class = 0
 
     def compute(self) -> None:
