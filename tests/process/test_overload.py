@@ -11,7 +11,7 @@ from benchmarks.overload import ask
 from tests.grpc_client import predict_request
 from tests.running import RunningServer
 
-STEPS = 12
+STEPS = 50
 """Some milliseconds of work."""
 FACTOR = 4.0
 DEADLINE_S = 0.5
