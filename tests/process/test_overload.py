@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.open_loop import LATE, OK, Order, Report
+from benchmarks.light_clients import LATE, OK
+from benchmarks.open_loop import Order, Report
 from benchmarks.overload import ask
 from tests.grpc_client import predict_request
 from tests.running import RunningServer
