@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks import report
+from benchmarks.light_clients import OK
 from benchmarks.models import MEDIUM
-from benchmarks.open_loop import OK, Order, Report
+from benchmarks.open_loop import Order, Report
 from benchmarks.options import DEFAULT_SERVER, program_of
 from benchmarks.servers import ROOT, RunningServer
 from benchmarks.workloads import GRPC, REST, Form, Question
@@ -66,11 +67,17 @@ class Scene:
 def ask(order: Order) -> Report:
     """Have the order carried out by a process of its own."""
     command = [sys.executable, "-m", "benchmarks.open_loop"]
+    line = json.dumps(asdict(order)) + "\n"
     limit_s = order.warm_s + order.seconds + 120
     done = subprocess.run(
-        command, input=json.dumps(asdict(order)), text=True, stdout=subprocess.PIPE, cwd=ROOT,
-        timeout=limit_s, check=True,
-    )  # fmt: skip
+        command,
+        input=line,
+        text=True,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        timeout=limit_s,
+        check=True,
+    )
     return Report(**json.loads(done.stdout))
 
 

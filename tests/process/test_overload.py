@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.open_loop import LATE, OK, Order, Report
+from benchmarks.light_clients import LATE, OK
+from benchmarks.open_loop import Order, Report
 from benchmarks.overload import ask
 from tests.grpc_client import predict_request
 from tests.running import RunningServer
 
-STEPS = 12
+STEPS = 50
 """Some milliseconds of work."""
 FACTOR = 4.0
 DEADLINE_S = 0.5
