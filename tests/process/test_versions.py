@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import psutil
@@ -12,31 +11,15 @@ import requests
 
 from tests.grpc_client import GrpcClient
 from tests.process.load import Load
+from tests.process.watching import LIMIT_S, states, wait_until
 from tests.running import RunningServer, write_config
 from tests.served_models import VersionedModel
 
-LIMIT_S = 60.0
 NO_RETRIES = "--max_num_load_retries=0"
 MEGABYTE = 1 << 20
 AVAILABLE = {"error_code": "OK", "error_message": ""}
 LOADED = "Successfully loaded servable version"
 UNLOADED = "Done unloading servable version"
-
-
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    """Look again and again; for what no event tells."""
-    never = Event()
-    for _ in range(int(LIMIT_S / 0.05)):
-        if holds():
-            return
-        never.wait(0.05)
-    pytest.fail(f"never: {what}")
-
-
-def states(server: RunningServer, name: str = "default") -> dict[int, str]:
-    response = requests.get(f"{server.url}/v1/models/{name}", timeout=LIMIT_S)
-    statuses = response.json()["model_version_status"]
-    return {int(status["version"]): status["state"] for status in statuses}
 
 
 def predict(server: RunningServer, name: str = "default") -> Any:
