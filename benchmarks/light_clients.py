@@ -16,6 +16,7 @@ _CONNECTIONS = 4
 
 OK = "OK"
 LOST = "lost"
+"""With the reason behind it, where there is one."""
 LATE = "late"
 
 OnOutcome = Callable[[str, bytes], None]
@@ -95,7 +96,7 @@ class _Http2(asyncio.Protocol):
         if kind == _HEADERS and flags & _END_STREAM:
             self._ended(stream, self._status(data[start + 9 : end]))
         elif kind == _RST_STREAM:
-            self._ended(stream, LOST)
+            self._ended(stream, f"{LOST}: reset {data[end - 1]}")
         elif kind in (_SETTINGS, _PING) and not flags & _ACK:
             assert self._transport is not None
             payload = data[start + 9 : end] if kind == _PING else b""
@@ -124,7 +125,7 @@ class _Http2(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         waiting, self._waiting = self._waiting, {}
         for on_outcome in waiting.values():
-            on_outcome(LOST, b"")
+            on_outcome(f"{LOST}: {exc or 'closed'}", b"")
 
     def close(self) -> None:
         if self._transport is not None:
@@ -197,7 +198,7 @@ class _Http1(asyncio.Protocol):
         self._transport = None
         if self in self._channel.free:
             self._channel.free.remove(self)
-        self._end(LOST, b"")
+        self._end(f"{LOST}: {exc or 'closed'}", b"")
 
     def _end(self, outcome: str, body: bytes) -> None:
         on_outcome, self._on_outcome = self._on_outcome, None
@@ -240,8 +241,8 @@ class RestChannel:
         loop = asyncio.get_running_loop()
         try:
             await loop.create_connection(lambda: connection, "127.0.0.1", self._port)
-        except OSError:
-            on_outcome(LOST, b"")
+        except OSError as error:
+            on_outcome(f"{LOST}: {error}", b"")
 
     def close(self) -> None:
         for connection in self._all:

@@ -87,6 +87,7 @@ class Run:
         self._answers: dict[bytes, int] = {}
         self._refused_s: list[float] = []
         self._under_way = 0
+        self._is_sending = True
         self._begins_at = 0.0
         self._ends_at = 0.0
         self._all_back = asyncio.Event()
@@ -104,6 +105,8 @@ class Run:
             for _ in range(order.concurrency):
                 self._send_one_after_the_other("", b"")
             await asyncio.sleep(max(self._ends_at - time.perf_counter(), 0.0))
+        self._is_sending = False
+        self._check_all_back()
         try:
             async with asyncio.timeout(_LEFT_OVER_S):
                 await self._all_back.wait()
@@ -129,13 +132,11 @@ class Run:
             self.report.behind_ms = max(self.report.behind_ms, 1000 * (now - due))
             self._send(due, loop)
             due += self._random.expovariate(self._order.rate)
-        self._check_all_back()
 
     def _send_one_after_the_other(self, outcome: str, body: bytes) -> None:
         now = time.perf_counter()
         if now < self._ends_at:
             self._send(now, asyncio.get_running_loop(), self._send_one_after_the_other)
-        self._check_all_back()
 
     def _send(
         self,
@@ -178,7 +179,7 @@ class Run:
             self._count(outcome)
             if outcome == OK:
                 self._good_s.append(now - due)
-            elif outcome not in (LATE, LOST):
+            elif outcome != LATE and not outcome.startswith(LOST):
                 self._refused_s.append(now - due)
 
     def _count(self, outcome: str, times: int = 1) -> None:
@@ -186,7 +187,7 @@ class Run:
         outcomes[outcome] = outcomes.get(outcome, 0) + times
 
     def _check_all_back(self) -> None:
-        if not self._under_way and time.perf_counter() >= self._ends_at:
+        if not self._under_way and not self._is_sending:
             self._all_back.set()
 
     def _finished(self) -> Report:

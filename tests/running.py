@@ -143,12 +143,16 @@ class RunningServer:
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:
     """Look again and again; for what no event tells."""
-    never = threading.Event()
     for _ in range(int(LIMIT_S / 0.05)):
         if holds():
             return
-        never.wait(0.05)
+        pass_time(0.05)
     pytest.fail(f"never: {what}")
+
+
+def pass_time(seconds: float) -> None:
+    """Let others go on for a while."""
+    threading.Event().wait(seconds)
 
 
 def write_config(path: Path, models: Sequence[str]) -> str:

@@ -127,6 +127,7 @@ class VersionedModel:
 
     def __init__(self, template: Path, base_path: Path) -> None:
         self.base_path = base_path
+        self.template = template
         self._template = (template / "saved_model.pb").read_bytes()
 
     def prepare(self, version: int, answer: float | None = None) -> Path:

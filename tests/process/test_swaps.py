@@ -1,0 +1,29 @@
+"""Versions, labels and configs change under load: nobody gets an error that could be spared."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.process.swaps import SCENES, play
+
+MISSES = {"404", "5"}
+"""Not found, over REST and gRPC: what the original answers, too, while there is no version."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [50, 5000])
+@pytest.mark.parametrize("name", SCENES)
+def test_no_request_fails_that_could_be_answered(
+    name: str, rate: int, constant_template: Path, tmp_path: Path
+) -> None:
+    scene = SCENES[name]
+    seen = play(scene, rate, constant_template, tmp_path)
+    load = seen.load
+    assert set(load.answers) == scene.answers
+    assert set(load.failures) <= (MISSES if scene.may_miss else set())
+    if scene.may_miss:
+        assert len(load.failed_at)
+        assert load.failed_at.min() > seen.began_at
+        assert load.failed_at.max() < seen.changed_at
+    # Generous: other programs, too, have their share of the machine.
+    assert seen.p99_during_ms < 20 * seen.p99_before_ms + 500
