@@ -34,7 +34,7 @@ class RunningServer:
         self.rest_port = free_port()
         self.lines: list[str] = []
         """What the server has written on stdout and stderr so far."""
-        self._flags = flags
+        self.flags = flags
         self._ready_line = ready_line
         self._environment = environment or {}
         self._changed = threading.Condition()
@@ -55,7 +55,7 @@ class RunningServer:
         ports = [f"--port={self.grpc_port}", f"--rest_api_port={self.rest_port}"]
         command = [sys.executable, "-m", "salver", "serve", "--host=127.0.0.1", *ports]
         self.process = subprocess.Popen(
-            [*command, *self._flags],
+            [*command, *self.flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
