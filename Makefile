@@ -9,7 +9,7 @@ ARGS ?=
 MINUTES ?= 10
 SAMPLE := .cache/models/sample
 
-.PHONY: help system setup build format check test fuzz serve bench bench-batching overload docs sanitize clean
+.PHONY: help system setup build format check test fuzz soak serve bench bench-batching overload docs sanitize clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,9 @@ test: setup check ## check, then every test; ARGS="-k name" for a part
 
 fuzz: setup ## damaged input at every border for MINUTES=10 in all; ARGS="--borders json,http2"
 	@$(PY) -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
+soak: setup ## 200 swaps of a 200 MB model under load: the memory stays; ARGS="--swaps 20"
+	@$(PY) -m tests.process.soak $(ARGS)
 
 serve: setup ## serve a sample model; shows a prediction and the curl line to try
 	@[ -d $(SAMPLE) ] || $(PY) examples/export_sample_model.py $(SAMPLE)

@@ -39,7 +39,7 @@ class RunningServer:
         self.lines: list[str] = []
         """What the server has written on stdout and stderr so far."""
         self._command = list(command)
-        self._flags = flags
+        self.flags = flags
         self._ready_line = ready_line
         self._environment = environment or {}
         self._changed = threading.Condition()
@@ -61,7 +61,7 @@ class RunningServer:
         # Wherever the tests run: with a delay, each end would take seconds.
         command = [*self._command, "--host=127.0.0.1", "--drain_delay_s=0", *ports]
         self.process = subprocess.Popen(
-            [*command, *self._flags],
+            [*command, *self.flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

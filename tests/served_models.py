@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 
-def export(name: str, path: Path) -> None:
+def export(name: str, path: Path, *arguments: str) -> None:
     """Make one of the models below at `path`, in a child process."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run([sys.executable, __file__, name, str(path)], capture_output=True)
+    command = [sys.executable, __file__, name, str(path), *arguments]
+    done = subprocess.run(command, capture_output=True)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
 
 
@@ -111,6 +112,23 @@ def seen(tf: Any, path: str) -> None:
         _save_all(v1, session, path, signatures)
 
 
+def weighty(tf: Any, path: str, megabytes: str = "20", answer: str = "1") -> None:
+    """Answers one number, for which it keeps so many megabytes of variables."""
+
+    class Weighty(tf.Module):  # type: ignore[misc] # TensorFlow has no types
+        def __init__(self) -> None:
+            self.rows = [
+                tf.Variable(tf.fill([256 * 1024], float(answer))) for _ in range(int(megabytes))
+            ]
+
+        @tf.function(input_signature=[tf.TensorSpec([None], name="x")])  # type: ignore[untyped-decorator]
+        def call(self, x: Any) -> Any:
+            return {"y": x * 0.0 + self.rows[-1][0]}
+
+    model = Weighty()
+    tf.saved_model.save(model, path, model.call)
+
+
 def _save(v1: Any, session: Any, path: str, inputs: Any, outputs: Any) -> None:
     signature = v1.saved_model.signature_def_utils.predict_signature_def(inputs, outputs)
     _save_all(v1, session, path, {"serving_default": signature})
@@ -161,13 +179,15 @@ class VersionedModel:
         shutil.rmtree(gone)
 
 
-MAKERS = {maker.__name__: maker for maker in (constant, examples, seen, slow)}
+MAKERS: dict[str, Any] = {
+    maker.__name__: maker for maker in (constant, examples, seen, slow, weighty)
+}
 
 
-def main(name: str, path: str) -> None:
+def main(name: str, path: str, *arguments: str) -> None:
     import tensorflow as tf
 
-    MAKERS[name](tf, path)
+    MAKERS[name](tf, path, *arguments)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from tests.running import RunningServer, pass_time, wait_until, write_config
 from tests.served_models import VersionedModel
 
 NAME = "default"
-BEFORE_S, AFTER_S, GONE_S = 2.0, 0.5, 0.3
+AFTER_S, GONE_S = 0.5, 0.3
 
 
 class Stage:
@@ -162,8 +162,8 @@ class Seen:
         return self.load.p99_ms(self.began_at, self.ended_at)
 
 
-def play(scene: Scene, rate: float, template: Path, folder: Path) -> Seen:
-    """Change the server under so many requests a second."""
+def play(scene: Scene, rate: float, template: Path, folder: Path, before_s: float = 2.0) -> Seen:
+    """Change the server under so many requests a second, `before_s` after they have begun."""
     model = VersionedModel(template, folder / "model")
     model.add(1)
     model.add(2)
@@ -179,7 +179,7 @@ def play(scene: Scene, rate: float, template: Path, folder: Path) -> Seen:
         # The callers have to start, too.
         pass_time(AFTER_S)
         before_at = now()
-        pass_time(BEFORE_S)
+        pass_time(before_s)
         began_at = now()
         scene.change(Stage(server, model, folder))
         changed_at = now()

@@ -1,0 +1,109 @@
+"""Many swaps between two versions of a large model under load: does the memory stay what it is?
+
+python -m tests.process.soak --swaps 200 --megabytes 200
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+
+from tests import served_models
+from tests.process.asking import UNLOADED
+from tests.process.steady_load import SteadyLoad, now
+from tests.running import RunningServer, wait_until
+
+SETTLED = 10
+"""Swaps after which the memory is what it shall stay."""
+GOOD_GROWTH = 0.05
+_RATE = 50.0
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """What the process held after a swap."""
+
+    number: int
+    resident: int
+    threads: int
+    files: int
+    seconds: float
+
+
+def swaps(server: RunningServer, base_path: Path, count: int) -> Iterator[Swap]:
+    """Version 2 comes and goes; each time the other one is loaded, and then it unloaded."""
+    process = psutil.Process(server.pid)
+    away = base_path / "away"
+    for number in range(1, count + 1):
+        began_at = now()
+        if number % 2:
+            away.rename(base_path / "2")
+        else:
+            (base_path / "2").rename(away)
+        wait_until(lambda number=number: _unloads(server) >= number, f"swap {number}")  # type: ignore[misc]
+        yield Swap(
+            number,
+            process.memory_info().rss,
+            process.num_threads(),
+            process.num_fds(),
+            now() - began_at,
+        )
+
+
+def _unloads(server: RunningServer) -> int:
+    return sum(UNLOADED in line for line in server.lines)
+
+
+def soak(folder: Path, count: int, megabytes: int) -> tuple[list[Swap], SteadyLoad]:
+    """All swaps, and the load that has gone on meanwhile."""
+    base_path = folder / "model"
+    served_models.export("weighty", base_path / "1", str(megabytes), "1")
+    served_models.export("weighty", base_path / "away", str(megabytes), "2")
+    done = []
+    with (
+        RunningServer(f"--model_base_path={base_path}", "--max_num_load_retries=0") as server,
+        SteadyLoad(server, _RATE) as load,
+    ):
+        for swap in swaps(server, base_path, count):
+            done.append(swap)
+            if swap.number % 10 == 0:
+                print(
+                    f"{swap.number:4} swaps: {swap.resident / _MIB:.0f} MiB, "
+                    f"{swap.threads} threads, {swap.files} files, the last in {swap.seconds:.1f} s",
+                    flush=True,
+                )
+        load.stop()
+    return done, load
+
+
+def growth(done: list[Swap]) -> float:
+    """Of the memory since it was settled, as a share of what it was then.
+
+    The two versions take turns, so the last swap is compared with one of the same version.
+    """
+    settled = done[SETTLED - 1 + (len(done) - SETTLED) % 2].resident
+    return done[-1].resident / settled - 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.process.soak", description=__doc__)
+    parser.add_argument("--swaps", type=int, default=200)
+    parser.add_argument("--megabytes", type=int, default=200)
+    options = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        done, load = soak(Path(folder), options.swaps, options.megabytes)
+    grown = growth(done)
+    print(
+        f"{grown:+.1%} of memory since swap {SETTLED}; {sum(load.outcomes.values())} requests, "
+        f"{dict(load.failures) or 'none'} failed"
+    )
+    return 1 if grown > GOOD_GROWTH or load.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
