@@ -84,9 +84,8 @@ def _queue_lines(queue: dict[str, Any]) -> Iterator[str]:
     yield f"  rule      {_rule(queue)}"
     yield f"  why       {_why(queue)}"
     for cost in queue.get("costs", ()):
-        size = (
-            f"{cost['rows']}" if cost["rows"] == 1 else f"{cost['rows']} to {2 * cost['rows'] - 1}"
-        )
+        first, last = cost["rows"], cost["to_rows"]
+        size = f"{first}" if first == last else f"{first} to {last}"
         per_second = 1 / cost["seconds_per_row"] if cost["seconds_per_row"] else 0.0
         yield (
             f"            {size:>12} rows: {cost['seconds_per_row'] * 1e6:9,.1f} us a row, "
@@ -112,7 +111,7 @@ def _milliseconds(queue: dict[str, Any]) -> str:
 
 def _rule(queue: dict[str, Any]) -> str:
     if queue["automatic"]:
-        return f"an idle thread takes what waits, {queue['largest_batch']} rows at the most"
+        return f"an idle thread takes what waits, {queue['largest_batch']} rows if it can"
     sizes = queue["allowed_batch_sizes"]
     rule = (
         f"up to {queue['max_execution_batch_size']} rows, after "
@@ -136,5 +135,5 @@ def _why(queue: dict[str, Any]) -> str:
         else (f"; idle threads share what would take longer than {1e3 * target:.2f} ms")
     )
     if queue["larger_did_not_pay"]:
-        return f"twice as many rows were tried and gave hardly more per second{shared}"
+        return f"larger batches were tried, and their rows cost no less{shared}"
     return f"larger batches are tried as soon as more requests wait{shared}"

@@ -1,25 +1,44 @@
 """How many rows a batch of one program shall have, learned from what batches cost.
 
-A batch never waits for company: it takes what has gathered while the threads were busy. So
-two choices are left. One is the size beyond which more rows make a batch longer but not
-more efficient: it is climbed to in doublings, each kept only if it pays. The other is
-whether idle threads share what waits: that costs throughput, and is done where one batch
-would take longer than the latency that is wanted.
+A batch never waits for company: of what has gathered while the threads were busy it takes as
+many rows as get through cheapest. What a row costs in company need not get less with more
+company: a library may have a quick way for up to six rows, a slow one from seven on, and only
+with a hundred be quicker again. So every size is measured by itself, small ones to the
+row, and sizes that lost are tried again now and then. The other choice is whether idle
+threads share what waits: that costs throughput, and is done where one batch would take longer
+than the latency that is wanted.
 
 Pure: times come from outside.
 """
 
 from dataclasses import dataclass
+from math import inf
 
-_NEW_IN_COST = 0.5
-_OLD_IN_COST = 0.05
-ENOUGH = 6
+ENOUGH = 3
 """Batches of a size, before its cost is believed."""
-_WORTH = 1.05
-"""Rows per second that a double size must give, times those of the single, to be kept."""
-_FIRST_HOLD = 200
-_LONGEST_HOLD = 2000
+_FIRST_BATCHES = 2
+_EXACT_UP_TO = 16
+"""Beyond so many rows, four sizes for each doubling are told apart."""
+_HAND_OVER_S = 60e-6
+"""What a batch costs besides its run: a thread is woken, and then the loop."""
+_SMALLNESS = 0.06
+"""The exponent of what small batches are worth, because they end sooner: twice as many rows are
+preferred if each then costs 4 % less."""
+_HIGHER_IN_COST, _LOWER_IN_COST = 0.1, 0.3
+"""What else goes on in the machine makes a batch slower, never quicker."""
 _NEW_IN_PACE = 0.1
+_ALL_OF_IT = 2.0
+_SURPRISE = 3.0
+"""What a batch takes beyond so many times the expected teaches no more than that."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 32, 4096
+"""Batches until a size that lost is tried again; twice as many each time."""
+_BETWEEN_TRIALS = 16
+_LIKE = 1.5
+_FIRST_CREDIT_S, _MOST_CREDIT_S = 0.02, 0.1
+_CREDIT = 0.01
+"""The share of the time that sizes that lost may cost, beyond what the best would have taken."""
+_LONG_S, _LONG_IN_SINGLES = 0.05, 4.0
+"""Sizes are tried only while a batch will hardly take longer than the larger of the two."""
 _TARGET_IN_SINGLES = 2.0
 
 
@@ -28,51 +47,90 @@ class SizeCost:
     """What is known of batches of about the same size."""
 
     rows: int
-    """The smallest of them; the largest has less than twice as many."""
+    """The smallest of them."""
+    to_rows: int
+    """The largest."""
     batches: int
     """How many were measured."""
     cost_s: float
     """Seconds per row."""
 
 
+class _Size:
+    """What is known of one size."""
+
+    __slots__ = ("batches", "next_trial", "pause", "row_s", "rows", "worth_s")
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.batches = 0
+        self.row_s = 0.0
+        self.worth_s = 0.0
+        """What a row costs, all in all: the least is the best."""
+        self.pause = _FIRST_PAUSE
+        self.next_trial = 0
+
+    def learn(self, row_s: float) -> None:
+        """A row took so long."""
+        self.batches += 1
+        known_s = self.row_s
+        if self.batches <= _FIRST_BATCHES:
+            # The first runs optimise graphs and fill caches: the quickest is the truest.
+            self.row_s = min(known_s or row_s, row_s)
+        elif row_s < known_s:
+            self.row_s += (row_s - known_s) * _LOWER_IN_COST
+        else:
+            self.row_s += (min(row_s, _SURPRISE * known_s) - known_s) * _HIGHER_IN_COST
+        self.worth_s = (self.row_s + _HAND_OVER_S / self.rows) * self.rows**_SMALLNESS
+
+
 class BatchControl:
     """The choices for one queue. Loop only, once its version is loaded."""
 
     __slots__ = (
-        "_counts", "_drained_at", "_hold", "_limit", "_next_hold", "_row_costs", "_row_pace_s",
-        "_target_s", "most",
+        "_batches", "_best_row_s", "_computes_itself", "_credit_s", "_drained_at", "_largest",
+        "_limit", "_next_trial", "_row_pace_s", "_sizes", "_target_s",
     )  # fmt: skip
 
     def __init__(self, limit: int, latency_target_s: float = 0.0) -> None:
         """`limit` rows at the most; a target of 0 stands for twice what a single row takes."""
         self._limit = limit
         self._target_s = latency_target_s
-        self.most = 1
-        """Rows of a batch at the most: 1, doubled as often as it paid."""
-        self._row_costs: dict[int, float] = {}
-        self._counts: dict[int, int] = {}
-        self._hold = 0
-        self._next_hold = _FIRST_HOLD
+        self._sizes: dict[int, _Size] = {}
+        """By the number that `_size_class` gives; in order of size."""
+        self._largest = 0
+        self._best_row_s = 0.0
+        self._batches = 0
+        self._next_trial = 0
+        """No size is due before so many batches."""
+        self._computes_itself = False
+        self._credit_s = _FIRST_CREDIT_S
+        """Seconds that may yet be lost by trials."""
         self._drained_at: float | None = None
         self._row_pace_s = 0.0
         """Seconds from row to row, at which the queue empties while there is a backlog."""
 
     @property
     def has_learned(self) -> bool:
-        """Whether batches of more than one row have been measured."""
-        return len(self._row_costs) > 1
+        """Whether batches of more than one size have been measured."""
+        return len(self._sizes) > 1
 
     @property
-    def is_settled(self) -> bool:
-        """Whether a larger size was tried lately, and did not pay."""
-        return self._hold > 0
+    def best(self) -> int:
+        """The rows of a batch that get through cheapest, of the sizes that are known; 1 if none."""
+        return self._cheapest(self._limit) or 1
+
+    @property
+    def larger_lost(self) -> bool:
+        """Whether larger batches than the best were measured."""
+        return self._largest > self.best
 
     @property
     def costs(self) -> list[SizeCost]:
         """What is known, by size."""
         return [
-            SizeCost(1 << (size_class - 1), self._counts[size_class], cost_s)
-            for size_class, cost_s in sorted(self._row_costs.items())
+            SizeCost(size.rows, _next_size(size.rows) - 1, size.batches, size.row_s)
+            for size in self._sizes.values()
         ]
 
     @property
@@ -80,17 +138,20 @@ class BatchControl:
         """The longest that a batch should take, while idle threads could share it."""
         if self._target_s:
             return self._target_s
-        single_s = self._row_costs.get(1)
+        single_s = self.cost_s(1)
         return None if single_s is None else _TARGET_IN_SINGLES * single_s
 
     def cost_s(self, rows: int) -> float | None:
         """Seconds that a batch of so many rows takes; None where that is not known."""
-        per_row = self._row_costs.get(rows.bit_length())
-        return None if per_row is None else per_row * rows
+        size = self._sizes.get(_size_class(rows))
+        return None if size is None else size.row_s * rows
 
     def size(self, waiting: int, idle: int) -> int:
         """Rows of the next batch, at the most, with `waiting` rows and `idle` threads."""
-        rows = min(waiting, self.most)
+        self._batches += 1
+        waiting = min(waiting, self._limit)
+        cheapest = self._cheapest(waiting)
+        rows = self._on_trial(waiting, cheapest) or cheapest or 1
         if idle < 2:
             return rows
         cost_s, target_s = self.cost_s(rows), self.target_s
@@ -98,38 +159,85 @@ class BatchControl:
             return rows
         return min(rows, -(-waiting // idle))
 
-    def observe(self, rows: int, cost_s: float, is_full: bool) -> None:
-        """A batch of so many rows took so long; `is_full` if more waited than it could hold."""
-        size_class = rows.bit_length()
-        per_row = cost_s / rows
-        known = self._row_costs.get(size_class)
-        count = self._counts.get(size_class, 0)
-        if known is None:
-            self._row_costs[size_class] = per_row
-        elif per_row < known:
-            # What else goes on in the machine makes a batch slower, never quicker; and the
-            # first runs optimise graphs and fill caches.
-            weight = 1.0 if count < ENOUGH else _NEW_IN_COST
-            self._row_costs[size_class] = known + (per_row - known) * weight
-        else:
-            self._row_costs[size_class] = known + (per_row - known) * _OLD_IN_COST
-        self._counts[size_class] = count + 1
-        if self._hold:
-            self._hold -= 1
-        elif is_full and count + 1 >= ENOUGH:
-            self._climb(size_class)
+    def _cheapest(self, waiting: int) -> int:
+        """The size at which rows get through cheapest; 0 where none so small is known."""
+        chosen, worth_s = 0, inf
+        for size in self._sizes.values():
+            if size.rows > waiting:
+                break
+            if size.worth_s < worth_s:
+                chosen, worth_s = size.rows, size.worth_s
+        if chosen and _size_class(waiting) == _size_class(chosen):
+            return waiting
+        return chosen
 
-    def _climb(self, size_class: int) -> None:
-        """Go on to the double size while it gives more; go back where it does not."""
-        smaller = [known for known in self._row_costs if known < size_class]
-        if smaller and self._row_costs[max(smaller)] < _WORTH * self._row_costs[size_class]:
-            self.most = max(self.most // 2, 1)
-            # To be measured anew when its turn comes again: the machine may be another then.
-            self._counts[size_class] = 0
-            self._hold = self._next_hold
-            self._next_hold = min(2 * self._next_hold, _LONGEST_HOLD)
-        else:
-            self.most = min(2 * self.most, self._limit)
+    def _on_trial(self, waiting: int, cheapest: int) -> int:
+        """A size that is to be measured: one that is not known well, or was not lately. Or 0."""
+        if not self._sizes:
+            return 0
+        doubled = min(waiting, 2 * self._largest)
+        beyond = _next_size(cheapest)
+        # Doublings lead past sizes that lose; the next size leads to the best, to the row.
+        for rows in (doubled, beyond):
+            if rows <= waiting and self._may_be_good(rows, cheapest) and self._is_short(rows):
+                return rows
+        if self._batches < self._next_trial:
+            return 0
+        for size in self._sizes.values():
+            if size.rows > waiting:
+                break
+            is_due = size.next_trial <= self._batches and self._is_short(size.rows)
+            if is_due and (size.rows == beyond or self._pays_for(size)):
+                size.next_trial = self._batches + size.pause
+                size.pause = min(2 * size.pause, _LONGEST_PAUSE)
+                return size.rows
+        self._next_trial = self._batches + _BETWEEN_TRIALS
+        return 0
+
+    def _may_be_good(self, rows: int, cheapest: int) -> bool:
+        """Whether this size is not known well, and larger than all others or next to a good one."""
+        size = self._sizes.get(_size_class(rows))
+        if size is not None:
+            return size.batches < ENOUGH
+        smaller = [each.row_s for each in self._sizes.values() if each.rows < rows]
+        if not smaller or rows >= 2 * self._largest:
+            return True
+        good = self._sizes.get(_size_class(cheapest))
+        return good is None or smaller[-1] <= _LIKE * good.row_s
+
+    def _is_short(self, rows: int) -> bool:
+        """Whether a batch is run soon enough to be run only to learn what it costs."""
+        known = [size.row_s for size in self._sizes.values() if size.rows <= rows]
+        # Those who come with it must not wait for long.
+        return not known or known[-1] * rows <= max(_LONG_S, _LONG_IN_SINGLES * known[0])
+
+    def _pays_for(self, size: _Size) -> bool:
+        """Whether there is credit for a batch of this size; then it is paid."""
+        loss_s = (size.row_s - self._best_row_s) * size.rows
+        if loss_s > self._credit_s:
+            return False
+        self._credit_s -= loss_s
+        return True
+
+    def observe(self, rows: int, elapsed_s: float, cpu_s: float = 0.0) -> None:
+        """A batch of so many rows took so long, and so much of the CPU time of its thread.
+
+        A program that does all in the thread that runs it is measured by its CPU time, whatever
+        else wants the cores. It is known by one run, most of whose time was spent there.
+        """
+        self._computes_itself = self._computes_itself or elapsed_s < _ALL_OF_IT * cpu_s
+        cost_s = cpu_s if self._computes_itself and cpu_s else elapsed_s
+        size = self._sizes.get(_size_class(rows)) or self._new_size(rows)
+        size.next_trial = max(size.next_trial, self._batches + size.pause)
+        size.learn(cost_s / rows)
+        self._best_row_s = min(each.row_s for each in self._sizes.values())
+        self._credit_s = min(self._credit_s + _CREDIT * cost_s, _MOST_CREDIT_S)
+
+    def _new_size(self, rows: int) -> _Size:
+        size = self._sizes[_size_class(rows)] = _Size(_smallest_of(rows))
+        self._sizes = dict(sorted(self._sizes.items()))
+        self._largest = next(reversed(self._sizes.values())).rows
+        return size
 
     def drained(self, rows: int, now: float, is_backlogged: bool) -> None:
         """A batch of so many rows has ended; `is_backlogged` if others wait."""
@@ -142,3 +250,26 @@ class BatchControl:
     def wait_s(self, rows: int) -> float:
         """How long a request behind so many rows is expected to wait; 0 where that is not known."""
         return rows * self._row_pace_s
+
+
+def _size_class(rows: int) -> int:
+    """A number for batches of about this size, greater for larger ones."""
+    if rows <= _EXACT_UP_TO:
+        return rows
+    bits = rows.bit_length()
+    return 8 * bits + (rows >> (bits - 3))
+
+
+def _step(rows: int) -> int:
+    """How many sizes are not told apart from this one."""
+    return 1 if rows <= _EXACT_UP_TO else 1 << (rows.bit_length() - 3)
+
+
+def _smallest_of(rows: int) -> int:
+    """The smallest batch of about this size."""
+    return rows // _step(rows) * _step(rows)
+
+
+def _next_size(rows: int) -> int:
+    """The smallest batch of the next larger size."""
+    return _smallest_of(rows) + _step(rows)

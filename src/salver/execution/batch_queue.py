@@ -221,6 +221,7 @@ class BatchQueue:
             count += 1
         part.entries = batch.entries[:count]
         batch.entries = batch.entries[count:]
+        batch.opened_at = batch.entries[0].added_at
         batch.rows -= part.rows
         batch.size -= part.size
         self._let_go(part)

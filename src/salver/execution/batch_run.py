@@ -12,6 +12,7 @@ from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_proof import Likeness, are_alike
 from salver.execution.batch_queue import Batch
 from salver.execution.batch_request import Outputs, Piece, Request
+from salver.execution.loop_watch import LoopWatch
 from salver.execution.prepared import Executable
 from salver.execution.runner import outcome_of, unexpected
 
@@ -48,7 +49,7 @@ class BatchRun:
 
     __slots__ = (
         "_owner", "_unchecked", "batch", "cpu_s", "elapsed_s", "executable", "first_error",
-        "held_s", "is_full", "is_mixed", "is_threaded", "is_unfit", "name", "options", "outcomes",
+        "held_s", "is_mixed", "is_threaded", "is_unfit", "name", "options", "outcomes",
         "proved", "run_sizes", "size_class", "taken_at",
     )  # fmt: skip
 
@@ -64,8 +65,6 @@ class BatchRun:
         self.outcomes: list[Outcome] = []
         self.run_sizes: list[tuple[int, int]] = []
         """Rows and padded rows of each run that was made; the first is the whole batch's."""
-        self.is_full = False
-        """Whether more rows waited than it could hold."""
         self.is_threaded = False
         """Whether a thread computed it, and not the loop."""
         self.first_error: ServingError | None = None
@@ -81,7 +80,7 @@ class BatchRun:
         self.cpu_s = 0.0
         """CPU time of this thread for that."""
         self.held_s = 0.0
-        """How long the thread was busy with it: joining and parting too, checks of outputs not."""
+        """How long the thread was held up: by joining and parting too, by checks of outputs not."""
         self.size_class = 0
 
     def compute(self) -> None:
@@ -100,6 +99,8 @@ class BatchRun:
             for outcome in taken:
                 outcome.error = Unavailable("The server is shutting down")
             return
+        is_suspect = self.executable.suspicion and not self.is_threaded
+        watch = LoopWatch() if is_suspect else None
         started = perf_counter()
         try:
             self.size_class = sum(outcome.entry.size for outcome in taken).bit_length()
@@ -108,7 +109,7 @@ class BatchRun:
             self.is_mixed = len(groups) > 1
             for group in groups:
                 self._run([taken[place] for place in group], [inputs[place] for place in group])
-            self.held_s = perf_counter() - started
+            self.held_s = perf_counter() - started if watch is None else watch.read(0.0)
             for merged in self._unchecked:
                 self._check(*merged)
         except Exception as failure:  # noqa: BLE001 - the others must not wait for ever

@@ -67,6 +67,7 @@ class Batcher:
         self._runner = runner
         self._observer = observer
         self._workers = Workers(options.threads, options.thread_pool_name)
+        self._alone_budget_s = min(options.alone_budget_s, options.inline_budget_s)
         self._idle = options.threads
         self._turns: deque[BatchQueue] = deque()
         self._timers: dict[BatchQueue, asyncio.TimerHandle] = {}
@@ -119,8 +120,17 @@ class Batcher:
     ) -> Pending | None:
         """As `Runner.run`."""
         queue = executable.queue
-        if queue is None or (queue.control is not None and not fits(inputs, queue)):
+        if queue is None:
             return self._runner.run(executable, inputs, deadline, on_done, on_settled)
+        if queue.control is not None:
+            if not queue.rows and executable.order is None:
+                size_class = size_of(inputs).bit_length()
+                if executable.cost_s[size_class] <= self._alone_budget_s:
+                    self._note_alone(queue, inputs)
+                    self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
+                    return None
+            if not fits(inputs, queue):
+                return self._runner.run(executable, inputs, deadline, on_done, on_settled)
         if executable.order is not None:
             inputs = executable.order.inputs(inputs)
             on_done = partial(_reordered, executable.order, on_done)
@@ -136,10 +146,14 @@ class Batcher:
             finally:
                 on_settled()
             return None
-        queue.totals.alone += 1
-        self._observer.ran_alone(len(inputs), rows)
+        self._note_alone(queue, inputs)
         done = on_done if queue.control is not None else partial(_checked, rows, on_done)
         return self._runner.run(queue.executable, inputs, deadline, done, on_settled)
+
+    def _note_alone(self, queue: BatchQueue, inputs: Sequence[np.ndarray]) -> None:
+        if inputs and inputs[0].ndim:
+            queue.totals.alone += 1
+            self._observer.ran_alone(len(inputs), len(inputs[0]))
 
     def _can_run_at_once(self, queue: BatchQueue, inputs: Sequence[np.ndarray], rows: int) -> bool:
         if queue.rows or queue.options.batch_timeout_s:
@@ -148,9 +162,8 @@ class Batcher:
         if rows > queue.options.max_execution_batch_size:
             return False
         size_class = size_of(inputs).bit_length()
-        limit_s = min(self._options.alone_budget_s, self._options.inline_budget_s)
         return not rows or (
-            queue.executable.cost_s[size_class] <= limit_s
+            queue.executable.cost_s[size_class] <= self._alone_budget_s
             and queue.options.padded_size(rows) == rows
         )
 
@@ -255,7 +268,6 @@ class Batcher:
         if not inline and not self._idle:
             return False
         run = BatchRun(self, queue.take(most), now)
-        run.is_full = queue.rows > 0 and control is not None and most == control.most
         if inline:
             _compute_here(run)
         else:
@@ -301,9 +313,7 @@ class Batcher:
             run.executable.record_inline(run.size_class, elapsed_s, SURPRISE * budget_s, failed)
         queue = run.batch.queue
         if queue.control is not None and not failed:
-            # A thread that computes all by itself is measured best by its CPU time.
-            own = run.cpu_s if 2 * run.cpu_s >= run.elapsed_s else run.elapsed_s
-            queue.control.observe(run.batch.rows, own, run.is_full)
+            queue.control.observe(run.batch.rows, run.elapsed_s, run.cpu_s)
             queue.control.drained(run.batch.rows, perf_counter(), queue.rows > 0)
 
 

@@ -105,11 +105,12 @@ def _learn(executable: Executable, queue: BatchQueue, inputs: Sequence[np.ndarra
     while rows * copies <= _MOST_ROWS:
         merged = joined([inputs] * copies, rows * copies)
         for _ in range(ENOUGH):
-            started = perf_counter()
+            started, cpu_started = perf_counter(), thread_time()
             outputs, _ = outcome_of(executable, merged)
             if outputs is None:
                 return
-            control.observe(rows * copies, perf_counter() - started, is_full=True)
+            cpu_s = thread_time() - cpu_started
+            control.observe(rows * copies, perf_counter() - started, cpu_s)
             alone = alone or outputs
             if not _is_several_times(outputs, alone, rows, copies):
                 queue.is_unfit = True

@@ -26,6 +26,9 @@ SURPRISE = 10
 _MAX_EXECUTABLES = 1000
 _SHORTEST_PROBATION = 16
 _LONGEST_PROBATION = 100_000
+_SHORTEST_SUSPICION = 1000
+_MOST_NEWS = 5
+"""A run on the loop that takes more times what was expected raises the estimate no further."""
 
 
 _Key = tuple[tuple[str, ...], tuple[str, ...]]
@@ -47,6 +50,7 @@ class Executable:
         "_cpu_s",
         "_kept",
         "_next_probation",
+        "_next_suspicion",
         "_probation",
         "_quickest_s",
         "_runs",
@@ -55,6 +59,7 @@ class Executable:
         "order",
         "program",
         "queue",
+        "suspicion",
     )
 
     def __init__(self, program: Program) -> None:
@@ -70,6 +75,9 @@ class Executable:
         """
         self.expected_s = [0.0] * _SIZE_CLASSES
         """How long a run keeps a worker busy that has a core to itself; 0 where it is not known."""
+        self.suspicion = 0
+        """So many more runs on the loop are to be measured by a `LoopWatch`."""
+        self._next_suspicion = _SHORTEST_SUSPICION
         self._cpu_s = [float("inf")] * _SIZE_CLASSES
         self._quickest_s = [float("inf")] * _SIZE_CLASSES
         self._runs = [0] * _SIZE_CLASSES
@@ -129,7 +137,17 @@ class Executable:
 
         A program may take little CPU time of its caller and still take long, because it
         waits or has threads of its own. Each such surprise doubles the time until the next.
+        But another process may have had the core: a surprise counts only under `suspicion`,
+        which the first one raises.
         """
+        if self.suspicion:
+            self.suspicion -= 1
+        elif elapsed_s > limit_s:
+            self.suspicion = self._next_suspicion
+            self._next_suspicion = min(2 * self._next_suspicion, _LONGEST_PROBATION)
+            return
+        elif self._next_suspicion > _SHORTEST_SUSPICION:
+            self._next_suspicion -= 1
         if elapsed_s > limit_s:
             self._probation[size_class] = self._next_probation
             self._next_probation = min(2 * self._next_probation, _LONGEST_PROBATION)
@@ -138,7 +156,8 @@ class Executable:
         cost = self.cost_s[size_class]
         if cost == float("inf") or (failed and elapsed_s <= cost):
             return
-        self.cost_s[size_class] = cost + (elapsed_s - cost) * 0.125
+        # One moment without a core must not make it look dear to those who would batch it then.
+        self.cost_s[size_class] = cost + (min(elapsed_s, _MOST_NEWS * cost) - cost) * 0.125
         if self._next_probation > _SHORTEST_PROBATION:
             self._next_probation -= 1
 

@@ -59,11 +59,16 @@ def _described(queue: BatchQueue, servable: PreparedServable) -> dict[str, Any]:
         "requests_refused": totals.refused,
     }
     if queue.control is not None:
-        described["largest_batch"] = queue.control.most
-        described["larger_did_not_pay"] = queue.control.is_settled
+        described["largest_batch"] = queue.control.best
+        described["larger_did_not_pay"] = queue.control.larger_lost
         described["latency_target_seconds"] = queue.control.target_s
         described["costs"] = [
-            {"rows": cost.rows, "batches": cost.batches, "seconds_per_row": cost.cost_s}
+            {
+                "rows": cost.rows,
+                "to_rows": cost.to_rows,
+                "batches": cost.batches,
+                "seconds_per_row": cost.cost_s,
+            }
             for cost in queue.control.costs
         ]
     return described

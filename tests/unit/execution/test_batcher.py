@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salver.errors import InternalError, InvalidArgument, ServingError
-from salver.execution.batch_control import ENOUGH
+from salver.execution.batch_control import ENOUGH, BatchControl
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_proof import Likeness
 from salver.execution.batch_queue import BatchQueue
@@ -334,6 +334,7 @@ async def test_a_wait_for_the_interpreter_lock_is_no_proof_of_a_slow_batch(
     site.executable.program = Napping(0.05)
     for size_class in range(8):
         site.executable.record_threaded(size_class, 1e-3, 1e-3)
+    site.executable.suspicion = 100
     site.send([1])
     await site.until(lambda: 1 in site.answers)
     assert site.executable.cost_s[3] < 0.002
@@ -375,7 +376,7 @@ async def test_automatic_batches_grow_while_larger_ones_pay(opened: Opened) -> N
     assert queue.control is not None
     for size in (1, 2, 4, 8):
         for _ in range(ENOUGH):
-            queue.control.observe(size, 1e-3, is_full=True)
+            queue.control.observe(size, 1e-3)
     prove(queue)
     await site.hold_the_thread()
     for row in range(20):
@@ -406,6 +407,12 @@ async def test_automatic_batching_lets_run_alone_what_cannot_be_batched(
     assert not site.notes.runs
 
 
+def prefer_eight_rows(control: BatchControl) -> None:
+    for _ in range(ENOUGH):
+        control.observe(1, 1e-3)
+        control.observe(8, 1e-3)
+
+
 class Scalar:
     """Makes one number of all rows: nothing that could be batched."""
 
@@ -418,7 +425,7 @@ async def test_automatic_batching_stops_where_outputs_have_no_rows(opened: Opene
     queue = site.executable.queue
     assert queue is not None
     assert queue.control is not None
-    queue.control.most = 8
+    prefer_eight_rows(queue.control)
     site.executable.program = Scalar()
     for row in (1.0, 2.0):
         site.send([row, row])
@@ -446,7 +453,7 @@ async def test_automatic_batching_changes_no_answer_of_a_program_that_mixes_rows
     queue = site.executable.queue
     assert queue is not None
     assert queue.control is not None
-    queue.control.most = 8
+    prefer_eight_rows(queue.control)
     site.executable.program = LessTheMean()
     for _ in range(3):
         for rows in ([1.0, 3.0], [5.0, 9.0], [0.0, 0.0]):
@@ -472,7 +479,7 @@ async def test_an_error_that_a_request_would_hear_alone_is_what_it_hears(opened:
     queue = site.executable.queue
     assert queue is not None
     assert queue.control is not None
-    queue.control.most = 8
+    prefer_eight_rows(queue.control)
     site.executable.program = ReportsCrowds()
     site.send([1])
     site.send([2])
@@ -486,7 +493,7 @@ async def test_automatic_batches_are_checked_until_that_is_enough(opened: Opened
     queue = site.executable.queue
     assert queue is not None
     assert queue.control is not None
-    queue.control.most = 8
+    prefer_eight_rows(queue.control)
     for number in range(5):
         for row in range(8):
             site.send([row + number])

@@ -235,8 +235,36 @@ def runs_until_trusted(executable: Executable) -> int:
     return count
 
 
-def test_a_program_that_held_up_the_loop_is_kept_off_it_longer_each_time() -> None:
+def suspected() -> Executable:
+    """A program that may have held up the loop once."""
     executable = measured(0.001)
+    executable.record_inline(5, 1.0, limit_s=0.1)
+    return executable
+
+
+def test_the_first_surprise_is_only_a_reason_to_measure_exactly() -> None:
+    executable = suspected()
+    assert executable.cost_s[5] == 0.001
+    assert executable.suspicion > 100
+
+
+def test_suspicion_lasts_longer_each_time_and_is_forgotten_slowly() -> None:
+    executable = measured(0.001)
+    lasted = []
+    for _ in range(3):
+        executable.record_inline(5, 1.0, limit_s=0.1)
+        lasted.append(executable.suspicion)
+        while executable.suspicion:
+            executable.record_inline(5, 0.001, limit_s=0.1)
+    assert lasted[1:] == [2 * lasted[0], 4 * lasted[0]]
+    for _ in range(10 * lasted[-1]):
+        executable.record_inline(5, 0.001, limit_s=0.1)
+    executable.record_inline(5, 1.0, limit_s=0.1)
+    assert executable.suspicion == lasted[0]
+
+
+def test_a_program_that_held_up_the_loop_is_kept_off_it_longer_each_time() -> None:
+    executable = suspected()
     pauses = []
     for _ in range(4):
         executable.record_inline(5, 1.0, limit_s=0.1)
@@ -247,17 +275,18 @@ def test_a_program_that_held_up_the_loop_is_kept_off_it_longer_each_time() -> No
 
 
 def test_one_bad_moment_is_forgiven_after_many_good_ones() -> None:
-    executable = measured(0.001)
+    executable = suspected()
     executable.record_inline(5, 1.0, limit_s=0.1)
     first = runs_until_trusted(executable)
     for _ in range(1000):
         executable.record_inline(5, 0.001, limit_s=0.1)
+    executable.suspicion = 1
     executable.record_inline(5, 1.0, limit_s=0.1)
     assert runs_until_trusted(executable) == first
 
 
 def test_surprises_in_one_size_leave_the_others_inline() -> None:
-    executable = measured(0.001)
+    executable = suspected()
     executable.record_threaded(9, 0.001, 0.001)
     executable.record_inline(9, 1.0, limit_s=0.1)
     assert executable.cost_s[5] == 0.001
@@ -298,6 +327,7 @@ def test_what_a_wrapped_program_takes_is_forgotten_when_it_is_unwrapped() -> Non
         executable.record_threaded(3, 1e-6, 2e-6)
     expected = list(executable.cost_s)
     plain = executable.program
+    executable.suspicion = 100
     executable.wrap(Wrapped(plain, ""))
     for _ in range(10):
         executable.record_threaded(3, 1e-3, 2e-3)

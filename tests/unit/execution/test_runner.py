@@ -179,6 +179,7 @@ async def test_a_slow_run_on_the_loop_is_a_surprise_only_if_no_worker_may_have_h
         submit(runner, FakeProgram(gate=gate), Caller())
     executable = Executable(SlowProgram())
     executable.cost_s[0] = 0.0
+    executable.suspicion = 100
     assert submit(runner, executable, Caller()) is None
     assert (executable.cost_s[0] == float("inf")) is not workers_are_busy
     gate.set()

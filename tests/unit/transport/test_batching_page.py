@@ -83,13 +83,13 @@ def test_of_an_automatic_queue_the_choices_are_shown() -> None:
     site = Site(AUTOMATIC)
     [queue] = site.servable.queues
     assert queue.control is not None
-    queue.control.observe(1, 0.25, is_full=False)
+    queue.control.observe(1, 0.25)
     answer = site.get(PATH)
     assert answer is not None
     [shown] = answer[1]["queues"]
     assert shown["largest_batch"] == 1
     assert shown["latency_target_seconds"] == 0.5
-    assert shown["costs"] == [{"rows": 1, "batches": 1, "seconds_per_row": 0.25}]
+    assert shown["costs"] == [{"rows": 1, "to_rows": 1, "batches": 1, "seconds_per_row": 0.25}]
 
 
 def test_an_unknown_model_is_an_error_and_any_other_page_not_ours() -> None:
