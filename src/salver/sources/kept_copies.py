@@ -34,12 +34,16 @@ class KeptCopies:
         newest = self._newest(base_path)
         if not newest:
             return None
+        self._cache.spare(base_path)
         self._silent.add(base_path)
         return KeptFolder(base_path, list(newest))
 
     def answered(self, base_path: str) -> None:
         """The storage of a base path can be asked: it tells what there is."""
-        self._silent.discard(base_path.rstrip("/"))
+        base_path = base_path.rstrip("/")
+        if base_path in self._silent:
+            self._silent.discard(base_path)
+            self._cache.spare_no_more(base_path)
 
     def standing_in(self, uri: str) -> str | None:
         """The fingerprint of the copy that stands in for a version, if one does.

@@ -67,6 +67,8 @@ class ModelCache:
         self._bases: set[str] = set()
         self._told: set[str] = set()
         """Bases of which it is known what is wanted: copies in others may be, once it is."""
+        self._spared: set[str] = set()
+        """Bases in which nothing is deleted."""
         self._wanted: dict[str, frozenset[Place]] = {}
         self._current: dict[Place, str] = {}
         self._guard = threading.Lock()
@@ -123,6 +125,20 @@ class ModelCache:
             if dash and _PART not in fingerprint and entry.is_dir(follow_symlinks=False):
                 found.append((entry.stat().st_mtime_ns, Place(base, version), fingerprint))
         return [(place, fingerprint) for _, place, fingerprint in sorted(found, key=itemgetter(0))]
+
+    def spare(self, base_path: str) -> None:
+        """Delete nothing of this base path: what a copy was made of may not be there any more."""
+        with self._guard:
+            self._spared.add(self._base(base_path))
+
+    def spare_no_more(self, base_path: str) -> None:
+        """Go on as before `spare`; no effect without that."""
+        base = self._base(base_path)
+        with self._guard:
+            if base not in self._spared:
+                return
+            self._spared.discard(base)
+        self.sweep()
 
     def use(self, place: Place, fingerprint: str) -> FileLock:
         """Keep a copy from being deleted, whether it is there already or not.
@@ -192,7 +208,7 @@ class ModelCache:
                     self._sweeping = False
                     return
                 self._asked_again = False
-                bases, told = set(self._bases), set(self._told)
+                bases, told = set(self._bases), self._told - self._spared
                 wanted = frozenset().union(*self._wanted.values())
                 current = dict(self._current)
             try:

@@ -8,6 +8,7 @@ import pytest
 from salver.errors import Unavailable
 from tests.unit.sources.memory_bucket import MODEL_FILE, MemoryBucket
 from tests.unit.sources.test_version_copies import WHOLE, Bench, contents
+from tests.unit.sources.waiting import wait_until
 
 
 class Dead(Bench):
@@ -143,3 +144,19 @@ def test_it_is_told_once_that_a_copy_is_not_what_the_storage_has(
         dead.kept.compare(uri, "another")
     (line,) = caplog.messages
     assert line.startswith(f"{bucket.version('8')} is not what its local copy was made of")
+
+
+def test_no_copy_is_deleted_before_the_storage_has_answered(
+    root: Path, bucket: MemoryBucket
+) -> None:
+    seven, eight = copied(root, bucket, "7", "8")
+    dead = Dead(root)
+    dead.kept.folder(bucket.uri)
+    # Another model of this base path may want the other one.
+    dead.cache.want("m", [bucket.version("7")])
+    dead.fetch(bucket.version("7")).release()
+    assert dead.kept.folder(bucket.uri) is not None
+    assert dead.kept.standing_in(bucket.version("8")) is not None
+    dead.kept.answered(bucket.uri)
+    wait_until(lambda: not eight.exists())
+    assert seven.exists()
