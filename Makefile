@@ -30,14 +30,17 @@ system: ## install the system packages that are missing (Debian, Ubuntu)
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
 	fi
 
-$(VENV)/.installed: pyproject.toml setup.py
+$(VENV)/.installed: pyproject.toml setup.py Makefile
 	@echo "making the environment in $(VENV)"
 	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install --upgrade "pip>=25.1" "setuptools>=77"
 	@$(PIP) install "Cython>=3.1" "grpcio-tools>=1.70" "numpy>=2.0"
 	@$(PIP) install --group dev --group bench
 	@$(PIP) install --no-build-isolation --editable ".[tensorflow,tflite]"
-	@$(PIP) install --no-deps "tensorflow-serving-api>=2.16,<2.22"
+	@# Without what they ask for: TensorFlow under another name, which is there already.
+	@$(PIP) install --no-deps "tensorflow-serving-api>=2.16,<2.22" \
+		"tensorflow-text==$$($(PY) -c 'from importlib.metadata import version; \
+			print(version("tensorflow-cpu").rpartition(".")[0])').*"
 	@touch $@
 
 setup: system $(VENV)/.installed ## make .venv with salver and tensorflow_model_server in it

@@ -1,6 +1,8 @@
 """A server that speaks S3, in this process, and what tests do with its buckets."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -69,6 +71,17 @@ class ObjectStorage:
             "AWS_CONFIG_FILE": "/nonexistent",
             "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
         }
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """Nobody answers meanwhile; the same is there, at the same place, afterwards."""
+        host, port = self._server.get_host_and_port()
+        self._server.stop()
+        try:
+            yield
+        finally:
+            self._server = ThreadedMotoServer(host, port, verbose=False)
+            self._server.start()
 
     def take_requests(self) -> list[str]:
         """`METHOD /path?query` of each request since the last take."""

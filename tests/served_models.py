@@ -72,7 +72,8 @@ def examples(tf: Any, path: str) -> None:
 def seen(tf: Any, path: str) -> None:
     """Answers how many rows a run of the model had, beside `x` itself.
 
-    `wide`: the same for rows of any length; `checked`: fails where an `x` is below zero;
+    `wide`: the same for rows of any length; `checked`: fails where an `x` is below zero; `twins`:
+    one tensor under two names;
     `gated`: writes to the files `<gate>.begun` and `<gate>.go` of its first row before it
     answers, so that named pipes of these names tell that it runs, and hold it; `classify` and
     `regress` read examples and give the number of rows as the score.
@@ -91,6 +92,8 @@ def seen(tf: Any, path: str) -> None:
         signatures["wide"] = predict({"x": wide}, {"y": wide * 1.0, "rows": rows_like(wide)})
         with tf.control_dependencies([v1.assert_positive(x, message="x must be above zero")]):
             signatures["checked"] = predict({"x": x}, {"y": x * 2.0, "rows": rows_like(x)})
+        twin = x * 5.0
+        signatures["twins"] = predict({"x": x}, {"one": twin, "other": twin})
         gate = v1.placeholder(tf.string, [None], name="gate")
         begun = tf.io.write_file(tf.strings.join([gate[0], ".begun"]), "begun")
         with tf.control_dependencies([begun]):

@@ -80,7 +80,15 @@ class Front:
             idle_timeout_s=flags.idle_timeout_s,
         )
         engines = (Http1, Http2)
-        board = Switchboard(options, self._rest(), handlers, engines, streams, parts.access_log)
+        board = Switchboard(
+            options,
+            self._rest(),
+            handlers,
+            engines,
+            streams,
+            parts.access_log,
+            parts.metrics.handshake_failed,
+        )
         self.switchboard = board
         parts.metrics.read("connections", lambda: len(board.connections))
         parts.metrics.read("buffered_bytes", lambda: board.buffered_bytes)

@@ -189,8 +189,13 @@ def _check_number(token: bytes, body: bytes) -> str:
     except InvalidArgument as error:
         if match is not None:
             require("too big" in error.message, f"{body!r}: {error.message}")
-            # Nothing times ten to the thousandth is too big as well.
-            large = abs(float(match[0])) > 1e306 or int((match[2] or b"e0")[1:]) > 300
+            # Nothing times ten to the thousandth is too big as well, and what is too big before its
+            # exponent.
+            whole = re.split(rb"[.eE]", match[0])[0]
+            large = (
+                max(abs(float(match[0])), abs(float(whole))) > 1e306
+                or int((match[2] or b"e0")[1:]) > 300
+            )
             require(large, f"{body!r} is not too big")
         return "refused"
     if match is None:

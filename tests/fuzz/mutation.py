@@ -47,7 +47,9 @@ class Mutator:
                 data = spliced(random, data, other)
             else:
                 data = bytes(random.choice(self._changes)(bytearray(data)))
-        return data[: self._most_bytes]
+            # After each: several that make it a thousand times as long would fill the memory.
+            data = data[: self._most_bytes]
+        return data
 
     def _place(self, data: bytearray) -> int:
         return self._random.randrange(len(data) + 1)

@@ -11,8 +11,9 @@ from random import Random
 import google_crc32c
 
 _MASK = 0xA282EAD8
+# A string without an end is one token too: else each quote in it would be tried to the end.
 _JSON_TOKEN = re.compile(
-    rb'"(?:\\.|[^"\\])*"|-?(?:\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|Infinity|NaN)|[a-zA-Z]+|\s+|.', re.S
+    rb'"(?:\\.|[^"\\])*+"?|-?(?:\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|Infinity|NaN)|[a-zA-Z]+|\s+|.', re.S
 )
 _JSON_NUMBERS = [
     b"0", b"-0", b"-0.0", b"1", b"0.5", b"1.25", b"-7", b"255", b"256", b"65536", b"2147483647",

@@ -1,4 +1,4 @@
-"""What loads do to the requests of others: nothing that could be felt."""
+"""What loads do to the requests of others: they go on, if slower where cores are shared."""
 
 import socket
 import time
@@ -77,7 +77,7 @@ class Reloader:
 
 
 @pytest.mark.slow
-def test_the_p99_of_a_model_does_not_move_while_a_heavy_one_is_loaded(
+def test_the_p99_of_a_model_stays_within_bounds_while_a_heavy_one_is_loaded(
     versioned: Callable[[str], VersionedModel],
     heavy_saved_model: str,
     tmp_path: Path,

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
@@ -193,6 +194,39 @@ def test_a_restart_with_a_warm_cache_copies_nothing(served: Served) -> None:
     with served.server() as server:
         assert predict(server) == {"predictions": [11.0]}
         wait_until(lambda: served.copies() == ["1"], "the copy of the first upload is gone")
+
+
+def test_while_storage_is_down_at_the_start_the_copies_are_served(
+    served: Served, model: VersionedModel, tmp_path: Path
+) -> None:
+    served.upload(3)
+    bodies = [
+        f'name: "m" base_path: "{served.base_path}" model_platform: "tensorflow"',
+        config_of(model, "local"),
+    ]
+    config = write_config(tmp_path / "models.txt", bodies)
+    with served.server(config) as server:
+        assert predict(server, "m") == {"predictions": [3.0]}
+    served.upload(4)
+    with ExitStack() as stack:
+        with served.storage.down():
+            server = stack.enter_context(served.server(config))
+            server.wait_for_line(
+                f"Base path {served.base_path} of servable m has not answered since the start: "
+                "until it does, what the local cache has of it is served, version 3"
+            )
+            assert predict(server, "m") == {"predictions": [3.0]}
+            assert states(server, "m") == {3: "AVAILABLE"}
+            assert predict(server, "local") == {"predictions": [1.0]}
+        load = stack.enter_context(Load(server, "m"))
+        server.wait_for_line(f"{UNLOADED} {{name: m version: 3}}")
+        wait_until(lambda: served.copies() == ["4"], "the copy of version 3 is gone")
+        load.wait_for(4.0)
+        load.stop()
+        assert load.failures == []
+        assert set(load.answers) <= {3.0, 4.0}
+        server.wait_for_line(f"Base path {served.base_path} of servable m can be read again")
+        assert states(server, "m") == {4: "AVAILABLE", 3: "END"}
 
 
 def test_two_servers_share_a_cache(served: Served) -> None:

@@ -1,4 +1,7 @@
-"""Four times more requests than the server can do: most of what it could do it still does."""
+"""Four times more requests than the server can do: it does not collapse.
+
+How much of its best throughput is left, `make overload` tells; here others use the machine too.
+"""
 
 import json
 from pathlib import Path

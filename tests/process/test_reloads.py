@@ -81,6 +81,21 @@ def test_models_come_and_go_by_request(models: dict[str, VersionedModel], tmp_pa
         assert predict(server, "a") == {"predictions": [1.0]}
 
 
+def test_a_reload_tells_what_it_added_to_metrics(
+    models: dict[str, VersionedModel], tmp_path: Path
+) -> None:
+    name = "/tensorflow/cc/saved_model/load_attempt_count"
+    flag = write_config(tmp_path / "models.txt", [])
+    with RunningServer(flag, NO_RETRIES) as server, GrpcClient(server.grpc_address) as client:
+        increases = []
+        for _ in range(2):
+            request = config(("a", models["a"].base_path))
+            request.metric_names.extend([name, "/no/such"])
+            response = client.model.HandleReloadConfigRequest(request, timeout=LIMIT_S)
+            increases.append([(m.name, m.int64_value_increase) for m in response.metric])
+    assert increases == [[(name, 1), ("/no/such", 0)], [(name, 0), ("/no/such", 0)]]
+
+
 def test_another_base_path_takes_over_without_a_failure(
     models: dict[str, VersionedModel], tmp_path: Path
 ) -> None:

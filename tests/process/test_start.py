@@ -66,6 +66,34 @@ def test_a_config_that_is_no_text_proto_ends_the_start(tmp_path: Path) -> None:
     )
 
 
+def test_a_custom_model_config_ends_the_start_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "models.txt"
+    path.write_text("custom_model_config {}")
+    assert failed_start(f"--model_config_file={path}") == (
+        "UNIMPLEMENTED: ModelServer does not yet support custom model config."
+    )
+
+
+def test_a_monitoring_file_that_cannot_be_read_ends_the_start(
+    model: VersionedModel, tmp_path: Path
+) -> None:
+    flags = [f"--model_base_path={model.base_path}", "--rest_api_port=8501"]
+    path = tmp_path / "monitoring.txt"
+    assert failed_start(*flags, f"--monitoring_config_file={path}") == (
+        f"NOT_FOUND: {path}; No such file or directory"
+    )
+    path.write_text("prometheus_config { path: 7 }")
+    error = failed_start(*flags, f"--monitoring_config_file={path}")
+    assert error == f"INVALID_ARGUMENT: Invalid protobuf file: '{path}'"
+
+
+def test_a_grpc_port_that_is_none_ends_the_start(model: VersionedModel) -> None:
+    for port in ("70000", "-1"):
+        assert failed_start(f"--model_base_path={model.base_path}", f"--port={port}") == (
+            "INVALID_ARGUMENT: Failed to BuildAndStart gRPC server"
+        )
+
+
 def test_a_config_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
     assert failed_start(f"--model_config_file={tmp_path}/none.txt").startswith("NOT_FOUND: ")
 

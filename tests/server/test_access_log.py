@@ -11,6 +11,8 @@ import grpc
 import numpy as np
 import pytest
 import requests
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tensorflow_serving.apis import inference_pb2
 
 from tests.grpc_client import TIMEOUT_S, GrpcClient, predict_request
@@ -106,6 +108,54 @@ def test_each_request_has_one_line(model: VersionedModel, tmp_path: Path) -> Non
         assert entry["client"].startswith("127.0.0.1:")
         assert entry["latency_ms"] >= 0
         assert "secret" not in str(entry)
+
+
+def test_a_stream_of_messages_has_one_line_when_it_is_over(
+    model: VersionedModel, tmp_path: Path
+) -> None:
+    log = tmp_path / "access.log"
+    flags = [f"--model_base_path={model.base_path}", f"--access_log={log}"]
+    question = health_pb2.HealthCheckRequest(service="PredictionService")
+    questions = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_by_filename="none.proto"),
+    ]
+    with (
+        RunningServer(*flags, "--enable_grpc_healthcheck_service") as server,
+        grpc.insecure_channel(server.grpc_address) as channel,
+    ):
+        health = health_pb2_grpc.HealthStub(channel)
+        cancelled = health.Watch(question, timeout=TIMEOUT_S)
+        next(cancelled)
+        reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
+        answers = list(reflection.ServerReflectionInfo(iter(questions), timeout=TIMEOUT_S))
+        assert len(entries(log, 1)) == 1
+        cancelled.cancel()
+        entries(log, 2)
+        watching = health.Watch(question, timeout=TIMEOUT_S)
+        next(watching)
+        server.send_signal(signal.SIGTERM)
+        with pytest.raises(grpc.RpcError):
+            list(watching)
+        assert server.wait_for_exit() == 0
+    found = entries(log, 3)
+    watch = "/grpc.health.v1.Health/Watch"
+    info = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    assert [
+        (entry["path"], entry["protocol"], entry["status"], entry["grpc_status"]) for entry in found
+    ] == [
+        (info, "gRPC", 200, "OK"),
+        (watch, "gRPC", 499, "CANCELLED"),
+        (watch, "gRPC", 200, "UNAVAILABLE"),
+    ]
+    sizes = [(entry["request_bytes"], entry["response_bytes"]) for entry in found]
+    assert sizes[0] == (
+        sum(5 + message.ByteSize() for message in questions),
+        sum(5 + message.ByteSize() for message in answers),
+    )
+    assert sizes[1] == (5 + question.ByteSize(), 5 + 2)
+    # The client is told first that the server does not serve any more.
+    assert sizes[2] == (5 + question.ByteSize(), 2 * (5 + 2))
 
 
 def test_what_is_no_request_at_all_has_a_line_too(model: VersionedModel, tmp_path: Path) -> None:

@@ -135,6 +135,16 @@ def classify(site: BatchingSite, *xs: float) -> Any:
     return site.client.prediction.Classify.future(request, timeout=TIMEOUT_S)
 
 
+def test_two_outputs_that_are_one_tensor_both_have_its_values(site: BatchingSite) -> None:
+    gate = site.hold()
+    calls = [site.send("twins", x=[1]), site.send("twins", x=[2, 3])]
+    site.all_have_come()
+    gate.open()
+    for call, expected in zip(calls, ([5], [10, 15]), strict=True):
+        outputs = call.result().outputs
+        assert [list(outputs[name].float_val) for name in ("one", "other")] == [expected] * 2
+
+
 def test_classifications_share_a_run(site: BatchingSite) -> None:
     gate = site.hold()
     calls = [classify(site, 1), classify(site, 2, 3)]

@@ -82,6 +82,8 @@ def test_outputs_are_packed_where_that_was_asked_for(server: RunningServer) -> N
         x = np.array([2.0, 4.0], np.float32)
         output = client.response("half_plus_two", {"x": x}).outputs["y"]
     assert output.tensor_content == np.array([3.0, 4.0], np.float32).tobytes()
+    # REST shows numbers all the same.
+    assert post(server, "half_plus_two", '{"instances": [2.0]}').json() == {"predictions": [3.0]}
     assert list(output.float_val) == []
 
 

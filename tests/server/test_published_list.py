@@ -384,9 +384,6 @@ def test_distrat_sequential_keras_saved_model_save(made: Callable[..., RunningSe
     assert list(predict_keras(made("distributed"))) == [2.0]
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow_text") is None, reason="tensorflow-text is not installed"
-)
 def test_tf_text(made: Callable[..., RunningServer]) -> None:
     package = importlib.util.find_spec("tensorflow_text")
     assert package is not None

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from tests import saved_models
+from tests.blob_storage import PROGRAM, BlobStorage
 from tests.cloud_storage import CloudStorage
 from tests.grpc_client import GrpcClient
 from tests.object_storage import ObjectStorage
@@ -22,7 +23,12 @@ from tests.running import RunningServer, write_config
 LIMIT_S = 60.0
 MODELS = ("half_plus_two_1", "keras", "lookup")
 """With variables of both kinds, and with assets."""
-SCHEMES = ("s3", "gs", "http")
+SCHEMES = (
+    "s3",
+    "gs",
+    "http",
+    pytest.param("az", marks=pytest.mark.skipif(PROGRAM is None, reason="Azurite is not there")),
+)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +69,12 @@ def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
         cloud = stack.enter_context(CloudStorage(folder))
         pages = stack.enter_context(http_server(folder))
         roots = {"s3": "s3://bucket", "gs": "gs://bucket", "http": f"{pages}/bucket"}
+        environment = {**s3.environment, **cloud.environment}
+        if PROGRAM is not None:
+            blobs = stack.enter_context(BlobStorage(place / "azurite"))
+            blobs.upload(folder / "bucket", "bucket")
+            roots["az"] = "az://bucket"
+            environment |= blobs.environment
         bodies = [
             f'name: "{scheme}-{name}" base_path: "{root}/models/{name}" '
             'model_platform: "tensorflow"'
@@ -74,7 +86,7 @@ def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
                 write_config(place / "models.txt", bodies),
                 f"--model_cache_dir={place}/cache",
                 "--max_num_load_retries=0",
-                environment={**s3.environment, **cloud.environment},
+                environment=environment,
             )
         )
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import requests
 from salver.transport.tls import TlsMaterial, server_credentials
 from tests.certificates import Authority, Pair, client_context, ssl_config, text_of
 from tests.grpc_client import GrpcClient, predict_request
-from tests.running import RunningServer, write_config
+from tests.running import RunningServer, wait_until, write_config
 
 LIMIT_S = 60
 AUTHORITY = Authority()
@@ -97,7 +98,10 @@ def strict_server(models: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Whose gRPC port asks clients for certificates, and whose REST port has no TLS."""
     path = tmp_path_factory.mktemp("strict") / "tls.txt"
     path.write_text(ssl_config(AUTHORITY.issue(), AUTHORITY.pem, verifies_clients=True))
-    with RunningServer(models, f"--ssl_config_file={path}", "--log_level=debug") as running:
+    monitoring = path.with_name("monitoring.txt")
+    monitoring.write_text("prometheus_config { enable: true }")
+    flags = [f"--ssl_config_file={path}", f"--monitoring_config_file={monitoring}"]
+    with RunningServer(models, *flags, "--log_level=debug") as running:
         yield running
 
 
@@ -267,6 +271,36 @@ def test_a_client_without_the_right_certificate_is_not(
         post(https(strict_server, strict_server.grpc_port), files, **how)
     strict_server.wait_for_line("The TLS handshake with ('127.0.0.1', ")
     assert not any("Traceback" in line for line in strict_server.lines)
+
+
+def test_failed_handshakes_are_counted_by_their_reason(
+    strict_server: RunningServer, files: Files
+) -> None:
+    url = https(strict_server, strict_server.grpc_port)
+
+    def counts() -> Counter[str]:
+        page = requests.get(f"{strict_server.url}/monitoring/prometheus/metrics", timeout=LIMIT_S)
+        found = re.findall(
+            r'^:salver:tls_handshake_failed_count\{reason="(\w+)"\} (\d+)$', page.text, re.M
+        )
+        return Counter({reason: int(count) for reason, count in found})
+
+    before = counts()
+    stranger = files.pair(STRANGER, "stranger")
+    failures: list[dict[str, Any]] = [{}, {"cert": stranger}, {"cert": stranger}]
+    for how in failures:
+        with pytest.raises(requests.exceptions.ConnectionError):
+            post(url, files, **how)
+    with pytest.raises(requests.exceptions.ConnectionError):
+        requests.post(url, timeout=LIMIT_S)  # It does not know who issued our certificate.
+    with pytest.raises(requests.exceptions.ConnectionError):
+        requests.post(url.replace("https:", "http:"), timeout=LIMIT_S)
+    post(url, files, cert=files.pair(SOMEBODY, "somebody"))
+    expected = {
+        "PEER_DID_NOT_RETURN_A_CERTIFICATE": 1, "CERTIFICATE_VERIFY_FAILED": 2,
+        "TLSV1_ALERT_UNKNOWN_CA": 1, "HTTP_REQUEST": 1,
+    }  # fmt: skip
+    wait_until(lambda: counts() - before == expected, "all failures are counted")
 
 
 def test_nobody_gets_around_the_verification_by_the_port_in_the_clear(

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from salver.errors import NotFound
+from salver.telemetry.request_record import RequestRecord
 from salver.transport.connection import ConnectionOptions, Switchboard
 from salver.transport.exchange import StreamCall, StreamHandler
 from salver.transport.grpc_stream import MAX_MESSAGE_BYTES
@@ -82,6 +83,11 @@ class StreamSite(Site):
         handlers = self.service.handlers()
         self.board = Switchboard(options, self.application, handlers, (Http1, Http2), streams)
         self.listener = Listener(self.board)
+        self.records: list[RequestRecord] = []
+
+    def add(self, record: RequestRecord) -> None:
+        """Of calls that are over, as a `RecordSink`, if a test makes it one."""
+        self.records.append(record)
 
     def talk(self, call: StreamCall) -> Talk:
         self.talks.append(Talk(call, self.large))
@@ -290,6 +296,39 @@ async def test_a_client_that_goes_away_ends_the_call_once(site: StreamSite, endi
     assert site.last.events == ["ended"]
     assert site.board.buffered_bytes == 0
     assert len(site.board.connections) == (ending == "reset")
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "code", "answered"),
+    [
+        pytest.param(b"finish", 200, 0, 8, id="finished"),
+        pytest.param(b"fail", 200, 5, 8, id="failed"),
+        pytest.param(b"crash", 200, 13, 8, id="crashed"),
+        pytest.param(None, 499, 1, 8, id="the client has gone away"),
+    ],
+)
+async def test_a_call_has_one_record_when_it_is_over(
+    site: StreamSite, ending: bytes | None, status: int, code: int, answered: int
+) -> None:
+    site.board.records = site
+    client, stream_id = await site.talking()
+    say(client, stream_id, b"one")
+    await until(lambda: site.last.heard)
+    assert site.records == []
+    sent = 8
+    if ending is None:
+        client.connection.reset_stream(stream_id)
+        client.flush()
+    else:
+        say(client, stream_id, ending, b"late")
+        sent += 14 + len(ending)
+    await until(lambda: site.records)
+    client.writer.transport.abort()
+    await until(lambda: not site.board.connections)
+    (record,) = site.records
+    assert (record.protocol, record.path) == ("gRPC", METHOD.encode())
+    assert (record.status, record.grpc_status) == (status, code)
+    assert (record.request_bytes, record.response_bytes) == (sent, answered)
 
 
 async def test_a_deadline_ends_the_call_even_if_the_client_does_not(site: StreamSite) -> None:

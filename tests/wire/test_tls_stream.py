@@ -150,7 +150,10 @@ class Site:
     def __init__(self, options: ConnectionOptions, identity: ServerIdentity) -> None:
         self.identity = identity
         self.application = Application()
-        self.board = Switchboard(options, self.application, {}, (Http1, Http2))
+        self.failed: list[str] = []
+        self.board = Switchboard(
+            options, self.application, {}, (Http1, Http2), handshake_failed=self.failed.append
+        )
         self.listener = Listener(self.board)
         self.port = 0
         self.surprises: list[dict[str, object]] = []
@@ -362,16 +365,16 @@ async def test_a_refusal_reaches_a_client_that_is_still_sending() -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "reason"),
     [
-        pytest.param(GET, id="HTTP/1.1"),
-        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="HTTP/2"),
-        pytest.param(b"\x16\x03\x01\x00\x05hello", id="a handshake of nothing"),
-        pytest.param(bytes(1000), id="zeros"),
+        pytest.param(GET, "HTTP_REQUEST", id="HTTP/1.1"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "", id="HTTP/2"),
+        pytest.param(b"\x16\x03\x01\x00\x05hello", "", id="a handshake of nothing"),
+        pytest.param(bytes(1000), "", id="zeros"),
     ],
 )
 async def test_who_does_not_speak_tls_is_cut_off_at_once(
-    site: Site, caplog: pytest.LogCaptureFixture, data: bytes
+    site: Site, caplog: pytest.LogCaptureFixture, data: bytes, reason: str
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         reader, writer = await site.socket()
@@ -384,6 +387,9 @@ async def test_who_does_not_speak_tls_is_cut_off_at_once(
     assert record.levelno == logging.DEBUG
     assert "The TLS handshake with ('127.0.0.1', " in record.message
     assert record.exc_info is None
+    # OpenSSL's names for the others change with its version.
+    (why,) = site.failed
+    assert re.fullmatch(reason or "[A-Z0-9_]+", why)
 
 
 async def test_a_record_that_was_changed_on_the_way_ends_the_connection(
@@ -400,6 +406,7 @@ async def test_a_record_that_was_changed_on_the_way_ends_the_connection(
     assert len(site.application.requests) == 1
     (message,) = [each.message for each in caplog.records if each.name.startswith("salver")]
     assert re.match(r"TLS with \('127.0.0.1', \d+\) failed: .*BAD_RECORD_MAC", message)
+    assert site.failed == []
 
 
 @pytest.mark.parametrize("sent", [0, 1, 100])
@@ -421,6 +428,18 @@ async def test_a_handshake_that_is_not_finished_is_cut_off_however_it_trickles(
         site.board.sweep(now + OPTIONS.stall_timeout_s + 1)
         await until(lambda: not site.board.connections)
     assert "failed: it was not finished" in caplog.text
+    assert site.failed == ["NOT_FINISHED"]
+
+
+async def test_who_only_looks_whether_the_port_is_open_has_failed_in_nothing(site: Site) -> None:
+    _, writer = await site.socket()
+    await until(lambda: len(site.board.connections) == 1)
+    writer.close()
+    await until(lambda: not site.board.connections)
+    client = await site.client()
+    client.send(GET)
+    assert await client.answer() == b""
+    assert site.failed == []
 
 
 async def test_a_client_that_goes_away_in_the_handshake_is_forgotten(site: Site) -> None:
@@ -530,3 +549,4 @@ async def test_a_client_without_a_certificate_is_told_what_is_missing(
         with pytest.raises(ssl.SSLError, match=r"CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE"):
             await first_byte()
         await until(lambda: not site.board.connections)
+        assert site.failed == ["PEER_DID_NOT_RETURN_A_CERTIFICATE"]

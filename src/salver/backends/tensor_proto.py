@@ -30,6 +30,8 @@ _INTEGER_VALUES = {
 }
 _INT_VALUES = 7
 """The field of every other integer type."""
+_MOST_FILLED_BYTES = 64 << 20
+"""Of an array with more elements than values: a few bytes of a file can ask for any size."""
 
 
 def array_of_proto(data: memoryview) -> np.ndarray:
@@ -118,6 +120,8 @@ def _typed_values(proto: Message, data_type: DataType, numpy_type: np.dtype) -> 
 def _filled(values: np.ndarray, count: int) -> np.ndarray:
     if values.size >= count:
         return values[:count]
+    if count * values.itemsize > _MOST_FILLED_BYTES:
+        raise ValueError(f"{count} elements out of {values.size} values are too many")
     filled = np.zeros(count, values.dtype)
     if values.dtype.hasobject:
         filled[:] = b""

@@ -51,6 +51,14 @@ def finished_files(folder: str) -> dict[str, Finished]:
     }
 
 
+def recorded_listing(folder: str) -> Listing:
+    """What was on the storage when a copy was made, as far as the copy still is as it was then."""
+    files = [
+        RemoteFile(done.name, "", done.size, done.tag) for done in finished_files(folder).values()
+    ]
+    return Listing(tuple(sorted(files, key=lambda file: file.name)))
+
+
 def is_whole(folder: str, listing: Listing) -> bool:
     """Whether a copy holds exactly what the listing shows."""
     finished = finished_files(folder)

@@ -17,7 +17,7 @@ from salver.core.elastic_threads import ElasticThreads
 from salver.core.load_job import LoaderOf
 from salver.core.servable import ServableId
 from salver.core.stream import Aspired
-from salver.sources.scan import Finding, Memory, ModelSource, look, shown
+from salver.sources.scan import Finding, Memory, ModelSource, look, look_at_kept, shown
 from salver.sources.storage import Storage
 from salver.sources.uri import scheme_of
 
@@ -222,6 +222,26 @@ class FileSystemSource(Generic[S]):
                 begun.model.name,
                 seconds,
             )
+            if not watched.memory.answered:
+                self._look_at_kept(watched, begun)
+
+    def _look_at_kept(self, watched: _Watched, begun: _Look) -> None:
+        """Have what was kept stand in while a first look hangs."""
+        if self._local_threads is None:
+            return
+        loop = asyncio.get_running_loop()
+        memory, storage = watched.memory, self._storage
+
+        def work() -> None:
+            finding = look_at_kept(begun.model, memory, storage)
+            with suppress(RuntimeError):  # As above.
+                loop.call_soon_threadsafe(partial(self._take_kept, watched, begun, finding))
+
+        self._local_threads.submit(begun.model.name, work)
+
+    def _take_kept(self, watched: _Watched, begun: _Look, finding: Finding) -> None:
+        if watched.look is begun and self._watched.get(begun.model.name) is watched:
+            self._take(watched, finding)
 
     def _take(self, watched: _Watched, finding: Finding) -> None:
         if finding.paths is not None:

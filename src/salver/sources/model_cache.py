@@ -7,7 +7,8 @@
 
 Several processes may share the folder. A copy appears under its name whole, by renaming; it is
 deleted only by one who holds its lock alone. What is deleted: of the base paths that this process
-serves from, all that it no longer wants; of others, what was not used for a week.
+serves from, all that it no longer wants, as soon as it has wanted anything; of others, what was not
+used for a week.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from operator import itemgetter
 
 from salver.errors import FailedPrecondition
 from salver.sources.file_lock import FileLock, lock, try_lock
@@ -63,6 +65,10 @@ class ModelCache:
     def __init__(self, root: str) -> None:
         self._root = root
         self._bases: set[str] = set()
+        self._told: set[str] = set()
+        """Bases of which it is known what is wanted: copies in others may be, once it is."""
+        self._spared: set[str] = set()
+        """Bases in which nothing is deleted."""
         self._wanted: dict[str, frozenset[Place]] = {}
         self._current: dict[Place, str] = {}
         self._guard = threading.Lock()
@@ -104,6 +110,36 @@ class ModelCache:
         self.expect(base_path)
         return self._place(base_path, name)
 
+    def copies(self, base_path: str) -> list[tuple[Place, str]]:
+        """The copies of versions under a base path, with their fingerprints, oldest first.
+
+        Raises:
+            FailedPrecondition: as `expect`.
+            OSError: they cannot be listed.
+        """
+        self.expect(base_path)
+        base = self._base(base_path)
+        found = []
+        for entry in os.scandir(base):
+            version, dash, fingerprint = entry.name.rpartition("-")
+            if dash and _PART not in fingerprint and entry.is_dir(follow_symlinks=False):
+                found.append((entry.stat().st_mtime_ns, Place(base, version), fingerprint))
+        return [(place, fingerprint) for _, place, fingerprint in sorted(found, key=itemgetter(0))]
+
+    def spare(self, base_path: str) -> None:
+        """Delete nothing of this base path: what a copy was made of may not be there any more."""
+        with self._guard:
+            self._spared.add(self._base(base_path))
+
+    def spare_no_more(self, base_path: str) -> None:
+        """Go on as before `spare`; no effect without that."""
+        base = self._base(base_path)
+        with self._guard:
+            if base not in self._spared:
+                return
+            self._spared.discard(base)
+        self.sweep()
+
     def use(self, place: Place, fingerprint: str) -> FileLock:
         """Keep a copy from being deleted, whether it is there already or not.
 
@@ -141,6 +177,7 @@ class ModelCache:
             if self._wanted.get(name) == places:
                 return
             self._wanted[name] = places
+            self._told.update(place.base for place in places)
             wanted = frozenset().union(*self._wanted.values())
             self._current = {p: copy for p, copy in self._current.items() if p in wanted}
         self.sweep()
@@ -171,18 +208,22 @@ class ModelCache:
                     self._sweeping = False
                     return
                 self._asked_again = False
-                bases = set(self._bases)
+                bases, told = set(self._bases), self._told - self._spared
                 wanted = frozenset().union(*self._wanted.values())
                 current = dict(self._current)
             try:
-                self._sweep(bases, wanted, current)
+                self._sweep(bases, told, wanted, current)
             except OSError as error:
                 _logger.warning("Cannot tidy %s: %s", self._root, error)
 
     def _sweep(
-        self, bases: Collection[str], wanted: Collection[Place], current: dict[Place, str]
+        self,
+        bases: Collection[str],
+        told: Collection[str],
+        wanted: Collection[Place],
+        current: dict[Place, str],
     ) -> None:
-        for base in bases:
+        for base in told:
             versions = {place.version for place in wanted if place.base == base}
             copies = {p.copy(fingerprint) for p, fingerprint in current.items() if p in wanted}
             known = {p.version for p in current if p in wanted and p.base == base}

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from salver.core.load_job import LoaderOf
 from salver.sources.copying_loader import CopyingLoader
+from salver.sources.kept_copies import KeptCopies
 from salver.sources.model_cache import ModelCache, default_root
 from salver.sources.remote_files import RemoteFiles
 from salver.sources.remote_storage import Lacking, RemoteStorage
@@ -30,8 +31,9 @@ class RemoteModels:
         """
         files, uploads = RemoteFiles(), Uploads()
         self._cache = ModelCache(cache_dir or default_root())
-        self._copies = VersionCopies(files, self._cache, uploads, lacking, lacking_inside)
-        self.storage = RemoteStorage(files, uploads, self._cache, lacking)
+        kept = KeptCopies(self._cache)
+        self._copies = VersionCopies(files, self._cache, kept, uploads, lacking, lacking_inside)
+        self.storage = RemoteStorage(files, uploads, self._cache, kept, lacking)
 
     def loader(self, uri: str, make_loader: Callable[[str], LoaderOf[S]]) -> LoaderOf[S]:
         """A loader of the version at `uri`; `make_loader` takes the folder of its copy."""

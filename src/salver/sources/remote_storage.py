@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import cached_property
 
 from salver.errors import InvalidArgument, NotFound
+from salver.sources.kept_copies import KeptCopies, KeptFolder
 from salver.sources.listing import Listing
 from salver.sources.model_cache import ModelCache
 from salver.sources.remote_files import RemoteFiles
@@ -23,11 +24,17 @@ class RemoteStorage:
     """Everything that has a URI."""
 
     def __init__(
-        self, files: RemoteFiles, uploads: Uploads, cache: ModelCache, lacking: Lacking
+        self,
+        files: RemoteFiles,
+        uploads: Uploads,
+        cache: ModelCache,
+        kept: KeptCopies,
+        lacking: Lacking,
     ) -> None:
         self._files = files
         self._uploads = uploads
         self._cache = cache
+        self._kept = kept
         self._lacking = lacking
 
     def require(self, base_path: str) -> None:
@@ -40,23 +47,34 @@ class RemoteStorage:
         self._cache.expect(base_path)
 
     def folder(self, base_path: str) -> "RemoteFolder":
-        return RemoteFolder(base_path, self._files, self._uploads, self._lacking)
+        return RemoteFolder(base_path, self._files, self._uploads, self._kept, self._lacking)
+
+    def kept(self, base_path: str) -> KeptFolder | None:
+        return self._kept.folder(base_path)
 
 
 class RemoteFolder:
     """One base path during one look: what was listed once is not listed again."""
 
     def __init__(
-        self, base_path: str, files: RemoteFiles, uploads: Uploads, lacking: Lacking
+        self,
+        base_path: str,
+        files: RemoteFiles,
+        uploads: Uploads,
+        kept: KeptCopies,
+        lacking: Lacking,
     ) -> None:
         self._base_path = base_path
         self._files = files
         self._uploads = uploads
+        self._kept = kept
         self._lacking = lacking
 
     @cached_property
     def _names(self) -> list[str]:
-        return self._files.names(self._base_path)
+        names = self._files.names(self._base_path)
+        self._kept.answered(self._base_path)
+        return names
 
     def exists(self) -> bool:
         with suppress(NotADirectoryError):
@@ -82,6 +100,7 @@ class RemoteFolder:
             listing = Listing(())
         except InvalidArgument:
             return True  # Its load will tell what is wrong.
+        self._kept.compare(uri, listing.fingerprint)
         if self._lacking(listing.names) is not None:
             return False
         return self._uploads.settled(uri, listing.fingerprint)

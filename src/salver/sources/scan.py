@@ -7,6 +7,9 @@ and change nothing of what is served.
 A version that is still being copied is held back while others can be served, so
 that it is never loaded by halves. Where there is no other, it is aspired all the
 same, for its error to be seen, and tried again once it is complete.
+
+Where storage cannot be asked, and has not answered since the model is there, what was kept of it
+stands in.
 """
 
 import logging
@@ -22,7 +25,7 @@ from salver.core.version_policy import (
     chosen_versions,
     missing_versions,
 )
-from salver.errors import NotFound, ServingError
+from salver.errors import NotFound, ServingError, Unavailable
 from salver.sources.scan_lines import ScanLines
 from salver.sources.storage import Folder, Storage
 from salver.sources.uri import redacted, scheme_of
@@ -47,11 +50,13 @@ class Memory:
     complete: frozenset[str] = frozenset()
     """Seen complete and still there; not examined again, as contents do not change."""
     premature: frozenset[str] = frozenset()
-    """Aspired although incomplete."""
+    """Aspired although incomplete, or without having been looked at."""
     held_back: frozenset[str] = frozenset()
     """Present, but not aspired until complete."""
     served: bool = False
     """Whether the model has had a complete version since it last had none at all."""
+    answered: bool = False
+    """Whether the base path could ever be looked at."""
     failed: bool = False
     """Whether the base path could not be looked at."""
     said: frozenset[str] = frozenset()
@@ -77,10 +82,17 @@ def look(model: ModelSource, memory: Memory, storage: Storage) -> Finding:
         finding = _choose(model, folder, _present_versions(model, folder, lines), memory, lines)
     except Exception as error:  # noqa: BLE001 - one model's trouble is told and concerns no other
         _tell(error, model, lines)
-        return Finding(replace(memory, failed=True, said=lines.saying))
+        if memory.answered or not _is_outage(error):
+            return Finding(replace(memory, failed=True, said=lines.saying))
+        return _choose_kept(model, memory, storage, lines)
     if memory.failed:
         _logger.info("Base path %s of servable %s can be read again", shown(model), model.name)
-    return replace(finding, memory=replace(finding.memory, said=lines.saying))
+    return replace(finding, memory=replace(finding.memory, answered=True, said=lines.saying))
+
+
+def look_at_kept(model: ModelSource, memory: Memory, storage: Storage) -> Finding:
+    """Decide what to serve of a model whose storage does not answer. Never raises."""
+    return _choose_kept(model, memory, storage, ScanLines(memory.said))
 
 
 def shown(model: ModelSource) -> str:
@@ -97,6 +109,34 @@ def _tell(error: Exception, model: ModelSource, lines: ScanLines) -> None:
         _logger.error("Looking for versions of servable %s failed", model.name, exc_info=error)
         return
     lines.error("FileSystemStoragePathSource encountered a filesystem access error: %s", problem)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether storage cannot be asked; whom it refuses an answer shall not have one from here."""
+    return isinstance(error, Unavailable) or isinstance(error.__cause__, Unavailable)
+
+
+def _choose_kept(model: ModelSource, memory: Memory, storage: Storage, lines: ScanLines) -> Finding:
+    paths: dict[int, str] = {}
+    try:
+        folder = storage.kept(model.base_path)
+        if folder is not None:
+            names = _present_versions(model, folder, lines)
+            paths = {v: folder.path(names[v]) for v in chosen_versions(model.policy, names)}
+    except Exception as error:  # noqa: BLE001 - as in `look`
+        _tell(error, model, lines)
+    if not paths:
+        return Finding(replace(memory, failed=True, said=lines.saying))
+    lines.warning(
+        "Base path %s of servable %s has not answered since the start: until it does, what the "
+        "local cache has of it is served, version %s",
+        shown(model),
+        model.name,
+        ", ".join(map(str, paths)),
+    )
+    # What cannot be loaded from its copy is tried again when the storage answers.
+    premature = frozenset(paths.values())
+    return Finding(Memory(premature=premature, served=True, failed=True, said=lines.saying), paths)
 
 
 def _present_versions(model: ModelSource, folder: Folder, lines: ScanLines) -> dict[int, str]:

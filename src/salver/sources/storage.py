@@ -57,6 +57,14 @@ class Storage(Protocol):
             Unimplemented: as `require`.
         """
 
+    def kept(self, base_path: str) -> Folder | None:
+        """What is kept of a base path that cannot be looked at, None if nothing is.
+
+        Raises:
+            ServingError: what is kept cannot be read.
+            OSError: likewise.
+        """
+
 
 class LocalStorage:
     """The file system of this machine; `file:` URIs are taken, too."""
@@ -69,6 +77,9 @@ class LocalStorage:
 
     def folder(self, base_path: str) -> "LocalFolder":
         return LocalFolder(local_path(base_path), self._is_complete)
+
+    def kept(self, base_path: str) -> None:
+        return None
 
 
 class LocalFolder:
@@ -107,6 +118,9 @@ class LocalAndRemote:
 
     def folder(self, base_path: str) -> Folder:
         return self._of(base_path).folder(base_path)
+
+    def kept(self, base_path: str) -> Folder | None:
+        return self._of(base_path).kept(base_path)
 
     def _of(self, base_path: str) -> Storage:
         return self._remote if scheme_of(base_path) else self._local

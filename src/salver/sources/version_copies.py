@@ -25,6 +25,7 @@ from salver.sources.copy_record import (
     sync_folders,
 )
 from salver.sources.file_lock import FileLock
+from salver.sources.kept_copies import KeptCopies
 from salver.sources.listing import Listing, RemoteFile
 from salver.sources.model_cache import ModelCache
 from salver.sources.remote_files import RemoteFiles
@@ -60,6 +61,7 @@ class VersionCopies:
         self,
         files: RemoteFiles,
         cache: ModelCache,
+        kept: KeptCopies,
         uploads: Uploads,
         lacking: Lacking,
         lacking_inside: Callable[[str], str | None],
@@ -69,18 +71,22 @@ class VersionCopies:
         Args:
             files: where versions are copied from.
             cache: where to.
+            kept: which copies stand in for storage that cannot be asked.
             uploads: told which versions are half-written.
             lacking: what a version lacks by the names of its files.
             lacking_inside: what a version in a local folder lacks by its contents.
         """
         self._files = files
         self._cache = cache
+        self._kept = kept
         self._uploads = uploads
         self._lacking = lacking
         self._lacking_inside = lacking_inside
 
     def fetch(self, uri: str) -> HeldCopy:
         """The copy of a version as it is now, made if it is not there yet.
+
+        Where copies stand in for the storage, it is the newest that there is.
 
         Raises:
             NotFound: there is no whole version.
@@ -89,6 +95,9 @@ class VersionCopies:
             ResourceExhausted: it does not fit on the disk.
             ServingError: the storage cannot be asked, or a name in it leads elsewhere.
         """
+        kept = self._standing_in(uri)
+        if kept is not None:
+            return kept
         listing = self._files.listing(uri)
         lacks = self._lacking(listing.names)
         if lacks is not None:
@@ -109,6 +118,22 @@ class VersionCopies:
             raise
         self._uploads.forget(uri)
         self._cache.served_from(place, listing.fingerprint)
+        return HeldCopy(os.path.join(copy, FILES), held, self._cache)
+
+    def _standing_in(self, uri: str) -> HeldCopy | None:
+        """The copy that is to be used without asking the storage, if one is."""
+        fingerprint = self._kept.standing_in(uri)
+        if fingerprint is None:
+            return None
+        place = self._cache.place(uri)
+        held = self._cache.use(place, fingerprint)
+        if self._kept.standing_in(uri) != fingerprint:  # Deleted before it was held.
+            held.release()
+            return None
+        copy = place.copy(fingerprint)
+        _logger.info("Using the copy of %s in %s without asking", redacted(uri), copy)
+        self._kept.used(uri, fingerprint)
+        self._cache.served_from(place, fingerprint)
         return HeldCopy(os.path.join(copy, FILES), held, self._cache)
 
     def _make(self, uri: str, listing: Listing, part: str, copy: str) -> None:

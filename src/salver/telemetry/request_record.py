@@ -1,5 +1,7 @@
 """One record for each request, for whoever wants to know about requests: a log, a trace.
 
+A call that is a stream of messages counts as one request, which is over when the call is.
+
 It is filled while the request goes its way. There is none, and so no cost, where nobody asked.
 """
 
@@ -51,7 +53,7 @@ class RequestRecord:
         path: bytes,
         request_bytes: int,
     ) -> None:
-        """The request is whole; `sink` gets the record when it is answered."""
+        """The request is whole, or a stream begins; `sink` gets the record when it is over."""
         self._sink = sink
         self._started = perf_counter()
         self.client = client
@@ -67,7 +69,7 @@ class RequestRecord:
         self.grpc_status: int | None = None
         self.response_bytes = 0
         self.latency_s = 0.0
-        """From the whole request to the whole answer, before it is sent."""
+        """From the whole request to the whole answer, before it is sent; of a stream, all of it."""
         self.finished_ns = 0
         """Since 1970."""
 
@@ -90,9 +92,9 @@ class RequestRecord:
         self.finished_ns = time_ns()
         self._sink.add(self)
 
-    def abandon(self) -> None:
-        """The client is gone, and will read no answer."""
-        self.end(CLIENT_GONE, 0, _CANCELLED if self.protocol == GRPC else None)
+    def abandon(self, response_bytes: int = 0) -> None:
+        """The client is gone, and will read no answer beyond these bytes."""
+        self.end(CLIENT_GONE, response_bytes, _CANCELLED if self.protocol == GRPC else None)
 
 
 class Both:

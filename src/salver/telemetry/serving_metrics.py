@@ -50,6 +50,7 @@ class ServingMetrics:
         )
         self.batching = BatchingMetrics()
         self.access_log_lost = Counter(":salver:access_log_lost_count")
+        self.tls_handshakes_failed = Counter(":salver:tls_handshake_failed_count", ("reason",))
         self.runs = RunMetrics()
         self.loads = LoadMetrics()
         self._readings: list[Reading] = []
@@ -105,6 +106,10 @@ class ServingMetrics:
         """So many requests of those chosen to be logged were, if `code` is OK, or why not."""
         self.request_log_count.increase((model, code.name), requests)
 
+    def handshake_failed(self, reason: str) -> None:
+        """A client that began a TLS handshake did not get through it."""
+        self.tls_handshakes_failed.increase((reason,))
+
     def _bounded(self, model: str) -> str:
         if model in self._known_names or model in self._unknown_names:
             return model
@@ -135,6 +140,7 @@ class ServingMetrics:
             self.request_log_count,
             *self.batching.metrics(),
             self.access_log_lost,
+            self.tls_handshakes_failed,
             *self.runs.metrics(),
             *self.loads.metrics(),
             *self._readings,

@@ -90,6 +90,7 @@ class Switchboard:
         engines: tuple[Callable[["Connection"], Engine], Callable[["Connection"], Engine]],
         grpc_streams: Mapping[bytes, StreamHandler] | None = None,
         records: RecordSink | None = None,
+        handshake_failed: Callable[[str], None] | None = None,
     ) -> None:
         self.options = options
         self.application = application
@@ -99,6 +100,8 @@ class Switchboard:
         self.http1_engine, self.http2_engine = engines
         self.records = records
         """Who gets a record of each request, if anybody does; may change at any time."""
+        self.handshake_failed = handshake_failed
+        """Who is told, if anybody is, why a TLS handshake came to nothing."""
         self.receive_buffer = memoryview(bytearray(_RECEIVE_BYTES))
         self.connections: set[Connection] = set()
         self.buffered_bytes = 0

@@ -19,6 +19,7 @@ from salver.errors import (
     Unavailable,
     unexpected_error,
 )
+from salver.telemetry.request_record import RequestRecord
 from salver.transport.compression import Damaged, TooLarge, inflate
 from salver.transport.exchange import StreamHandler, StreamReceiver
 from salver.transport.grpc import (
@@ -32,6 +33,8 @@ from salver.transport.grpc import (
 )
 
 logger = logging.getLogger(__name__)
+
+_HTTP_OK = 200
 
 MAX_MESSAGE_BYTES = 256 * 1024
 """Of a message on a stream, and of all that wait there; small enough to be unpacked inline."""
@@ -71,9 +74,11 @@ class GrpcStreams:
         self._handlers = handlers
         self._is_draining = False
 
-    def begin(self, stream_id: int, headers: Mapping[bytes, bytes]) -> None:
+    def begin(
+        self, stream_id: int, headers: Mapping[bytes, bytes], record: RequestRecord | None
+    ) -> None:
         """A call has come; its messages follow."""
-        stream = self.open[stream_id] = GrpcStream(self, stream_id)
+        stream = self.open[stream_id] = GrpcStream(self, stream_id, record)
         if self._is_draining:
             stream.finish(_shutting_down())
         else:
@@ -125,12 +130,14 @@ class GrpcStream:
 
     __slots__ = (
         "_encoding", "_has_answered", "_has_end_to_tell", "_id", "_is_over", "_received",
-        "_receiver", "_streams", "_timer", "_unsent", "is_behind",
+        "_receiver", "_record", "_sent_bytes", "_streams", "_timer", "_unsent", "is_behind",
     )  # fmt: skip
 
-    def __init__(self, streams: GrpcStreams, stream_id: int) -> None:
+    def __init__(self, streams: GrpcStreams, stream_id: int, record: RequestRecord | None) -> None:
         self._streams = streams
         self._id = stream_id
+        self._record = record
+        self._sent_bytes = 0
         self._receiver: StreamReceiver | None = None
         self._encoding = b""
         self._timer: asyncio.TimerHandle | None = None
@@ -170,6 +177,8 @@ class GrpcStream:
         """Add to what has come, and hand over the messages that are whole."""
         self._received += part
         self._streams.held_bytes += len(part)
+        if self._record is not None:
+            self._record.request_bytes += len(part)
         self._has_end_to_tell |= ended
         self._guard(self._deliver)
 
@@ -247,6 +256,7 @@ class GrpcStream:
             self._has_answered = True
             streams.session.start_response(self._id, RESPONSE_HEADERS)
         self._unsent = streams.session.send(self._id, framed)
+        self._sent_bytes += len(framed)
         streams.sending.add(self)
         streams.engine.flush_soon()
 
@@ -276,6 +286,9 @@ class GrpcStream:
             session.respond(self._id, RESPONSE_HEADERS, None, OK_TRAILERS)
         else:
             session.respond(self._id, error_headers(error), None, None)
+        record, self._record = self._record, None
+        if record is not None:
+            record.end(_HTTP_OK, self._sent_bytes, 0 if error is None else int(error.code))
         self._streams.engine.flush_soon()
         self.end()
 
@@ -284,6 +297,8 @@ class GrpcStream:
         if self._is_over:
             return
         self._is_over = True
+        if self._record is not None:
+            self._record.abandon(self._sent_bytes)
         streams = self._streams
         del streams.open[self._id]
         streams.sending.discard(self)

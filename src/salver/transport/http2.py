@@ -142,7 +142,9 @@ class Http2:
         self._in_flight += 1
         named = dict(headers)
         records = self._board.records
-        record = None if records is None else self._record(records, stream_id, named, len(body))
+        record = None
+        if records is not None:
+            record = self._records[stream_id] = self._record(records, named, len(body))
         if is_grpc(named.get(b"content-type", b"")):
             self._call(stream_id, named, body, record)
         else:
@@ -168,7 +170,9 @@ class Http2:
             )
             if self._is_asked_to_leave:
                 self._streams.drain()
-        self._streams.begin(stream_id, named)
+        records = self._board.records
+        record = None if records is None else self._record(records, named, 0)
+        self._streams.begin(stream_id, named, record)
 
     def on_part(self, stream_id: int, part: bytes, ended: bool) -> None:
         self._requests += 1
@@ -182,7 +186,7 @@ class Http2:
             return
         self._in_flight += 1
         if self._board.records is not None:
-            self._record(self._board.records, stream_id, dict(headers), 0)
+            self._records[stream_id] = self._record(self._board.records, dict(headers), 0)
         if is_grpc(dict(headers).get(b"content-type", b"")):
             self.respond(stream_id, error_headers(error), None, None)
         else:
@@ -206,14 +210,12 @@ class Http2:
         self._in_flight -= 1
 
     def _record(
-        self, sink: RecordSink, stream_id: int, headers: dict[bytes, bytes], request_bytes: int
+        self, sink: RecordSink, headers: dict[bytes, bytes], request_bytes: int
     ) -> RequestRecord:
         self._client = self._client or self._connection.client
         protocol = GRPC if is_grpc(headers.get(b"content-type", b"")) else "HTTP/2"
         method, path = headers.get(b":method", b""), headers.get(b":path", b"")
-        record = RequestRecord(sink, self._client, protocol, method, path, request_bytes)
-        self._records[stream_id] = record
-        return record
+        return RequestRecord(sink, self._client, protocol, method, path, request_bytes)
 
     def _call(
         self,

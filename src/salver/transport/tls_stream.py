@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 _BATCH_BYTES = 256 * 1024
 # Pieces of an answer that are smaller than this together become one record.
 _JOINED_BYTES = 64 * 1024
+NOT_FINISHED = "NOT_FINISHED"
+UNKNOWN = "UNKNOWN"
 
 
 class TlsStream(asyncio.BufferedProtocol):
@@ -33,6 +35,7 @@ class TlsStream(asyncio.BufferedProtocol):
 
     def __init__(self, switchboard: Switchboard, door: Door) -> None:
         assert door.identity is not None
+        self._handshake_failed = switchboard.handshake_failed
         self._connection = switchboard.connection(door)
         self._buffer = switchboard.receive_buffer
         self._incoming = ssl.MemoryBIO()
@@ -41,6 +44,7 @@ class TlsStream(asyncio.BufferedProtocol):
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._read = cast("Callable[[int, memoryview], int]", self._ssl.read)
         self._socket: asyncio.Transport
+        self._is_begun = False
         self._is_established = False
         self._is_reading = True
         self._is_choked = False
@@ -61,6 +65,7 @@ class TlsStream(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         # Copied here, so what is decrypted may come into the same buffer.
         self._incoming.write(self._buffer[:nbytes])
+        self._is_begun = True
         self._advance()
 
     def eof_received(self) -> bool:
@@ -73,6 +78,9 @@ class TlsStream(asyncio.BufferedProtocol):
             why = self._failure or exc or "it was not finished"
             peer = self.get_extra_info("peername") or "a client of the UNIX socket"
             logger.debug("%s with %s failed: %s", what, peer, why)
+        if self._is_begun and not self._is_established and self._handshake_failed is not None:
+            # Who says nothing at all, as a probe of the port does, has not tried.
+            self._handshake_failed(_reason(self._failure))
         self._is_closing = True
         self._backlog.clear()
         self._connection.connection_lost(exc)
@@ -229,3 +237,10 @@ class TlsStream(asyncio.BufferedProtocol):
 
     def get_write_buffer_size(self) -> int:
         return self._socket.get_write_buffer_size() + sum(map(len, self._backlog))
+
+
+def _reason(failure: ssl.SSLError | None) -> str:
+    """Why a handshake failed, in OpenSSL's names, which are few; ours where it has none."""
+    if failure is None:
+        return NOT_FINISHED
+    return failure.reason or UNKNOWN

@@ -76,6 +76,16 @@ def test_each_type_has_its_field(
     assert read.tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize(("data_type", "fields"), [(DataType.STRING, {"string_val": [b"a"]}),
+                                                   (DataType.INT8, {})])  # fmt: skip
+def test_a_few_bytes_of_a_file_do_not_fill_the_memory(
+    data_type: DataType, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="are too many"):
+        decoded(data_type, (100_000, 100_000), **fields)
+    assert decoded(data_type, (100, 1000), **fields).shape == (100, 1000)
+
+
 def test_the_last_value_stands_for_the_missing_ones() -> None:
     assert decoded(DataType.FLOAT, (2, 2), float_val=[1, 2]).tolist() == [[1, 2], [2, 2]]
 

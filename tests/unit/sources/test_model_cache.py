@@ -106,6 +106,7 @@ def test_a_copy_of_a_version_that_is_not_wanted_any_more_is_deleted(cache: Model
 def test_a_copy_that_is_used_stays_until_it_is_released(cache: ModelCache) -> None:
     one, two = put(cache, ONE), put(cache, TWO)
     held = cache.use(cache.place(ONE), "f")
+    cache.want("m", [ONE, TWO])
     cache.want("m", [])
     wait_until(gone(two))
     assert os.path.exists(one)
@@ -123,6 +124,31 @@ def test_what_another_model_wants_stays(cache: ModelCache) -> None:
     assert os.path.exists(one)
 
 
+def test_copies_stay_until_it_is_known_what_is_wanted_of_their_base_path(root: str) -> None:
+    earlier, later = ModelCache(root), "s3://bucket/models/later/1"
+    one, unknown = put(earlier, ONE), put(earlier, later)
+    cache = ModelCache(root)
+    cache.expect(BASE)
+    cache.expect(later.rpartition("/")[0])
+    cache.want("m", [TWO])
+    wait_until(gone(one))
+    assert os.path.exists(unknown)
+    cache.want("later", [f"{later}2"])
+    wait_until(gone(unknown))
+
+
+def test_copies_are_listed_with_their_fingerprints_from_the_oldest(cache: ModelCache) -> None:
+    negative = f"{BASE}/-5"
+    for seconds, (uri, fingerprint) in enumerate(
+        [(TWO, "b"), (ONE, "z"), (ONE, "a"), (negative, "c")]
+    ):
+        os.utime(put(cache, uri, fingerprint), (seconds, seconds))
+    os.mkdir(cache.place(f"{BASE}/-6").part)
+    found = [(place.version, fingerprint) for place, fingerprint in cache.copies(f"{BASE}/")]
+    assert found == [("2", "b"), ("1", "z"), ("1", "a"), ("-5", "c")]
+    assert cache.copies("s3://bucket/models/none") == []
+
+
 def test_an_older_content_of_a_version_goes_when_a_newer_one_is_served(cache: ModelCache) -> None:
     old, new = put(cache, ONE, "old"), put(cache, ONE, "new")
     cache.want("m", [ONE])
@@ -136,6 +162,7 @@ def test_what_is_half_copied_goes_with_its_version(cache: ModelCache) -> None:
     writing = cache.begin_copy(place)
     os.mkdir(place.part)
     other = put(cache, TWO)
+    cache.want("m", [ONE, TWO])
     cache.want("m", [])
     wait_until(gone(other))
     assert os.path.exists(place.part)
@@ -148,6 +175,7 @@ def test_another_process_that_uses_a_copy_keeps_it(root: str) -> None:
     ours, theirs = ModelCache(root), ModelCache(root)
     one, two = put(ours, ONE), put(ours, TWO)
     held: FileLock = theirs.use(theirs.place(ONE), "f")
+    ours.want("m", [ONE, TWO])
     ours.want("m", [])
     wait_until(gone(two))
     assert os.path.exists(one)

@@ -1,18 +1,21 @@
 """A source over remote storage: what it aspires, what it asks for, what it says."""
 
-from collections.abc import AsyncIterator, Collection
+import threading
+from collections.abc import AsyncIterator, Callable, Collection
 
 import pytest
 
 from salver.core.version_policy import All, Latest, Specific, VersionPolicy
-from salver.errors import PermissionDenied
+from salver.errors import PermissionDenied, Unavailable
 from salver.sources.file_system import FileSystemSource, ModelSource
+from salver.sources.kept_copies import KeptCopies
 from salver.sources.listing import Listing
 from salver.sources.model_cache import ModelCache
 from salver.sources.remote_files import RemoteFiles
 from salver.sources.remote_storage import RemoteStorage
 from salver.sources.uploads import Uploads
-from tests.fakes import FakeTarget, PathLoader
+from salver.sources.version_copies import VersionCopies
+from tests.fakes import LIMIT_S, FakeTarget, PathLoader
 from tests.unit.sources.memory_bucket import MODEL_FILE, MemoryBucket
 
 ACCESS_ERROR = "FileSystemStoragePathSource encountered a filesystem access error: "
@@ -29,9 +32,11 @@ class CountedFiles(RemoteFiles):
         super().__init__()
         self.asked: list[str] = []
         self.error: Exception | None = None
+        self.before: Callable[[], object] = lambda: None
 
     def names(self, uri: str) -> list[str]:
         self.asked.append(uri)
+        self.before()
         if self.error is not None:
             raise self.error
         return super().names(uri)
@@ -50,15 +55,20 @@ class Watch:
 
     def __init__(self, bucket: MemoryBucket, cache: ModelCache) -> None:
         self.bucket = bucket
+        self.cache = cache
+        self.kept = KeptCopies(cache)
         self.files = CountedFiles()
         self.uploads = Uploads()
         self.target = FakeTarget()
         self.wanted: list[tuple[str, list[str]]] = []
-        self.source = FileSystemSource(
-            poll_wait_s=-1,
+        self.source = self.new_source(poll_wait_s=-1)
+
+    def new_source(self, poll_wait_s: float) -> FileSystemSource[str]:
+        return FileSystemSource(
+            poll_wait_s=poll_wait_s,
             make_loader=lambda id_, path: PathLoader(path),
             target=self.target,
-            storage=RemoteStorage(self.files, self.uploads, cache, lacking),
+            storage=RemoteStorage(self.files, self.uploads, self.cache, self.kept, lacking),
             on_aspired=lambda name, paths: self.wanted.append((name, sorted(paths))),
         )
 
@@ -237,3 +247,101 @@ async def test_passwords_in_a_base_path_are_not_logged(
         f"{ACCESS_ERROR}Could not find base path {shown} for servable n with error "
         f"NOT_FOUND: {shown}; No such file or directory"
     ]
+
+
+# --- storage that is down from the start ----------------------------------------------
+
+
+def copy_of(watch: Watch, name: str) -> None:
+    """Let there be a copy of a version that an earlier process has served."""
+    watch.bucket.put_version(name)
+    copies = VersionCopies(
+        RemoteFiles(), watch.cache, watch.kept, Uploads(), lacking, lambda folder: None
+    )
+    copies.fetch(watch.bucket.version(name)).release()
+
+
+@pytest.mark.parametrize(
+    ("policy", "served"),
+    [(Latest(), [8]), (Latest(2), [8, 7]), (All(), [8, 7, 6]), (Specific((6, 9)), [6])],
+)
+async def test_what_the_policy_chooses_of_the_copies_is_served_while_storage_is_down(
+    watch: Watch, caplog: pytest.LogCaptureFixture, policy: VersionPolicy, served: list[int]
+) -> None:
+    for name in ("6", "7", "8"):
+        copy_of(watch, name)
+    watch.files.error = Unavailable("no route")
+    watch.source.set_models([watch.model(policy)])
+    assert await watch.scan() == [("m", served)]
+    assert await watch.scan() == []
+    assert watch.target.paths["m", served[0]] == watch.bucket.version(str(served[0]))
+    assert watch.wanted[-1] == ("m", sorted(watch.bucket.version(str(v)) for v in served))
+    lines = [line for line in caplog.messages if "local cache" in line]
+    assert lines == [
+        f"Base path {watch.bucket.uri} of servable m has not answered since the start: until it "
+        f"does, what the local cache has of it is served, version {', '.join(map(str, served))}"
+    ]
+
+
+async def test_when_storage_answers_what_it_has_is_served(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    copy_of(watch, "7")
+    watch.files.error = Unavailable("no route")
+    assert await watch.scan() == [("m", [7])]
+    watch.target.available = {"m": (7,)}
+    watch.files.error = None
+    # The same version is the same servable, and goes on.
+    assert await watch.scan() == []
+    assert f"Base path {watch.bucket.uri} of servable m can be read again" in caplog.messages
+    watch.bucket.put_version("8")
+    assert await watch.scan() == [("m", [8])]
+
+
+async def test_a_copy_that_could_not_be_loaded_gives_way_to_the_storage(watch: Watch) -> None:
+    copy_of(watch, "7")
+    watch.files.error = Unavailable("no route")
+    assert await watch.scan() == [("m", [7])]
+    watch.files.error = None
+    assert await watch.scan() == [("m", []), ("m", [7])]
+
+
+async def test_storage_that_refuses_an_answer_gives_no_copy_away(watch: Watch) -> None:
+    copy_of(watch, "7")
+    watch.files.error = PermissionDenied("go away")
+    assert await watch.scan() == []
+
+
+async def test_storage_that_has_answered_once_keeps_what_is_served(watch: Watch) -> None:
+    watch.bucket.put_version("6")
+    assert await watch.scan() == [("m", [6])]
+    copy_of(watch, "7")
+    watch.files.error = Unavailable("no route")
+    assert await watch.scan() == []
+
+
+async def test_without_a_copy_there_is_nothing_to_serve(watch: Watch) -> None:
+    watch.bucket.put_version("7")
+    watch.files.error = Unavailable("no route")
+    assert await watch.scan() == []
+    watch.source.set_models([watch.model(Specific((5,)))])
+    copy_of(watch, "7")
+    assert await watch.scan() == []
+
+
+async def test_while_the_first_look_hangs_the_copies_are_served(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("salver.sources.file_system._TOLD_AFTER_S", 0.01)
+    copy_of(watch, "7")
+    gate = threading.Event()
+    watch.files.before = lambda: gate.wait(LIMIT_S)
+    source = watch.new_source(poll_wait_s=0.01)
+    source.set_models([watch.model()])
+    await source.start()
+    await watch.target.until("m", [7])
+    watch.bucket.put_version("8")
+    gate.set()
+    await watch.target.until("m", [8])
+    await source.stop()

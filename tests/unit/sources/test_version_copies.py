@@ -16,6 +16,7 @@ from salver.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from salver.sources.kept_copies import KeptCopies
 from salver.sources.listing import Listing, RemoteFile
 from salver.sources.model_cache import ModelCache
 from salver.sources.remote_files import RemoteFiles
@@ -60,8 +61,9 @@ class Bench:
         self.uploads = Uploads()
         self.cache = ModelCache(str(root))
         self.lacks: str | None = None
+        self.kept = KeptCopies(self.cache)
         self.copies = VersionCopies(
-            self.files, self.cache, self.uploads, lacking, lambda folder: self.lacks
+            self.files, self.cache, self.kept, self.uploads, lacking, lambda folder: self.lacks
         )
 
     def fetch(self, uri: str) -> HeldCopy:

@@ -17,6 +17,7 @@ def test_the_page_of_an_idle_server_has_the_types_in_the_order_of_the_names() ->
         "# TYPE :salver:access_log_lost_count counter\n"
         "# TYPE :salver:run_count counter\n"
         "# TYPE :salver:run_latency histogram\n"
+        "# TYPE :salver:tls_handshake_failed_count counter\n"
         "# TYPE :salver:version_available gauge\n"
         "# TYPE :tensorflow:cc:saved_model:load_attempt_count counter\n"
         "# TYPE :tensorflow:cc:saved_model:load_latency counter\n"

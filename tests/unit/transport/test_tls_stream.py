@@ -40,6 +40,7 @@ class Board:
     def __init__(self) -> None:
         self.receive_buffer = memoryview(bytearray(256 * 1024))
         self.opened = Connection(self.receive_buffer)
+        self.handshake_failed = None
 
     def connection(self, door: Door) -> Connection:
         return self.opened
