@@ -12,7 +12,7 @@ import signal
 
 import uvloop
 
-from salver.backends.saved_model_files import MODEL_FILES
+from salver.backends.registry import Backends
 from salver.config.flags import Flags, schedulable_cpus
 from salver.config.served_models import ServedModels
 from salver.config.settings import Settings, read_settings
@@ -97,7 +97,8 @@ class Server:
         self._settings = settings
         self._events = EventBus()
         self._metrics = ServingMetrics()
-        self._loaders = Loaders(settings, self._metrics)
+        backends = Backends()
+        self._loaders = Loaders(settings, self._metrics, backends)
         self._manager: Manager[PreparedServable] = Manager(
             ManagerOptions(
                 load_threads=flags.num_load_threads,
@@ -112,7 +113,9 @@ class Server:
             poll_wait_s=flags.file_system_poll_wait_seconds,
             make_loader=self._loaders.of,
             target=self._manager,
-            storage=LocalAndRemote(LocalStorage(is_complete), self._loaders.remote.storage),
+            storage=LocalAndRemote(
+                LocalStorage(backends.is_complete), self._loaders.remote.storage
+            ),
             on_aspired=self._loaders.remote.want,
         )
         self._access_logging: AccessLogging | None = None
@@ -137,6 +140,8 @@ class Server:
             self._labels,
             flags.allow_version_labels_for_unavailable_models,
             self._request_logging.configure,
+            self._loaders.platforms,
+            self._loaders.use_platforms,
         )
         self._runner = Runner(
             RunnerOptions(
@@ -285,11 +290,6 @@ class Server:
             logger.warning("Ended before every load and request was through")
             logging.shutdown()
             os._exit(0)
-
-
-def is_complete(path: str) -> bool:
-    """Whether a version folder holds all that a load needs; its model file comes last."""
-    return any(os.path.exists(os.path.join(path, name)) for name in MODEL_FILES)
 
 
 def _freeze_what_was_loaded(event: StateChanged) -> None:

@@ -13,7 +13,7 @@ says of its copy that it will be deleted.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from salver.backends.tflite_signatures import (
     metadata_entries,
     own_signatures,
 )
+from salver.core.backend import BackendOptions
 from salver.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,33 @@ class TfLiteLoader:
             self._pool.close()
             self._pool = None
         trim_memory()
+
+
+class TfLiteBackend:
+    """Version folders with `model.tflite` and no SavedModel; see `salver.core.backend.Backend`.
+
+    Where a folder has both, it is `--prefer_tflite_model` that decides, as in TensorFlow Serving.
+    """
+
+    name = "tflite"
+    extra = "tflite"
+    wraps = False
+
+    def lacking(self, names: Collection[str]) -> str | None:
+        return None if FILE_NAME in names else FILE_NAME
+
+    def detects(self, folder: Path) -> bool:
+        return (folder / FILE_NAME).is_file()
+
+    def loader(self, folder: str, options: BackendOptions) -> TfLiteLoader:
+        return TfLiteLoader(folder, TfLiteOptions(pools=options.concurrency))
+
+    def estimated_bytes(self, folder: Path) -> int:
+        # The kernels keep a copy of the weights.
+        return 2 * (folder / FILE_NAME).stat().st_size
+
+
+BACKEND = TfLiteBackend()
 
 
 def _allocated(data: bytes, inputs: Sequence[LiteTensor]) -> LiteInterpreter:

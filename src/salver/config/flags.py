@@ -285,6 +285,19 @@ class Flags:
         "has one, with the names of its tensors, as in TensorFlow Serving.",
         origin=Origin.SALVER,
     )
+    allow_pickle: bool = flag(
+        False,
+        "Load models that are pickled objects. To unpickle is to run code that lies in the file: "
+        "only for models that you trust as you trust the server itself.",
+        origin=Origin.SALVER,
+    )
+    allow_python_code: bool = flag(
+        False,
+        "Run the Python files that come with versions: model.py and pipeline.py. They run in the "
+        "server, with all its rights: only for models that you trust as you trust the server "
+        "itself.",
+        origin=Origin.SALVER,
+    )
     max_request_bytes: int = int64(
         2**31 - 1,
         "Largest request body or gRPC message that is read.",
