@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,9 @@ import pytest
 
 from salver.backends.tflite import Servable, TfLiteLoader, TfLiteOptions
 from tests.backends.asking import Load
+from tests.backends.cases import CASES
+from tests.backends.contract import is_there
+from tests.backends.made import LARGE, Made, make
 from tests.tflite_models import path_of
 
 
@@ -26,3 +30,37 @@ def load_lite(tflite_folder: Path, tmp_path: Path) -> Iterator[Load]:
     yield load
     for loader in loaders:
         loader.unload()
+
+
+@pytest.fixture(scope="session")
+def make_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
+    """Makes a case once, or its large model; skips the test where its framework is missing."""
+    folder = tmp_path_factory.mktemp("contract")
+
+    @cache
+    def make_case(name: str, large_bytes: int = 0) -> Made:
+        return make(name, folder / f"{name}_{large_bytes}", large_bytes)
+
+    return make_case
+
+
+@pytest.fixture(params=CASES)
+def made(request: pytest.FixtureRequest, make_case: Callable[..., Made]) -> Made:
+    """Each case in turn."""
+    if not is_there(CASES[request.param]):
+        pytest.skip(f"what {request.param} needs is not installed")
+    return make_case(request.param)
+
+
+@pytest.fixture(params=[n for n, case in CASES.items() if case.make_large])
+def made_large(request: pytest.FixtureRequest, make_case: Callable[..., Made]) -> Made:
+    """The large model of each case that has one."""
+    if not is_there(CASES[request.param]):
+        pytest.skip(f"what {request.param} needs is not installed")
+    return make_case(request.param, LARGE)
+
+
+@pytest.fixture(scope="session")
+def all_made(make_case: Callable[..., Made]) -> list[Made]:
+    """All cases whose frameworks are installed."""
+    return [make_case(name) for name, case in CASES.items() if is_there(case)]
