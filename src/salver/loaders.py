@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from functools import partial
 
-from salver.backends.detecting import DetectingLoader, NamedLoader
+from salver.backends.detecting import DetectingLoader, NamedLoader, PipelineChoiceLoader
 from salver.backends.registry import Backends
 from salver.backends.saved_model_files import lacking_inside
 from salver.backends.tensorflow import TensorFlowLoader, TensorFlowOptions
@@ -73,7 +73,9 @@ class Loaders:
 
     def _preparing_loader(self, id_: ServableId, path: str) -> PreparingLoader:
         measured = MeasuredLoader(
-            self._framework_loader(id_, path),
+            PipelineChoiceLoader(
+                path, self._framework_loader(id_, path), self._backend_options(id_)
+            ),
             lambda succeeded, elapsed_s: self._loop.call_soon_threadsafe(
                 self._metrics.loads.load_attempted, path, succeeded, elapsed_s
             ),
@@ -98,15 +100,17 @@ class Loaders:
     def _backend_loader(self, id_: ServableId, path: str, backend: Backend) -> Loader:
         if backend is TFLITE:
             return self._tflite_loader(path)
+        return backend.loader(path, self._backend_options(id_))
+
+    def _backend_options(self, id_: ServableId) -> BackendOptions:
         flags = self._flags
-        options = BackendOptions(
+        return BackendOptions(
             model_name=id_.name,
             intra_op_threads=max(self._settings.session.intra_op_threads, 0),
             concurrency=flags.worker_threads or schedulable_cpus() + 1,
             allow_pickle=flags.allow_pickle,
             allow_python_code=flags.allow_python_code,
         )
-        return backend.loader(path, options)
 
     def _tensorflow_loader(self, path: str) -> Loader:
         session = self._settings.session
