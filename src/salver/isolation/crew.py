@@ -38,6 +38,8 @@ class CrewReport:
     """How many there are now."""
     restarted: bool = False
     """Whether one of them has come back."""
+    is_over: bool = False
+    """Whether the version is unloaded: there will be no more."""
 
 
 Report = Callable[[CrewReport], object]
@@ -116,6 +118,10 @@ class Crew:
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
+
+    def end(self) -> None:
+        """The last worker has ended."""
+        self._report(CrewReport(self._id, 0, is_over=True))
 
     # --- for those who have something to run --------------------------------------
 

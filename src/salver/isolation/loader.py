@@ -15,9 +15,9 @@ import numpy as np
 from salver.core.servable import Loader, ServableId
 from salver.isolation.backoff import Backoff, BackoffOptions
 from salver.isolation.crew import Call, Crew, Report
+from salver.isolation.message import MOST_PROGRAMS, UNNUMBERED
 from salver.isolation.process import Description
 from salver.isolation.supervisor import Supervisor
-from salver.isolation.worker import MOST_PROGRAMS, UNNUMBERED
 
 _UNLOAD_S = 10.0
 
@@ -82,13 +82,16 @@ class IsolatedLoader:
 
     def unload(self) -> None:
         """End the workers: what they took, they cannot keep."""
-        if self._crew is not None:
-            self._crew.close()
+        crew, self._crew = self._crew, None
+        if crew is None:
+            return
+        crew.close()
         supervisors, self._supervisors = self._supervisors, []
         for supervisor in supervisors:
             supervisor.close()
         for supervisor in supervisors:
             supervisor.join(_UNLOAD_S)
+        crew.end()
 
 
 class IsolatedServable:

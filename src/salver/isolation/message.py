@@ -7,6 +7,24 @@ from enum import IntEnum
 import numpy as np
 
 
+MOST_PROGRAMS = 1000
+"""As many are numbered and kept by a worker."""
+UNNUMBERED = 0
+"""The number of programs that are made anew for each run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the worker needs to know, and cannot know from its environment."""
+
+    import_path: tuple[str, ...]
+    """`sys.path` of the server: what it could import, the worker can."""
+    log_level: int
+    description: bytes
+    """A pickled `Callable[[], Loader]`. It comes from the server, which trusts itself; nothing
+    that a worker sends is a pickle."""
+
+
 class Kind(IntEnum):
     """What a message is."""
 

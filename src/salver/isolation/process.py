@@ -16,8 +16,7 @@ from salver.core.signature import Signature
 from salver.errors import InternalError, ServingError, Unavailable, error_of
 from salver.isolation import signature_layout
 from salver.isolation.channel import Channel
-from salver.isolation.message import Kind, Message
-from salver.isolation.worker import UNNUMBERED, Start
+from salver.isolation.message import UNNUMBERED, Kind, Message, Start
 
 _EXIT_IS_SEEN_S = 5.0
 

@@ -20,10 +20,11 @@ import numpy as np
 
 _REGIONS = 3
 """Kept for use again, in each direction: one is written while the answer before is on its way."""
-KEPT_BYTES = 16 * 1024 * 1024
-"""Largest region that is kept; a larger one is made for one message and given back after it."""
+KEPT_BYTES = 64 * 1024 * 1024
+"""What they may take all together; beyond it, a region is made for one message only."""
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-_SMALLEST = 64 * 1024
+_STEP = 256 * 1024
+"""Sizes are multiples of it, so that a slightly larger request finds room next time."""
 ONCE = 255
 """Stands for a region of one message where regions have numbers."""
 
@@ -52,20 +53,24 @@ class Outbox:
             if self._regions[number].size >= size:
                 self._free.remove(number)
                 return number, self._regions[number], None
-        number = self._next_number() if size <= KEPT_BYTES else ONCE
-        # Powers of two, so that a slightly larger request finds room next time.
-        capacity = size if number == ONCE else max(_SMALLEST, 1 << (size - 1).bit_length())
+        capacity = -(-size // _STEP) * _STEP
+        number = self._next_number(capacity)
         memory, descriptor = _new_region(capacity)
         if number != ONCE:
             self._free.discard(number)
             self._regions[number] = memory
         return number, memory, descriptor
 
-    def _next_number(self) -> int:
-        if len(self._regions) < _REGIONS:
-            return len(self._regions)
-        # One that is too small is replaced; the reader keeps none of it.
-        return next(iter(self._free), ONCE)
+    def _next_number(self, capacity: int) -> int:
+        """A new one, or that of a region which is too small: the reader keeps none of it."""
+        kept = {number: memory.size for number, memory in self._regions.items()}
+        candidates = [*self._free]
+        if len(kept) < _REGIONS:
+            candidates.insert(0, len(kept))
+        for number in candidates:
+            if sum(kept.values()) - kept.get(number, 0) + capacity <= KEPT_BYTES:
+                return number
+        return ONCE
 
 
 def _new_region(size: int) -> tuple[np.ndarray, int]:

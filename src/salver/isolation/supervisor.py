@@ -23,7 +23,7 @@ class Supervisor:
     """
 
     def __init__(self, number: int, crew: Crew, description: bytes, backoff: Backoff) -> None:
-        """Start nothing yet; `description` as in `salver.isolation.worker.Start`."""
+        """Start nothing yet; `description` as in `salver.isolation.message.Start`."""
         self.loaded: Future[Description] = Future()
         """What the first worker says, or why it could not load."""
         self._name = f"{crew.name}, worker {number}"

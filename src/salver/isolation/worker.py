@@ -13,36 +13,19 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from salver.core.servable import Loader, Program, Servable
 from salver.errors import Code, InternalError, ServingError
 from salver.isolation import signature_layout
 from salver.isolation.channel import Channel
-from salver.isolation.message import Kind, Message
+from salver.isolation.message import UNNUMBERED, Kind, Message, Start
 
 logger = logging.getLogger(__name__)
-
-MOST_PROGRAMS = 1000
-"""As many are kept; the server numbers no more."""
-UNNUMBERED = 0
-"""The number of programs that are made anew for each run."""
 
 _LONGEST_TEXT = 16 * 1024
 _PR_SET_PDEATHSIG = 1
 _FIRST_TO_GO = 500
 """Added to what the kernel's out-of-memory killer chooses by: the server is the last to go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What the worker needs to know, and cannot know from its environment."""
-
-    import_path: tuple[str, ...]
-    """`sys.path` of the server: what it could import, the worker can."""
-    log_level: int
-    description: bytes
-    """A pickled `Callable[[], Loader]`: the server's own, which has found out that it may load."""
 
 
 def main() -> None:
