@@ -198,7 +198,7 @@ class Crew:
         with self._changed:
             while not self._idle:
                 if self._is_closing:
-                    raise Unavailable(f"The {self.name} is being unloaded")
+                    raise Unavailable(f"The worker processes of {self.name} are being ended")
                 if not self._up:
                     raise Unavailable(self._no_worker())
                 self._changed.wait()
@@ -220,11 +220,8 @@ class Crew:
         left_s = self._restart_at - monotonic()
         when = f"in {left_s:.1f} s" if left_s > 0 else "now"
         return (
-            f"No worker process of the {self.name} is up: {self._why_down}; "
-            f"one is started again {when}"
+            f"No worker process of {self.name} is up: {self._why_down}; one is started again {when}"
         )
 
     def _ended_meanwhile(self, gone: Gone) -> Unavailable:
-        return Unavailable(
-            f"The worker process of the {self.name} ended during the request: {gone}"
-        )
+        return Unavailable(f"The worker process of {self.name} ended during the request: {gone}")

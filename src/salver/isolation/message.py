@@ -6,7 +6,6 @@ from enum import IntEnum
 
 import numpy as np
 
-
 MOST_PROGRAMS = 1000
 """As many are numbered and kept by a worker."""
 UNNUMBERED = 0

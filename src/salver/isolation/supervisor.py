@@ -75,11 +75,12 @@ class Supervisor:
         pause_s = 0.0
         while not self._closing.wait(pause_s):
             why, answered_s = self._life()
+            who = self._name if self._worker is None else f"{self._name} (pid {self._worker.pid})"
             if self._closing.is_set():
                 return
             pause_s = self._backoff.pause_s(answered_s)
             self._crew.will_restart(why, pause_s)
-            logger.error("%s: %s; it is started again in %g s", self._name, why, pause_s)
+            logger.error("%s has ended: %s; it is started again in %g s", who, why, pause_s)
 
     def _life(self) -> tuple[str, float]:
         """Of one worker, from its start to its end: why it ended, and how long it answered."""
