@@ -5,11 +5,11 @@ logs, what copies, what prepares and warms up, what measures, what loads.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from salver.backends.detecting import DetectingLoader, NamedLoader, PipelineChoiceLoader
-from salver.backends.registry import Backends
+from salver.backends.detecting import DetectingLoader, NamedLoader, pipelined
+from salver.backends.registry import Backends, loader_of
 from salver.backends.saved_model_files import lacking_inside
 from salver.backends.tensorflow import TensorFlowLoader, TensorFlowOptions
 from salver.backends.tflite import BACKEND as TFLITE
@@ -18,10 +18,11 @@ from salver.backends.tflite_first import TfLiteFirstLoader
 from salver.config.flags import schedulable_cpus
 from salver.config.model_config import AUTOMATIC, TENSORFLOW
 from salver.config.settings import Settings
-from salver.core.backend import Backend, BackendOptions
+from salver.core.backend import Backend, BackendOptions, holds_interpreter_lock
 from salver.core.load_job import LoaderOf
 from salver.core.servable import Loader, ServableId
 from salver.execution.prepared import PreparedServable, PreparingLoader
+from salver.isolation.loader import IsolatedLoader, IsolationOptions
 from salver.sources.remote_models import RemoteModels
 from salver.sources.uri import scheme_of
 from salver.telemetry.load_metrics import MeasuredLoader
@@ -73,9 +74,7 @@ class Loaders:
 
     def _preparing_loader(self, id_: ServableId, path: str) -> PreparingLoader:
         measured = MeasuredLoader(
-            PipelineChoiceLoader(
-                path, self._framework_loader(id_, path), self._backend_options(id_)
-            ),
+            self._framework_loader(id_, path),
             lambda succeeded, elapsed_s: self._loop.call_soon_threadsafe(
                 self._metrics.loads.load_attempted, path, succeeded, elapsed_s
             ),
@@ -89,30 +88,37 @@ class Loaders:
 
     def _framework_loader(self, id_: ServableId, path: str) -> Loader:
         platform = self._platform_of.get(id_.name, AUTOMATIC)
-        loader_of = partial(self._backend_loader, id_, path)
+        backend_loader = partial(self._backend_loader, id_, path)
         if platform == TENSORFLOW:
-            return self._tensorflow_loader(path)
+            return self._tensorflow_loader(id_, path)
         if platform == AUTOMATIC:
-            tensorflow = self._tensorflow_loader(path)
-            return DetectingLoader(path, tensorflow, self._backends, loader_of)
-        return NamedLoader(platform, self._backends, loader_of)
+            tensorflow = self._tensorflow_loader(id_, path)
+            return DetectingLoader(path, tensorflow, self._backends, backend_loader)
+        return NamedLoader(platform, self._backends, backend_loader)
 
     def _backend_loader(self, id_: ServableId, path: str, backend: Backend) -> Loader:
         if backend is TFLITE:
-            return self._tflite_loader(path)
-        return backend.loader(path, self._backend_options(id_))
+            return self._tflite_loader(id_, path)
+        workers = self._workers_of(id_, holds_lock=holds_interpreter_lock(backend))
+        options = self._backend_options(id_, workers)
+        make = partial(backend.loader, path, options)
+        if workers:
+            # Another process finds the backend by its name.
+            make = partial(loader_of, backend.name, path, options)
+        return self._placed(id_, path, workers, make)
 
-    def _backend_options(self, id_: ServableId) -> BackendOptions:
+    def _backend_options(self, id_: ServableId, workers: int) -> BackendOptions:
         flags = self._flags
         return BackendOptions(
             model_name=id_.name,
             intra_op_threads=max(self._settings.session.intra_op_threads, 0),
-            concurrency=flags.worker_threads or schedulable_cpus() + 1,
+            # A worker process runs one thing at a time.
+            concurrency=1 if workers else flags.worker_threads or schedulable_cpus() + 1,
             allow_pickle=flags.allow_pickle,
             allow_python_code=flags.allow_python_code,
         )
 
-    def _tensorflow_loader(self, path: str) -> Loader:
+    def _tensorflow_loader(self, id_: ServableId, path: str) -> Loader:
         session = self._settings.session
         libraries = self._flags.custom_op_libraries
         options = TensorFlowOptions(
@@ -123,15 +129,35 @@ class Loaders:
             session_config=session.config_proto,
             op_libraries=tuple(libraries.split(",")) if libraries else (),
         )
-        loader = TensorFlowLoader(path, options)
+        make = partial(TensorFlowLoader, path, options)
+        workers = self._workers_of(id_, holds_lock=False)
+        loader = self._placed(id_, path, workers, make)
         if self._flags.prefer_tflite_model:
-            return TfLiteFirstLoader(path, self._tflite_loader(path), loader)
+            return TfLiteFirstLoader(path, self._tflite_loader(id_, path), loader)
         return loader
 
-    def _tflite_loader(self, path: str) -> TfLiteLoader:
+    def _tflite_loader(self, id_: ServableId, path: str) -> Loader:
+        flags = self._flags
+        workers = self._workers_of(id_, holds_lock=False)
         options = TfLiteOptions(
-            pools=self._flags.num_tflite_pools,
-            interpreters_per_pool=self._flags.num_tflite_interpreters_per_pool,
-            own_signatures=self._flags.tflite_signature_defs,
+            pools=1 if workers else flags.num_tflite_pools,
+            interpreters_per_pool=1 if workers else flags.num_tflite_interpreters_per_pool,
+            own_signatures=flags.tflite_signature_defs,
         )
-        return TfLiteLoader(path, options)
+        return self._placed(id_, path, workers, partial(TfLiteLoader, path, options))
+
+    def _workers_of(self, id_: ServableId, *, holds_lock: bool) -> int:
+        return self._settings.isolation.workers_of(id_.name, holds_lock=holds_lock)
+
+    def _placed(
+        self, id_: ServableId, path: str, workers: int, make: Callable[[], Loader]
+    ) -> Loader:
+        """A loader in this process or in others, its pipeline with it."""
+        make = partial(pipelined, make, path, self._backend_options(id_, workers))
+        if not workers:
+            return make()
+        options = IsolationOptions(workers, self._settings.isolation.run_limit_s)
+        changed = self._metrics.isolation.changed
+        return IsolatedLoader(
+            id_, make, options, lambda report: self._loop.call_soon_threadsafe(changed, report)
+        )

@@ -29,6 +29,7 @@ class PythonBackend:
     name = "python"
     extra = "python"
     wraps = True
+    holds_interpreter_lock = True
 
     def lacking(self, names: Collection[str]) -> str | None:
         return None if FILE_NAME in names and _MLFLOW not in names else FILE_NAME

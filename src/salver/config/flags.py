@@ -298,6 +298,25 @@ class Flags:
         "itself.",
         origin=Origin.SALVER,
     )
+    isolate_models: str = flag(
+        "auto",
+        "Which models run in worker processes of their own. auto: those whose framework keeps all "
+        "other Python code waiting while it runs. all, none. Comma-separated, names of models may "
+        "follow: a, b:4 (with 4 workers), -c (not this one).",
+        origin=Origin.SALVER,
+    )
+    isolated_workers: int = int32(
+        0,
+        "Worker processes of a version that is isolated: each has the whole model, and runs one "
+        "request or batch at a time. 0: one for each CPU, at most 4.",
+        origin=Origin.SALVER,
+    )
+    isolated_run_limit_s: float = flag(
+        60.0,
+        "A worker process that takes longer for one run, or does not answer any more, is ended and "
+        "started again. 0: never.",
+        origin=Origin.SALVER,
+    )
     max_request_bytes: int = int64(
         2**31 - 1,
         "Largest request body or gRPC message that is read.",

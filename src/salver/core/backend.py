@@ -74,3 +74,18 @@ class Backend(Protocol):
         Raises:
             OSError: the folder cannot be read.
         """
+
+
+@runtime_checkable
+class LockHolder(Protocol):
+    """What a backend may add: whether its runs keep all other Python code waiting.
+
+    Its models are then served in processes of their own, unless the operator decides otherwise.
+    """
+
+    holds_interpreter_lock: bool
+
+
+def holds_interpreter_lock(backend: Backend) -> bool:
+    """Whether runs of this backend's models hold the interpreter lock; no, if it does not say."""
+    return isinstance(backend, LockHolder) and backend.holds_interpreter_lock

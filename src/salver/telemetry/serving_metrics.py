@@ -12,6 +12,7 @@ from salver.core.events import EventBus, StateChanged
 from salver.core.state import State
 from salver.errors import Code
 from salver.telemetry.batching_metrics import BatchingMetrics
+from salver.telemetry.isolation_metrics import IsolationMetrics
 from salver.telemetry.load_metrics import LoadMetrics, WarmUpReport
 from salver.telemetry.metrics import (
     Counter,
@@ -52,6 +53,7 @@ class ServingMetrics:
         self.access_log_lost = Counter(":salver:access_log_lost_count")
         self.runs = RunMetrics()
         self.loads = LoadMetrics()
+        self.isolation = IsolationMetrics()
         self._readings: list[Reading] = []
         # Requests that name no model at all are counted too.
         self._known_names = {""}
@@ -137,5 +139,6 @@ class ServingMetrics:
             self.access_log_lost,
             *self.runs.metrics(),
             *self.loads.metrics(),
+            *self.isolation.metrics(),
             *self._readings,
         ]
