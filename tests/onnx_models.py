@@ -79,7 +79,7 @@ def matrices() -> Any:
 
 def chosen() -> Any:
     """Rows of a table by their numbers, so that values may be wrong."""
-    table = numpy_helper.from_array(np.arange(6, dtype=np.float32).reshape(3, 2), "table")
+    table = constant("table", np.arange(6, dtype=np.float32).reshape(3, 2))
     return graph(
         [node("Gather", ["table", "places"], "rows")],
         [value("places", INT64, ["n"])],
@@ -153,5 +153,7 @@ def value(name: str, data_type: int, shape: Sequence[int | str] | None) -> Value
     return helper.make_tensor_value_info(name, data_type, shape)
 
 
-def constant(name: str, number: float) -> TensorProto:
-    return numpy_helper.from_array(np.array(number, np.float32), name)
+def constant(name: str, content: float | np.ndarray) -> TensorProto:
+    """A tensor that is part of the model; a number becomes a scalar of float32."""
+    array = content if isinstance(content, np.ndarray) else np.array(content, np.float32)
+    return numpy_helper.from_array(array, name)

@@ -30,7 +30,7 @@ Load = Callable[[Any], OnnxServable]
 @pytest.fixture
 def load(tmp_path: Path) -> Iterator[Load]:
     """Loads a model by name, or one that was made by the test."""
-    loaders = []
+    loaders: list[OnnxLoader] = []
 
     def load(model: Any) -> OnnxServable:
         made = onnx_models.MAKERS[model]() if isinstance(model, str) else model
@@ -202,7 +202,10 @@ def test_scores_by_class_become_columns(load: Load) -> None:
 def test_inputs_that_do_not_fit_name_what_was_expected(
     load: Load, inputs: dict[str, np.ndarray], message: str
 ) -> None:
-    good = {"x": np.ones((1, 3), np.float32), "counts": np.ones((1, 3), np.int64)}
+    good: dict[str, np.ndarray] = {
+        "x": np.ones((1, 3), np.float32),
+        "counts": np.ones((1, 3), np.int64),
+    }
 
     with pytest.raises(InvalidArgument) as raised:
         ask(load("mixed"), {**good, "words": texts(b"a"), **inputs})
@@ -290,9 +293,18 @@ def test_external_data_is_read_from_the_folder_of_the_version(load: Load, tmp_pa
         pytest.param({"location": "/etc/hostname"}, InvalidArgument, "Absolute", id="absolute"),
         pytest.param({"location": "link.bin"}, InvalidArgument, "escapes", id="symbolic link"),
         pytest.param({"location": "no.bin"}, NotFound, "does not exist", id="missing"),
-        pytest.param({"location": "w.bin", "offset": 2**40}, InvalidArgument, "bounds", id="beyond the end"),
-        pytest.param({"location": "w.bin", "offset": -16}, InvalidArgument, "bounds", id="before the beginning"),
-        pytest.param({"location": "w.bin", "length": 2**40}, InvalidArgument, "length", id="too long"),
+        pytest.param(
+            {"location": "w.bin", "offset": 2**40}, InvalidArgument, "bounds", id="beyond the end"
+        ),
+        pytest.param(
+            {"location": "w.bin", "offset": -16},
+            InvalidArgument,
+            "bounds",
+            id="before the beginning",
+        ),
+        pytest.param(
+            {"location": "w.bin", "length": 2**40}, InvalidArgument, "length", id="too long"
+        ),
     ],
 )
 def test_external_data_cannot_lie_elsewhere(

@@ -76,6 +76,7 @@ def signature_of(session: Any, path: str, model_name: str) -> Signature:
 
 
 def _spec(argument: Any, scalars: set[str]) -> TensorSpec:
+    shape: tuple[int, ...] | None
     if argument.shape:
         # Names stand for sizes that change, None for those that have no name.
         shape = tuple(size if isinstance(size, int) else -1 for size in argument.shape)
