@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable
 
 _SIZE_FUNCTIONS = frozenset((
-    "Abs", "And", "CeilDiv", "CeilToInt", "CleanDiv", "Eq", "FloatPow", "FloatTrueDiv", "FloorDiv",
-    "FloorToInt", "Ge", "Gt", "Identity", "IntTrueDiv", "Integer", "Le", "Lt", "Max", "Min", "Mod",
-    "ModularIndexing", "Ne", "Not", "Or", "PowByNatural", "PythonMod", "RoundToInt", "Symbol",
-    "ToFloat", "TruncToFloat", "TruncToInt", "Where", "ceiling", "floor",
+    "Abs", "Add", "And", "CeilDiv", "CeilToInt", "CleanDiv", "Eq", "FloatPow", "FloatTrueDiv",
+    "FloorDiv", "FloorToInt", "Ge", "Gt", "Identity", "IntTrueDiv", "Integer", "Le", "Lt", "Max",
+    "Min", "Mod", "ModularIndexing", "Mul", "Ne", "Not", "Or", "Pow", "PowByNatural", "PythonMod",
+    "RoundToInt", "Symbol", "ToFloat", "TruncToFloat", "TruncToInt", "Where", "ceiling", "floor",
 ))  # fmt: skip
 _OPERATORS = (
     ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.USub, ast.UAdd, ast.Not,
@@ -45,6 +45,11 @@ def _check(text: object, is_plain: Callable[[ast.AST], bool]) -> bool:
 
 def _is_plain_in_size(node: ast.AST) -> bool:
     match node:
+        case ast.Call(func=ast.Name(id="Pow")):
+            match node.args:
+                case [base, ast.Constant() | ast.Call(func=ast.Name(id="Integer")) as exponent]:
+                    return _is_small_power(base, exponent)
+            return False
         case ast.Call(func=ast.Name(id=name)):
             return name in _SIZE_FUNCTIONS
         case ast.keyword(value=ast.Constant(value=bool())) | ast.Pow():
@@ -79,10 +84,22 @@ def _is_plain(node: ast.AST) -> bool:
     match node:
         case ast.Constant(value=int() | float()):
             return True
-        case ast.BinOp(op=ast.Pow(), left=left, right=ast.Constant(value=int() as power)):
-            # Of a number, the power of a power could take for ever.
-            return abs(power) <= _LARGEST_POWER and not isinstance(left, ast.Constant | ast.BinOp)
-        case ast.BinOp(op=ast.Pow()):
-            return False
+        case ast.BinOp(op=ast.Pow(), left=base, right=exponent):
+            return _is_small_power(base, exponent)
         case _:
             return isinstance(node, _GROUPS + _OPERATORS)
+
+
+def _is_small_power(base: ast.AST, exponent: ast.AST) -> bool:
+    """Of a symbol: the power of a power of numbers could take for ever."""
+    match exponent:
+        case ast.Constant(value=int() as power):
+            is_small = power <= _LARGEST_POWER
+        case ast.Call(args=[ast.Constant(value=int() as power)]):
+            is_small = power <= _LARGEST_POWER
+        case _:
+            return False
+    match base:
+        case ast.Name() | ast.Call(func=ast.Name(id="Symbol")):
+            return is_small
+    return False
