@@ -116,6 +116,7 @@ class Loaders:
             concurrency=1 if workers else flags.worker_threads or schedulable_cpus() + 1,
             allow_pickle=flags.allow_pickle,
             allow_python_code=flags.allow_python_code,
+            trusted_types=frozenset(filter(None, flags.skops_trusted_types.split(","))),
         )
 
     def _tensorflow_loader(self, id_: ServableId, path: str) -> Loader:

@@ -203,7 +203,7 @@ def test_regress_takes_unnamed_columns_as_one_feature(load: LoadFolder, tmp_path
 
     expected = model.inplace_predict(np.array([[1, 2, 3]], np.float32))
     np.testing.assert_array_equal(found["outputs"], expected)
-    with pytest.raises(ServingError, match='feature "inputs" of example 0: expected 3 numbers'):
+    with pytest.raises(ServingError, match="of example 0: expected 3 values of float"):
         ask(servable, {"inputs": texts(example(inputs=[1.0]))}, "regress")
 
 

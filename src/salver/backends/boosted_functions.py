@@ -28,7 +28,12 @@ Scores = Callable[[Table], np.ndarray]
 
 
 def boosted_functions(
-    layout: Layout, labels: Labels | None, values: Scores, raw_scores: Scores, probe: Table
+    layout: Layout,
+    labels: Labels | None,
+    values: Scores,
+    raw_scores: Scores,
+    probe: Table,
+    threshold: float = 0.5,
 ) -> Iterator[tuple[Signature, Function]]:
     """All signatures of a model.
 
@@ -39,6 +44,7 @@ def boosted_functions(
             only that of the second where there are two.
         raw_scores: the scores themselves.
         probe: a table of one row, with which both are run once.
+        threshold: of two classes, it is the second if its probability is above.
     """
     raw = raw_scores(probe)
     value = values(probe)
@@ -46,7 +52,7 @@ def boosted_functions(
     if labels is not None:
         probabilities = _all_probabilities(values)
         examples = classification(labels, probabilities)
-        default = _classifier(labels, probabilities, value.dtype)
+        default = _classifier(labels, probabilities, value.dtype, threshold)
     else:
         outputs = {OUTPUTS: tensor(value.dtype, (-1, *value.shape[1:]))}
         default = default_method(outputs, lambda table: [values(table)])
@@ -65,10 +71,15 @@ def _all_probabilities(values: Scores) -> Scores:
     return probabilities
 
 
-def _classifier(labels: Labels, probabilities: Scores, numpy_type: np.dtype) -> Method:
+def _classifier(
+    labels: Labels, probabilities: Scores, numpy_type: np.dtype, threshold: float
+) -> Method:
+    has_two = len(labels.values) == 2
+
     def classify(table: Table) -> Sequence[np.ndarray]:
         found = probabilities(table)
-        return [labels.values[found.argmax(axis=1)], found]
+        best = (found[:, 1] > threshold).astype(np.intp) if has_two else found.argmax(axis=1)
+        return [labels.values[best], found]
 
     outputs = {CLASSES: labels.spec, PROBABILITIES: tensor(numpy_type, (-1, len(labels.values)))}
     return default_method(outputs, classify)

@@ -116,10 +116,12 @@ class Layout:
         for row, data in enumerate(serialized):
             features = example_features(memoryview(data), (key,))
             data_type, values = features.get(key, (DataType.FLOAT, np.empty(0)))
-            if data_type is DataType.STRING or len(values) != count:
+            are_words = data_type is DataType.STRING
+            if are_words != (self.matrix is DataType.STRING) or len(values) != count:
                 raise ValueError(
-                    f'feature "{INPUTS}" of example {row}: expected {count} numbers, the columns '
-                    f"of the model in order; got {len(values)} of {data_type.short_name}"
+                    f'feature "{INPUTS}" of example {row}: expected {count} values of '
+                    f"{self.matrix.short_name}, the columns of the model in order; "
+                    f"got {len(values)} of {data_type.short_name}"
                 )
             table[row] = values
         return table

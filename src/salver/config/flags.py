@@ -291,6 +291,12 @@ class Flags:
         "only for models that you trust as you trust the server itself.",
         origin=Origin.SALVER,
     )
+    skops_trusted_types: str = flag(
+        "",
+        "Comma-separated types, such as my_package.MyTransformer, that model.skops may hold beside "
+        "those of scikit-learn. Their code runs when a model is loaded or used.",
+        origin=Origin.SALVER,
+    )
     allow_python_code: bool = flag(
         False,
         "Run the Python files that come with versions: model.py and pipeline.py. They run in the "

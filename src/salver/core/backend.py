@@ -32,6 +32,8 @@ class BackendOptions:
     """Whether pickled objects may be loaded, which runs code that lies in the file."""
     allow_python_code: bool = False
     """Whether Python files that came with a version may be run."""
+    trusted_types: frozenset[str] = frozenset()
+    """Types that files may hold beside those that are known to be harmless: `module.Class`."""
 
 
 @runtime_checkable
