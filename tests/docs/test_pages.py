@@ -12,8 +12,8 @@ from salver.config.flags import DECLARATIONS
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/configuration.md",
-    "docs/operations.md", "docs/protocols.md", "docs/batching.md", "benchmarks/README.md",
-    "benchmarks/results/README.md", "benchmarks/results/batching.md",
+    "docs/operations.md", "docs/protocols.md", "docs/batching.md", "docs/isolation.md",
+    "benchmarks/README.md", "benchmarks/results/README.md", "benchmarks/results/batching.md",
 ]  # fmt: skip
 
 

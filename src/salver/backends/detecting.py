@@ -1,4 +1,4 @@
-"""The choice of a backend, made anew with each attempt to load."""
+"""What a version folder asks for by its files, looked at anew with each attempt to load."""
 
 import os
 from collections.abc import Callable
@@ -6,9 +6,39 @@ from pathlib import Path
 
 from salver.backends.registry import Backends
 from salver.backends.saved_model_files import SAVED_MODEL_FILES
-from salver.core.backend import Backend
+from salver.core.backend import Backend, BackendOptions
 from salver.core.servable import Loader, Servable
 from salver.errors import FailedPrecondition, NotFound
+
+PIPELINE = "pipeline.py"
+
+
+class PipelineChoiceLoader:
+    """Puts the version's pipeline around the model, where there is one; see `PipelineLoader`."""
+
+    def __init__(self, path: str, loader: Loader, options: BackendOptions) -> None:
+        self._path = path
+        self._loader = loader
+        self._options = options
+        self._chosen = loader
+
+    def load(self) -> Servable:
+        """Look and load. From a load thread.
+
+        Raises:
+            ServingError: from the model's loader or the pipeline.
+        """
+        self._chosen = self._loader
+        if os.path.exists(os.path.join(self._path, PIPELINE)):
+            # It imports what a server without pipelines never needs.
+            from salver.backends.pipeline import PipelineLoader
+
+            self._chosen = PipelineLoader(self._path, self._loader, self._options)
+        return self._chosen.load()
+
+    def unload(self) -> None:
+        """See `Loader.unload`."""
+        self._chosen.unload()
 
 
 class DetectingLoader:

@@ -7,6 +7,7 @@ common to them is done here: names of tensors, checks of inputs, order and types
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +23,9 @@ logger = logging.getLogger(__name__)
 PREDICT = "tensorflow/serving/predict"
 """The method name of signatures that are for Predict."""
 
-Function = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
-"""Arrays in the order of the signature's inputs to arrays in the order of its outputs.
+Function = Callable[[Sequence[np.ndarray]], Sequence[Any]]
+"""Arrays in the order of the signature's inputs to arrays, or what NumPy makes arrays of, in the
+order of its outputs.
 
 Called from any thread, also from several at once. The inputs are as `InputCheck` leaves them and
 may not be written to. A `ServingError` goes to the client as it is, a `ValueError` as

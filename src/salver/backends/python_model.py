@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from salver.backends.functions import FunctionServable
-from salver.backends.type_hints import ArrayHint, hinted_inputs, hinted_outputs, parts
+from salver.backends.type_hints import ArrayHint, as_str, hinted_inputs, hinted_outputs, parts
 from salver.backends.version_code import told
 from salver.core.signature import DEFAULT_SIGNATURE, Signature
-from salver.errors import FailedPrecondition, InternalError, InvalidArgument, ServingError
+from salver.errors import FailedPrecondition, InternalError, ServingError
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class PythonModel:
 
     def _run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         given: object = {
-            name: _as_str(array) if self._inputs[name].as_str else array
+            name: as_str(array) if self._inputs[name].as_str else array
             for name, array in zip(self._names, arrays, strict=True)
         }
         try:
@@ -127,12 +127,3 @@ def _in_order(result: object, outputs: Mapping[str, ArrayHint], where: str) -> l
     if missing:
         raise InternalError(f"{where}: model.py gave no output {', '.join(missing)}")
     return [named[name] for name in outputs]
-
-
-def _as_str(array: np.ndarray) -> np.ndarray:
-    texts = np.empty(array.size, object)
-    try:
-        texts[:] = [text.decode() for text in array.ravel()]
-    except UnicodeDecodeError as error:
-        raise InvalidArgument(f"A string is no UTF-8: {error}") from error
-    return texts.reshape(array.shape)

@@ -8,13 +8,15 @@ import logging
 import os
 from collections.abc import Collection, Iterable
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from salver.backends.saved_model_files import MODEL_FILES, lacking
-from salver.core.backend import ENTRY_POINTS, Backend, BackendOptions
-from salver.core.servable import Loader
+from salver.core.backend import ENTRY_POINTS, Backend
 from salver.errors import FailedPrecondition, NotFound
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +24,16 @@ logger = logging.getLogger(__name__)
 class Backends:
     """All backends but TensorFlow's own. From any thread."""
 
-    def __init__(self, points: Iterable[EntryPoint] | None = None) -> None:
+    def __init__(self, points: "Iterable[EntryPoint] | None" = None) -> None:
         """Store `points`; without them, those of all installed packages are taken."""
         self._given = None if points is None else tuple(points)
         self._loaded: dict[str, Backend] = {}
 
     @cached_property
-    def _points(self) -> dict[str, EntryPoint]:
+    def _points(self) -> "dict[str, EntryPoint]":
+        # It takes as long to import as a small model to load.
+        from importlib.metadata import entry_points
+
         found = entry_points(group=ENTRY_POINTS) if self._given is None else self._given
         points: dict[str, EntryPoint] = {}
         for point in found:
@@ -113,16 +118,7 @@ class Backends:
         return backends
 
 
-def loader_of(name: str, folder: str, options: BackendOptions) -> Loader:
-    """A loader of the backend with this name: for a process that has looked for none yet.
-
-    Raises:
-        NotFound, FailedPrecondition: see `Backends.named`.
-    """
-    return Backends().named(name).loader(folder, options)
-
-
-def _loaded(point: EntryPoint) -> Backend:
+def _loaded(point: "EntryPoint") -> Backend:
     try:
         backend = point.load()
     except Exception as error:

@@ -66,6 +66,16 @@ def signature_def_map_of(signatures: Iterable[Signature]) -> bytes:
     return signature_def_map(dict(sorted(entries.items())))
 
 
+def with_signature(definitions: bytes, signature: Signature) -> bytes:
+    """A serialized `SignatureDefMap` with one signature added, or in the place of its namesake."""
+    others = {
+        Message(entry).text(1): bytes(entry)
+        for entry in Message(memoryview(definitions)).contents(1)
+    }
+    added = map_entry(signature.name, _definition(signature))
+    return signature_def_map(dict(sorted({**others, signature.name: added}.items())))
+
+
 def map_entry(name: str, content: bytes) -> bytes:
     """A serialized entry of a map from names to messages."""
     return encoded_content(1, name.encode()) + encoded_content(2, content)

@@ -63,6 +63,17 @@ def hinted_outputs(function: Callable[..., object]) -> dict[str, ArrayHint]:
     return {name: _array_hint(hint, f"{where}, {name},") for name, hint in fields.items()}
 
 
+def as_str(array: np.ndarray) -> np.ndarray:
+    """Strings as `str`, for a function whose hint says so.
+
+    Raises:
+        ValueError: one of them is no UTF-8.
+    """
+    texts = np.empty(array.size, object)
+    texts[:] = [text.decode() for text in array.ravel()]
+    return texts.reshape(array.shape)
+
+
 def parts(result: object) -> Mapping[str, object] | None:
     """What a function gave, by name: of a dict, a NamedTuple or a dataclass; None of all else."""
     if isinstance(result, Mapping):
