@@ -66,7 +66,7 @@ class FunctionServable:
                 order = None if inputs == list(feeds) else [feeds.index(name) for name in inputs]
                 chosen = [outputs.index(name) for name in fetches]
                 return _FunctionProgram(self._model_name, signature, self._functions, order, chosen)
-        return _FailingProgram(
+        return FailingProgram(
             f"Model {self._model_name} has no signature from {', '.join(feeds)} "
             f"to {', '.join(fetches)}"
         )
@@ -157,13 +157,19 @@ def as_declared(value: object, declared: np.dtype) -> np.ndarray:
     """
     array = np.asarray(value)
     if declared.kind == "O":
-        return _byte_strings(array)
+        return byte_strings(array)
     if not np.can_cast(array.dtype, declared, "same_kind"):
         raise ValueError(f"{array.dtype} was computed")
     return array.astype(declared, copy=False)
 
 
-def _byte_strings(array: np.ndarray) -> np.ndarray:
+def byte_strings(array: np.ndarray) -> np.ndarray:
+    """Texts and bytes of any kind as an object array of bytes.
+
+    Raises:
+        ValueError: the array holds no strings.
+        TypeError: one of its objects is none.
+    """
     if array.dtype.kind in "US":
         array = array.astype(object)
     elif array.dtype != object:
@@ -182,7 +188,9 @@ def _bytes(text: object) -> bytes:
     raise TypeError(f"{type(text).__name__} was computed")
 
 
-class _FailingProgram:
+class FailingProgram:
+    """A way through a model that does not have it: an error of every run, as with TensorFlow."""
+
     def __init__(self, message: str) -> None:
         self._message = message
 
