@@ -220,19 +220,19 @@ def test_a_run_that_hangs_is_ended(acting: RunningServer) -> None:
 @pytest.mark.slow
 def test_a_held_interpreter_lock_leaves_others_alone(acting: RunningServer) -> None:
     def p99_beside(name: str) -> float:
-        """Of `steady`, while another model computes in Python."""
+        """Of `steady`, while another model computes in Python, and in code that does not let go."""
         times = []
         ended = threading.Event()
 
         def hold() -> None:
             with requests.Session() as session:
                 while not ended.is_set():
-                    ask(acting, name, "hold=0.2", session=session)
+                    ask(acting, name, "hold=0.01", "freeze=0.05", session=session)
 
         holder = threading.Thread(target=hold)
         holder.start()
         with GrpcClient(acting.grpc_address) as client:
-            for _ in range(150):
+            for _ in range(50):
                 began = perf_counter()
                 client.answer("steady")
                 times.append(perf_counter() - began)
@@ -241,11 +241,11 @@ def test_a_held_interpreter_lock_leaves_others_alone(acting: RunningServer) -> N
         return float(np.percentile(times, 99))
 
     # In turns, and the best of each: what else the machine does is in both.
-    rounds = [(p99_beside("inside"), p99_beside("acting")) for _ in range(3)]
+    rounds = [(p99_beside("inside"), p99_beside("acting")) for _ in range(2)]
     inside, isolated = (min(times) for times in zip(*rounds, strict=True))
 
     print(f"p99 beside a held lock: {inside / isolated:.1f} times that beside an isolated one")
-    assert inside > 1.3 * isolated
+    assert inside > 2 * isolated
 
 
 @pytest.mark.slow
