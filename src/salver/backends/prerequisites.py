@@ -1,6 +1,7 @@
 """What a load needs besides the model: a framework that is installed, an operator who agreed."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 from salver.core.backend import BackendOptions
@@ -28,6 +29,18 @@ def imported(module: str, options: BackendOptions, extra: str) -> ModuleType:
             f"Model {options.model_name}: {module} cannot be imported: "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def require_installed(module: str, options: BackendOptions, extra: str) -> None:
+    """The same for a framework that another process will import.
+
+    Raises:
+        FailedPrecondition: it is not installed.
+    """
+    if find_spec(module) is None:
+        raise FailedPrecondition(
+            f"Model {options.model_name} needs {module}: pip install 'salver[{extra}]'"
+        )
 
 
 def require_pickle_allowed(file: str, options: BackendOptions) -> None:
