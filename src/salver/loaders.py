@@ -8,19 +8,16 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from salver.backends.detecting import DetectingLoader, NamedLoader, pipelined
-from salver.backends.registry import Backends, loader_of
+from salver.backends.registry import Backends
 from salver.backends.saved_model_files import lacking_inside
-from salver.backends.tensorflow import TensorFlowLoader, TensorFlowOptions
-from salver.backends.tflite import BACKEND as TFLITE
-from salver.backends.tflite import TfLiteLoader, TfLiteOptions
-from salver.backends.tflite_first import TfLiteFirstLoader
+from salver.backends.tensorflow import TensorFlowOptions
+from salver.backends.tflite import TfLiteOptions
+from salver.backends.version_folder import VersionFolder, loader_of
 from salver.config.flags import schedulable_cpus
-from salver.config.model_config import AUTOMATIC, TENSORFLOW
 from salver.config.settings import Settings
-from salver.core.backend import Backend, BackendOptions, holds_interpreter_lock
+from salver.core.backend import AUTOMATIC, TENSORFLOW, BackendOptions
 from salver.core.load_job import LoaderOf
-from salver.core.servable import Loader, ServableId
+from salver.core.servable import Loader, Servable, ServableId
 from salver.execution.prepared import PreparedServable, PreparingLoader
 from salver.isolation.loader import IsolatedLoader, IsolationOptions
 from salver.sources.remote_models import RemoteModels
@@ -74,7 +71,12 @@ class Loaders:
 
     def _preparing_loader(self, id_: ServableId, path: str) -> PreparingLoader:
         measured = MeasuredLoader(
-            self._framework_loader(id_, path),
+            IsolationChoiceLoader(
+                self._version_folder(id_, path),
+                self._backends,
+                partial(self._workers_of, id_.name),
+                partial(self._isolated, id_),
+            ),
             lambda succeeded, elapsed_s: self._loop.call_soon_threadsafe(
                 self._metrics.loads.load_attempted, path, succeeded, elapsed_s
             ),
@@ -86,79 +88,89 @@ class Loaders:
             measured, lambda servable: self._warm_up.play(servable, id_, path), batching, str(id_)
         )
 
-    def _framework_loader(self, id_: ServableId, path: str) -> Loader:
-        platform = self._platform_of.get(id_.name, AUTOMATIC)
-        backend_loader = partial(self._backend_loader, id_, path)
-        if platform == TENSORFLOW:
-            return self._tensorflow_loader(id_, path)
-        if platform == AUTOMATIC:
-            tensorflow = self._tensorflow_loader(id_, path)
-            return DetectingLoader(path, tensorflow, self._backends, backend_loader)
-        return NamedLoader(platform, self._backends, backend_loader)
+    def _workers_of(self, name: str, holds_lock: bool) -> int:
+        return self._settings.isolation.workers_of(name, holds_lock=holds_lock)
 
-    def _backend_loader(self, id_: ServableId, path: str, backend: Backend) -> Loader:
-        if backend is TFLITE:
-            return self._tflite_loader(id_, path)
-        workers = self._workers_of(id_, holds_lock=holds_interpreter_lock(backend))
-        options = self._backend_options(id_, workers)
-        make = partial(backend.loader, path, options)
-        if workers:
-            # Another process finds the backend by its name.
-            make = partial(loader_of, backend.name, path, options)
-        return self._placed(id_, path, workers, make)
-
-    def _backend_options(self, id_: ServableId, workers: int) -> BackendOptions:
-        flags = self._flags
-        return BackendOptions(
-            model_name=id_.name,
-            intra_op_threads=max(self._settings.session.intra_op_threads, 0),
-            # A worker process runs one thing at a time.
-            concurrency=1 if workers else flags.worker_threads or schedulable_cpus() + 1,
-            allow_pickle=flags.allow_pickle,
-            allow_python_code=flags.allow_python_code,
-            trusted_types=frozenset(filter(None, flags.skops_trusted_types.split(","))),
-        )
-
-    def _tensorflow_loader(self, id_: ServableId, path: str) -> Loader:
-        session = self._settings.session
-        libraries = self._flags.custom_op_libraries
-        options = TensorFlowOptions(
-            tags=self._settings.saved_model_tags,
-            # Threads across requests beat threads within one, so one is our choice.
-            intra_op_threads=session.intra_op_threads or 1,
-            inter_op_threads=session.inter_op_threads,
-            session_config=session.config_proto,
-            op_libraries=tuple(libraries.split(",")) if libraries else (),
-        )
-        make = partial(TensorFlowLoader, path, options)
-        workers = self._workers_of(id_, holds_lock=False)
-        loader = self._placed(id_, path, workers, make)
-        if self._flags.prefer_tflite_model:
-            return TfLiteFirstLoader(path, self._tflite_loader(id_, path), loader)
-        return loader
-
-    def _tflite_loader(self, id_: ServableId, path: str) -> Loader:
-        flags = self._flags
-        workers = self._workers_of(id_, holds_lock=False)
-        options = TfLiteOptions(
-            pools=1 if workers else flags.num_tflite_pools,
-            interpreters_per_pool=1 if workers else flags.num_tflite_interpreters_per_pool,
-            own_signatures=flags.tflite_signature_defs,
-        )
-        return self._placed(id_, path, workers, partial(TfLiteLoader, path, options))
-
-    def _workers_of(self, id_: ServableId, *, holds_lock: bool) -> int:
-        return self._settings.isolation.workers_of(id_.name, holds_lock=holds_lock)
-
-    def _placed(
-        self, id_: ServableId, path: str, workers: int, make: Callable[[], Loader]
-    ) -> Loader:
-        """A loader in this process or in others, its pipeline with it."""
-        make = partial(pipelined, make, path, self._backend_options(id_, workers))
-        if not workers:
-            return make()
+    def _isolated(self, id_: ServableId, folder: VersionFolder, workers: int) -> Loader:
         options = IsolationOptions(workers, self._settings.isolation.run_limit_s)
         changed = self._metrics.isolation.changed
         return IsolatedLoader(
-            id_, make, options, lambda report: self._loop.call_soon_threadsafe(changed, report)
+            id_,
+            partial(loader_of, folder.one_at_a_time()),
+            options,
+            lambda report: self._loop.call_soon_threadsafe(changed, report),
         )
+
+    def _version_folder(self, id_: ServableId, path: str) -> VersionFolder:
+        flags, session = self._flags, self._settings.session
+        libraries = flags.custom_op_libraries
+        return VersionFolder(
+            path=path,
+            platform=self._platform_of.get(id_.name, AUTOMATIC),
+            tensorflow=TensorFlowOptions(
+                tags=self._settings.saved_model_tags,
+                # Threads across requests beat threads within one, so one is our choice.
+                intra_op_threads=session.intra_op_threads or 1,
+                inter_op_threads=session.inter_op_threads,
+                session_config=session.config_proto,
+                op_libraries=tuple(libraries.split(",")) if libraries else (),
+            ),
+            tflite=TfLiteOptions(
+                pools=flags.num_tflite_pools,
+                interpreters_per_pool=flags.num_tflite_interpreters_per_pool,
+                own_signatures=flags.tflite_signature_defs,
+            ),
+            prefers_tflite=flags.prefer_tflite_model,
+            backend=BackendOptions(
+                model_name=id_.name,
+                intra_op_threads=max(session.intra_op_threads, 0),
+                concurrency=flags.worker_threads or schedulable_cpus() + 1,
+                allow_pickle=flags.allow_pickle,
+                allow_python_code=flags.allow_python_code,
+                trusted_types=frozenset(filter(None, flags.skops_trusted_types.split(","))),
+            ),
+        )
+
+
+class IsolationChoiceLoader:
+    """Loads a version here or in worker processes, as its files and the operator say."""
+
+    def __init__(
+        self,
+        folder: VersionFolder,
+        backends: Backends,
+        workers_of: Callable[[bool], int],
+        isolated: Callable[[VersionFolder, int], Loader],
+    ) -> None:
+        """Store what is needed.
+
+        Args:
+            folder: the version.
+            backends: those that are installed.
+            workers_of: tells, by whether the model holds the interpreter lock, how many worker
+                processes it is to have; 0: none.
+            isolated: makes a loader with so many.
+        """
+        self._folder = folder
+        self._backends = backends
+        self._workers_of = workers_of
+        self._isolated = isolated
+        self._chosen: Loader | None = None
+
+    def load(self) -> Servable:
+        """Choose and load. From a load thread.
+
+        Raises:
+            ServingError: see `VersionFolder.loader` and `IsolatedLoader.load`.
+        """
+        workers = self._workers_of(self._folder.holds_interpreter_lock(self._backends))
+        if workers:
+            self._chosen = self._isolated(self._folder, workers)
+        else:
+            self._chosen = self._folder.loader(self._backends)
+        return self._chosen.load()
+
+    def unload(self) -> None:
+        """See `Loader.unload`."""
+        if self._chosen is not None:
+            self._chosen.unload()

@@ -35,6 +35,9 @@ class Model:
                 until = time.perf_counter() + float(value)
                 while time.perf_counter() < until:
                     pass
+            elif verb == "freeze":
+                # Native code that keeps the interpreter lock, and needs no processor meanwhile.
+                ctypes.PyDLL(None).usleep(int(float(value) * 1e6))
             elif verb == "gate":
                 Path(f"{value}.begun").write_text("begun")
                 Path(f"{value}.go").write_text("held")

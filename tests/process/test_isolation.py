@@ -25,6 +25,15 @@ from tests.served_models import VersionedModel
 RESTARTS = ':salver:isolated_worker_restart_count{model_name="acting"}'
 ANSWERING = ':salver:isolated_workers{model_name="acting"'
 MEBIBYTE = 2**20
+PIPELINE = """\
+import numpy as np
+
+def before(x: np.ndarray[tuple[int], np.dtype[np.float32]]) -> np.ndarray:
+    return x
+
+def after(y: np.ndarray) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    return y + np.float32(0.5)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +49,9 @@ def server(folder: Path, constant_template: Path) -> Iterator[RunningServer]:
     """`acting` runs in two workers, the same model as `inside` and `steady` in the server."""
     steady = VersionedModel(constant_template, folder / "steady")
     steady.add(1)
+    piped = VersionedModel(constant_template, folder / "piped")
+    (piped.prepare(1) / "pipeline.py").write_text(PIPELINE)
+    (piped.base_path / "incoming-1").rename(piped.base_path / "1")
     monitoring = folder / "monitoring.txt"
     monitoring.write_text("prometheus_config { enable: true }")
     flags = [
@@ -49,6 +61,7 @@ def server(folder: Path, constant_template: Path) -> Iterator[RunningServer]:
                 python_models.config("acting", folder / "acting"),
                 python_models.config("inside", folder / "inside"),
                 python_models.config("steady", steady.base_path, "tensorflow"),
+                python_models.config("piped", piped.base_path, "tensorflow"),
             ],
         ),
         f"--monitoring_config_file={monitoring}",
@@ -80,6 +93,11 @@ def test_python_models_are_isolated_unless_the_operator_says_otherwise(
     assert len(workers(acting, "acting")) == 2
     assert not workers(acting, "inside")
     assert not workers(acting, "steady")
+
+
+def test_hooks_in_python_are_isolated_with_their_model(acting: RunningServer) -> None:
+    assert len(workers(acting, "piped")) == 2
+    assert predict(acting, "piped") == {"predictions": [1.5]}
 
 
 def test_both_ways_give_the_same_over_both_protocols(acting: RunningServer) -> None:
@@ -202,19 +220,19 @@ def test_a_run_that_hangs_is_ended(acting: RunningServer) -> None:
 @pytest.mark.slow
 def test_a_held_interpreter_lock_leaves_others_alone(acting: RunningServer) -> None:
     def p99_beside(name: str) -> float:
-        """Of `steady`, while another model computes in Python."""
+        """Of `steady`, while another model computes in Python, and in code that does not let go."""
         times = []
         ended = threading.Event()
 
         def hold() -> None:
             with requests.Session() as session:
                 while not ended.is_set():
-                    ask(acting, name, "hold=0.2", session=session)
+                    ask(acting, name, "hold=0.01", "freeze=0.05", session=session)
 
         holder = threading.Thread(target=hold)
         holder.start()
         with GrpcClient(acting.grpc_address) as client:
-            for _ in range(150):
+            for _ in range(50):
                 began = perf_counter()
                 client.answer("steady")
                 times.append(perf_counter() - began)
@@ -223,11 +241,11 @@ def test_a_held_interpreter_lock_leaves_others_alone(acting: RunningServer) -> N
         return float(np.percentile(times, 99))
 
     # In turns, and the best of each: what else the machine does is in both.
-    rounds = [(p99_beside("inside"), p99_beside("acting")) for _ in range(3)]
+    rounds = [(p99_beside("inside"), p99_beside("acting")) for _ in range(2)]
     inside, isolated = (min(times) for times in zip(*rounds, strict=True))
 
     print(f"p99 beside a held lock: {inside / isolated:.1f} times that beside an isolated one")
-    assert inside > 1.3 * isolated
+    assert inside > 2 * isolated
 
 
 @pytest.mark.slow

@@ -41,11 +41,6 @@ class PipelineChoiceLoader:
         self._chosen.unload()
 
 
-def pipelined(make: Callable[[], Loader], path: str, options: BackendOptions) -> Loader:
-    """What `make` makes, with the version's pipeline, if it has one: in whatever process."""
-    return PipelineChoiceLoader(path, make(), options)
-
-
 class DetectingLoader:
     """Loads a SavedModel where the version folder has one, else what a backend finds in it."""
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from salver.backends.saved_model_files import MODEL_FILES, lacking
-from salver.core.backend import ENTRY_POINTS, Backend, BackendOptions
-from salver.core.servable import Loader
+from salver.core.backend import ENTRY_POINTS, Backend
 from salver.errors import FailedPrecondition, NotFound
 
 if TYPE_CHECKING:
@@ -117,15 +116,6 @@ class Backends:
                 logger.error("%s", error.message)
                 del self._points[name]
         return backends
-
-
-def loader_of(name: str, folder: str, options: BackendOptions) -> Loader:
-    """A loader of the backend with this name: for a process that has looked for none yet.
-
-    Raises:
-        NotFound, FailedPrecondition: see `Backends.named`.
-    """
-    return Backends().named(name).loader(folder, options)
 
 
 def _loaded(point: "EntryPoint") -> Backend:

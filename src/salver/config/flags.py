@@ -306,9 +306,9 @@ class Flags:
     )
     isolate_models: str = flag(
         "auto",
-        "Which models run in worker processes of their own. auto: those whose framework keeps all "
-        "other Python code waiting while it runs. all, none. Comma-separated, names of models may "
-        "follow: a, b:4 (with 4 workers), -c (not this one).",
+        "Which models run in worker processes of their own. auto: those whose framework, or "
+        "pipeline.py, keeps all other Python code waiting while it runs. all, none. After a comma, "
+        "names of models may follow: a, b:4 (with 4 workers), -c (not this one).",
         origin=Origin.SALVER,
     )
     isolated_workers: int = int32(

@@ -13,14 +13,12 @@ from enum import Enum
 from salver.codecs.messages import WireMessage
 from salver.config.flags import Flags
 from salver.config.text_file import read_text_file
+from salver.core.backend import AUTOMATIC, TENSORFLOW
 from salver.core.version_policy import All, Latest, Specific, VersionPolicy
 from salver.errors import FailedPrecondition, InvalidArgument, Unimplemented
 
 logger = logging.getLogger(__name__)
 
-TENSORFLOW = "tensorflow"
-AUTOMATIC = "auto"
-"""Whichever backend finds its model in the version's folder."""
 _NO_TYPE, _TENSORFLOW_TYPE = 0, 1
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9.]+://")
 

@@ -16,6 +16,12 @@ ENTRY_POINTS = "salver.backends"
 """The group of entry points."""
 
 
+TENSORFLOW = "tensorflow"
+"""The `model_platform` of SavedModels, which are served without an entry point."""
+AUTOMATIC = "auto"
+"""The `model_platform` of whichever backend finds its model in the version's folder."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendOptions:
     """What the operator has said that concerns every framework."""

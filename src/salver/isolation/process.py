@@ -51,7 +51,7 @@ class WorkerProcess:
             command = [sys.executable, "-P", "-m", "salver.isolation.worker"]
             try:
                 self._process = subprocess.Popen(
-                    [*command, str(its.fileno()), str(os.getpid()), label],
+                    [*command, str(its.fileno()), str(os.getpid()), label.replace("\0", " ")],
                     stdin=subprocess.DEVNULL,
                     # What a model prints is not to be mixed with what the server prints.
                     stdout=2,
@@ -191,7 +191,8 @@ def in_words(code: int | None) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    return f"it was killed by {name}"
+    hint = ", as the kernel does where memory is short" if name == "SIGKILL" else ""
+    return f"it was killed by {name}{hint}"
 
 
 def _error(reply: Message) -> ServingError:

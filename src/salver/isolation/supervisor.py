@@ -8,7 +8,7 @@ from time import monotonic
 from salver.errors import InternalError, ResourceExhausted, ServingError
 from salver.isolation.backoff import Backoff
 from salver.isolation.crew import Crew
-from salver.isolation.process import Description, Gone, WorkerProcess
+from salver.isolation.process import Description, WorkerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -85,23 +85,23 @@ class Supervisor:
     def _life(self) -> tuple[str, float]:
         """Of one worker, from its start to its end: why it ended, and how long it answered."""
         is_first = not self.loaded.done()
+        began = monotonic()
         try:
             worker = self._worker = WorkerProcess(self._name, self._description)
         except OSError as error:
             return self._not_started(ResourceExhausted(f"No worker process: {error}")), 0.0
         if self._closing.is_set():
             self._end(worker)
-        began = monotonic()
         try:
             description = worker.load(self._load_limit_s)
             self._crew.join(worker, again=not is_first)
-        except (ServingError, Gone, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits for it must hear of it
             worker.kill("it could not load")
             worker.wait()
             worker.close()
-            if isinstance(error, ServingError):
-                return self._not_started(error), 0.0
-            return self._not_started(InternalError(f"The worker process failed: {error}")), 0.0
+            if not isinstance(error, ServingError):
+                error = InternalError(f"The worker process failed: {error}")
+            return self._not_started(error), 0.0
         self._is_up = True
         if self._closing.is_set():
             self._end(worker)

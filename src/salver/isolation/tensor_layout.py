@@ -7,6 +7,7 @@ it is a pickle: what a broken worker sends is garbage at worst, never code.
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from struct import Struct
 
 import numpy as np
@@ -22,6 +23,7 @@ _SPEC = Struct("<BBIQ")
 _BYTES, _TEXT, _MIXED, _FIXED_BYTES, _FIXED_TEXT = 200, 201, 202, 203, 204
 """Forms that strings have; those of numbers are the numbers of `DataType`."""
 _FIXED_KINDS = {"S": _FIXED_BYTES, "U": _FIXED_TEXT}
+_MOST_EMPTY_STRINGS = 2**31
 _NUMBERS = {
     int(data_type): numpy_type
     for data_type in DataType
@@ -129,8 +131,7 @@ def read(specs: memoryview, count: int, memory: np.ndarray) -> list[np.ndarray]:
         dims = specs[offset : offset + 8 * dimensions]
         offset += 8 * dimensions
         content = memory[start : start + size]
-        if len(dims) != 8 * dimensions or len(content) != size:
-            raise ValueError("an array is cut short")
+        _require(len(dims) == 8 * dimensions and len(content) == size, "an array is cut short")
         arrays.append(_array(form, width, tuple(np.frombuffer(dims, "<i8").tolist()), content))
         start += aligned(size)
     return arrays
@@ -140,10 +141,12 @@ def _array(form: int, width: int, shape: tuple[int, ...], content: np.ndarray) -
     if form in (_BYTES, _TEXT, _MIXED):
         return _decoded_strings(form, shape, content.tobytes())
     if form in (_FIXED_BYTES, _FIXED_TEXT):
+        _require(width < 2**31, "a string is too wide")
         characters = width if form == _FIXED_BYTES else width // 4
         dtype = np.dtype(f"{'S' if form == _FIXED_BYTES else 'U'}{characters}")
         if not characters:
             # Empty strings have no bytes to look at.
+            _require(prod(shape) <= _MOST_EMPTY_STRINGS, "an array has too many empty strings")
             return np.zeros(shape, dtype)
     elif form in _NUMBERS:
         dtype = _NUMBERS[form]
@@ -152,13 +155,17 @@ def _array(form: int, width: int, shape: tuple[int, ...], content: np.ndarray) -
     return content.view(dtype).reshape(shape)
 
 
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
+
+
 def _decoded_strings(form: int, shape: tuple[int, ...], content: bytes) -> np.ndarray:
-    if min(shape, default=0) < 0:
-        raise ValueError("an array has a negative size")
+    _require(min(shape, default=0) >= 0, "an array has a negative size")
+    count = prod(shape)
+    # Before there is memory for as many.
+    _require(8 * count <= len(content), "lengths of strings are cut short")
     array = np.empty(shape, object)
-    count = array.size
-    if 8 * count > len(content):
-        raise ValueError("lengths of strings are cut short")
     lengths = np.frombuffer(content, "<i8", count).tolist()
     start = 8 * count
     flags = content[start : start + count] if form == _MIXED else bytes([form == _TEXT]) * count
@@ -166,8 +173,7 @@ def _decoded_strings(form: int, shape: tuple[int, ...], content: bytes) -> np.nd
     elements: list[bytes | str] = []
     for length, is_text in zip(lengths, flags, strict=True):
         element = content[start : start + length]
-        if length < 0 or len(element) != length:
-            raise ValueError("a string is cut short")
+        _require(length >= 0 and len(element) == length, "a string is cut short")
         elements.append(element.decode("utf-8", "surrogatepass") if is_text else element)
         start += length
     # Element by element, lest NumPy look into them.

@@ -5,6 +5,7 @@
 
 import ctypes
 import faulthandler
+import gc
 import json
 import logging
 import os
@@ -92,6 +93,9 @@ def _serve(channel: Channel) -> None:
         return
     channel.send(loaded)
     del loaded
+    # What is loaded by now stays: the garbage collector need not walk it again.
+    gc.collect()
+    gc.freeze()
     try:
         while True:
             runs.answer(channel)

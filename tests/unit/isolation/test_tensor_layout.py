@@ -1,3 +1,4 @@
+import struct
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,27 @@ def test_strides_and_byte_order_do_not_count(array: np.ndarray) -> None:
 def test_what_no_model_can_have_is_refused(array: np.ndarray, told: str) -> None:
     with pytest.raises(InternalError, match=told):
         part_of(array)
+
+
+@pytest.mark.parametrize(
+    ("form", "shape", "width"),
+    [
+        pytest.param(99, (0,), 0, id="no such form"),
+        pytest.param(1, (2**62,), 0, id="numbers that are not there"),
+        pytest.param(200, (2**40,), 0, id="strings that are not there"),
+        pytest.param(200, (-1,), 0, id="a negative size"),
+        pytest.param(203, (2**40,), 0, id="empty strings without end"),
+        pytest.param(203, (0,), 2**32 - 1, id="wider than strings are"),
+        pytest.param(204, (0,), 2**32 - 1, id="wider than texts are"),
+    ],
+)
+def test_descriptions_that_promise_too_much_are_value_errors(
+    form: int, shape: tuple[int, ...], width: int
+) -> None:
+    spec = struct.pack("<BBIQ", form, len(shape), width, 0) + np.array(shape, "<i8").tobytes()
+
+    with pytest.raises(ValueError, match=r"."):
+        read(memoryview(spec), 1, np.zeros(0, np.uint8))
 
 
 @settings(deadline=None)
