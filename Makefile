@@ -36,7 +36,7 @@ $(VENV)/.installed: pyproject.toml setup.py
 	@$(PIP) install --upgrade "pip>=25.1" "setuptools>=77"
 	@$(PIP) install "Cython>=3.1" "grpcio-tools>=1.70" "numpy>=2.0"
 	@$(PIP) install --group dev --group bench
-	@$(PIP) install --no-build-isolation --editable ".[tensorflow,tflite,keras,onnx,python]"
+	@$(PIP) install --no-build-isolation --editable ".[tensorflow,tflite,keras,onnx,python,pmml,mojo,mlflow]"
 	@$(PIP) install --no-deps "tensorflow-serving-api>=2.16,<2.22"
 	@touch $@
 

@@ -116,6 +116,8 @@ class Loaders:
             concurrency=1 if workers else flags.worker_threads or schedulable_cpus() + 1,
             allow_pickle=flags.allow_pickle,
             allow_python_code=flags.allow_python_code,
+            jvm_max_heap_mb=flags.jvm_max_heap_mb,
+            h2o_genmodel_jar=flags.h2o_genmodel_jar,
         )
 
     def _tensorflow_loader(self, id_: ServableId, path: str) -> Loader:

@@ -317,6 +317,18 @@ class Flags:
         "started again. 0: never.",
         origin=Origin.SALVER,
     )
+    jvm_max_heap_mb: int = int32(
+        512,
+        "The heap of the Java virtual machine that serves PMML and MOJO, in MiB at most, for all "
+        "such models together. It is started by the first of them.",
+        origin=Origin.SALVER,
+    )
+    h2o_genmodel_jar: str = flag(
+        "",
+        "The h2o-genmodel.jar that reads MOJO files of H2O. Empty: the jar of the Python package "
+        "h2o.",
+        origin=Origin.SALVER,
+    )
     max_request_bytes: int = int64(
         2**31 - 1,
         "Largest request body or gRPC message that is read.",

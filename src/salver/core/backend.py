@@ -32,6 +32,10 @@ class BackendOptions:
     """Whether pickled objects may be loaded, which runs code that lies in the file."""
     allow_python_code: bool = False
     """Whether Python files that came with a version may be run."""
+    jvm_max_heap_mb: int = 512
+    """The most that the heap of a Java virtual machine may take, for all models together."""
+    h2o_genmodel_jar: str = ""
+    """The jar that reads models of H2O. Empty: that of its Python package."""
 
 
 @runtime_checkable
