@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,11 +54,11 @@ def is_there(case: BackendCase) -> bool:
     return not needs or find_spec(needs) is not None
 
 
-def loader_of(case: BackendCase, path: str, **options: bool) -> Loader:
+def loader_of(case: BackendCase, path: str, **options: Any) -> Loader:
     """As the server makes it, with consent to pickles and code unless `options` differ."""
     if case.platform == "tensorflow":
         return TensorFlowLoader(path)
-    allowed = {"allow_pickle": True, "allow_python_code": True, **options}
+    allowed: dict[str, Any] = {"allow_pickle": True, "allow_python_code": True, **options}
     return (
         Backends()
         .named(case.platform)

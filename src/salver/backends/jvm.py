@@ -1,9 +1,8 @@
 """The Java virtual machine that serves what only Java can read.
 
-It lives in this process: JPype calls into it with 1 to 3 microseconds a call and gives up the
-interpreter lock meanwhile, where a process beside (Py4J) takes a hundred times as long a call. It is
-started by the first model that needs it, in 0.2 seconds and 45 MB, and stays until the process
-ends, for there can only be one. Its heap is bounded by `--jvm_max_heap_mb`; what does not fit is
+It lives in this process: JPype calls into it in a few microseconds and gives up the interpreter
+lock meanwhile. It is started by the first model that needs it, in 0.2 seconds and 45 MB, and stays
+until the process ends, for there can only be one. Its heap is bounded by `--jvm_max_heap_mb`; what does not fit is
 an error of that load or request, not the end of the process. Each backend has a class loader of
 its own, so that their libraries do not meet.
 
@@ -31,6 +30,7 @@ _OPTIONS = (
     "-Xms8m",  # The least that it shrinks to; the default depends on the machine.
     "-XX:MinHeapFreeRatio=10",
     "-XX:MaxHeapFreeRatio=20",
+    "-XX:-ShrinkHeapInSteps",
     "-XX:MaxMetaspaceSize=256m",
     "-XX:ReservedCodeCacheSize=64m",
     "-XX:-UsePerfData",  # No files in /tmp.
@@ -66,7 +66,9 @@ class Java:
             ) from error
 
     @contextmanager
-    def calls(self, failure: str, error_class: type[ServingError] = InternalError) -> Iterator[None]:
+    def calls(
+        self, failure: str, error_class: type[ServingError] = InternalError
+    ) -> Iterator[None]:
         """Around calls: what Java throws becomes an error of ours, which `failure` begins.
 
         Raises:

@@ -59,9 +59,7 @@ def require_whole(path: Path, where: str, most_bytes: int) -> None:
         with ZipFile(path) as archive:
             entries = archive.infolist()
             if _DESCRIPTION not in archive.NameToInfo:
-                raise InvalidArgument(
-                    f"{where}: {path.name} is no MOJO: it has no {_DESCRIPTION}"
-                )
+                raise InvalidArgument(f"{where}: {path.name} is no MOJO: it has no {_DESCRIPTION}")
             _require_harmless(entries, f"{where}: {path.name}", most_bytes)
             for entry in entries:
                 with archive.open(entry) as content:
@@ -69,7 +67,14 @@ def require_whole(path: Path, where: str, most_bytes: int) -> None:
                         pass
     except FileNotFoundError:
         raise NotFound(f"{path}; No such file or directory") from None
-    except (BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
+    except (
+        BadZipFile,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        zlib.error,
+    ) as error:
         raise InvalidArgument(f"{where}: {path.name} is no whole archive: {error}") from error
     except OSError as error:
         raise InvalidArgument(f"{where}: {path.name}: {error.strerror or error}") from error

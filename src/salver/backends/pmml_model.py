@@ -61,7 +61,9 @@ class PmmlModel:
             InvalidArgument: the inputs do not have the same number of rows, or a text is no UTF-8.
         """
         require_as_many(self._input_names, arrays)
-        columns = [_values(array, name) for name, array in zip(self._input_names, arrays, strict=True)]
+        columns = [
+            _values(array, name) for name, array in zip(self._input_names, arrays, strict=True)
+        ]
         with self._java.calls("the model cannot compute"):
             predict, row = self._model.predict, self._row
             rows = [list(predict(row(values))) for values in zip(*columns, strict=True)]
@@ -103,7 +105,7 @@ def _values(array: np.ndarray, name: str) -> list[Any]:
 def _array(values: Any, size: int, numpy_type: type) -> np.ndarray:
     convert, missing = _CONVERSIONS[numpy_type]
     found = [missing if value is None else convert(value) for value in values]
-    array = np.empty(size, numpy_type)
+    array: np.ndarray = np.empty(size, numpy_type)
     array[:] = found
     return array
 

@@ -26,7 +26,9 @@ def make(folder: Path, variant: int) -> Arrays:
     rows = [model.predict(_values(row, model.inputNames)) for row in range(4)]
     columns = dict(zip(map(str, model.outputNames), zip(*rows, strict=True), strict=True))
     classes = columns.pop("predicted_y")
-    answers = {name: np.array([float(value) for value in values]) for name, values in columns.items()}
+    answers = {
+        name: np.array([float(value) for value in values]) for name, values in columns.items()
+    }
     answers["predicted_y"] = np.array([str(value).encode() for value in classes], object)
     return answers
 
@@ -40,7 +42,7 @@ def _values(row: int, names: Any) -> list[Any]:
 
 
 def make_large(folder: Path, size: int) -> None:
-    (folder / "model.pmml").write_text(large_tree(leaves=size // 150), "utf-8")
+    (folder / "model.pmml").write_text(large_tree(leaves=size // 160), "utf-8")
 
 
 CASE = BackendCase(
