@@ -2,9 +2,9 @@
 
 It lives in this process: JPype calls into it in a few microseconds and gives up the interpreter
 lock meanwhile. It is started by the first model that needs it, in 0.2 seconds and 45 MB, and stays
-until the process ends, for there can only be one. Its heap is bounded by `--jvm_max_heap_mb`; what does not fit is
-an error of that load or request, not the end of the process. Each backend has a class loader of
-its own, so that their libraries do not meet.
+until the process ends, for there can only be one. Its heap is bounded by `--jvm_max_heap_mb`; what
+does not fit is an error of that load or request, not the end of the process. Each backend has a
+class loader of its own, so that their libraries do not meet.
 
 Java itself comes with the system's packages, JPype in the package `jpype1`: Apache-2.0, 0.4 MB,
 wheels for Python 3.8 to 3.14.
@@ -58,9 +58,10 @@ class Java:
         Raises:
             FailedPrecondition: there is none.
         """
+        self.attach_thread()
         try:
             return self.jpype.JClass(name, loader=self._class_loader)
-        except TypeError as error:
+        except (TypeError, self.jpype.JException) as error:
             raise FailedPrecondition(
                 f"{self._where}: the Java class {name} is not in the jars"
             ) from error

@@ -65,6 +65,9 @@ class MojoModel:
         }
         self._number = np.dtype(number)
         self._size = int(model.getPredsSize())
+        # Parts that are missing from the archive are missed only now.
+        zeros = np.zeros((1, len(self._levels)))
+        self._scored(zeros, np.zeros(1) if self._has_offset else None)
 
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """One value a row and column in, one a row and output out.
@@ -77,7 +80,9 @@ class MojoModel:
             array if levels is None else _codes(array, levels)
             for array, levels in zip(arrays, self._levels.values(), strict=False)
         ]
-        found = self._scored(np.column_stack(columns), arrays[-1] if self._has_offset else None)
+        rows = np.column_stack(columns)
+        with self._java.calls("the model cannot compute"):
+            found = self._scored(rows, arrays[-1] if self._has_offset else None)
         outputs = []
         for i, texts in enumerate(self._outputs.values()):
             column = found[:, i]
@@ -88,21 +93,21 @@ class MojoModel:
         return outputs
 
     def _scored(self, rows: np.ndarray, offsets: np.ndarray | None) -> np.ndarray:
+        """Call within `Java.calls`."""
         if not len(rows):
             return np.empty((0, self._size))
         array = self._java.jpype.JArray
-        with self._java.calls("the model cannot compute"):
-            # Some kinds keep what they compute with in the model.
-            score = self._model.internal_threadSafeInstance().score0
-            given = array.of(np.ascontiguousarray(rows))
-            found = array.of(np.zeros((len(rows), self._size)))
-            if offsets is None:
-                for row, predictions in zip(given, found, strict=True):
-                    score(row, predictions)
-            else:
-                for row, offset, predictions in zip(given, offsets.tolist(), found, strict=True):
-                    score(row, offset, predictions)
-            return np.array(found)
+        # Some kinds keep what they compute with in the model.
+        score = self._model.internal_threadSafeInstance().score0
+        given = array.of(np.ascontiguousarray(rows))
+        found = array.of(np.zeros((len(rows), self._size)))
+        if offsets is None:
+            for row, predictions in zip(given, found, strict=True):
+                score(row, predictions)
+        else:
+            for row, offset, predictions in zip(given, offsets.tolist(), found, strict=True):
+                score(row, offset, predictions)
+        return np.array(found)
 
 
 def _levels(model: Any) -> dict[str, dict[bytes, float] | None]:
