@@ -65,9 +65,6 @@ class MojoModel:
         }
         self._number = np.dtype(number)
         self._size = int(model.getPredsSize())
-        # Parts that are missing from the archive are missed only now.
-        zeros = np.zeros((1, len(self._levels)))
-        self._scored(zeros, np.zeros(1) if self._has_offset else None)
 
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """One value a row and column in, one a row and output out.

@@ -9,6 +9,7 @@ names it when it starts; only those that would protect the server are refused.
 import os
 from dataclasses import dataclass
 
+from salver.config.backend_flags import BackendFlags
 from salver.config.declaration import (
     Computed,
     Declaration,
@@ -41,7 +42,7 @@ _FOUR_PER_CPU = Computed("4 times the number of CPUs", lambda: 4 * schedulable_c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flags:
+class Flags(BackendFlags):
     """The command line, read and typed."""
 
     port: int = int32(
@@ -315,18 +316,6 @@ class Flags:
         60.0,
         "A worker process that takes longer for one run, or does not answer any more, is ended and "
         "started again. 0: never.",
-        origin=Origin.SALVER,
-    )
-    jvm_max_heap_mb: int = int32(
-        512,
-        "The heap of the Java virtual machine that serves PMML and MOJO, in MiB at most, for all "
-        "such models together. It is started by the first of them.",
-        origin=Origin.SALVER,
-    )
-    h2o_genmodel_jar: str = flag(
-        "",
-        "The h2o-genmodel.jar that reads MOJO files of H2O. Empty: the jar of the Python package "
-        "h2o.",
         origin=Origin.SALVER,
     )
     max_request_bytes: int = int64(
