@@ -8,7 +8,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ARGS ?=
 MINUTES ?= 10
 # What the tests serve models of.
-EXTRAS := tensorflow,tflite,keras,onnx,torch,sklearn,xgboost,lightgbm,catboost,python
+EXTRAS := tensorflow,tflite,keras,onnx,torch,sklearn,xgboost,lightgbm,catboost,python,pmml,mojo,mlflow
 SAMPLE := .cache/models/sample
 
 .PHONY: help system setup build format check test fuzz soak serve bench bench-batching overload docs sanitize clean
@@ -23,7 +23,7 @@ system: ## install the system packages that are missing (Debian, Ubuntu)
 	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	[ -e "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] \
 		|| missing="$$missing python3-dev"; \
-	for tool in curl:curl h2load:nghttp2-client openssl:openssl $(TOOLS); do \
+	for tool in curl:curl h2load:nghttp2-client openssl:openssl java:default-jre-headless $(TOOLS); do \
 		command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; \
 	done; \
 	if [ -n "$$missing" ]; then \

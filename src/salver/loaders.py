@@ -127,6 +127,8 @@ class Loaders:
                 concurrency=flags.worker_threads or schedulable_cpus() + 1,
                 allow_pickle=flags.allow_pickle,
                 allow_python_code=flags.allow_python_code,
+                jvm_max_heap_mb=flags.jvm_max_heap_mb,
+                h2o_genmodel_jar=flags.h2o_genmodel_jar,
                 trusted_types=frozenset(filter(None, flags.skops_trusted_types.split(","))),
             ),
         )

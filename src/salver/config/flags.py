@@ -9,6 +9,7 @@ names it when it starts; only those that would protect the server are refused.
 import os
 from dataclasses import dataclass
 
+from salver.config.backend_flags import BackendFlags
 from salver.config.declaration import (
     Computed,
     Declaration,
@@ -41,7 +42,7 @@ _FOUR_PER_CPU = Computed("4 times the number of CPUs", lambda: 4 * schedulable_c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flags:
+class Flags(BackendFlags):
     """The command line, read and typed."""
 
     port: int = int32(
@@ -289,12 +290,6 @@ class Flags:
         False,
         "Load models that are pickled objects. To unpickle is to run code that lies in the file: "
         "only for models that you trust as you trust the server itself.",
-        origin=Origin.SALVER,
-    )
-    skops_trusted_types: str = flag(
-        "",
-        "Comma-separated types, such as my_package.MyTransformer, that model.skops may hold beside "
-        "those of scikit-learn. Their code runs when a model is loaded or used.",
         origin=Origin.SALVER,
     )
     allow_python_code: bool = flag(

@@ -40,6 +40,10 @@ class BackendOptions:
     """Whether Python files that came with a version may be run."""
     trusted_types: frozenset[str] = frozenset()
     """Types that files may hold beside those that are known to be harmless: `module.Class`."""
+    jvm_max_heap_mb: int = 512
+    """The most that the heap of a Java virtual machine may take, for all models together."""
+    h2o_genmodel_jar: str = ""
+    """The jar that reads models of H2O. Empty: that of its Python package."""
 
 
 @runtime_checkable
