@@ -7,6 +7,8 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ARGS ?=
 MINUTES ?= 10
+# What the tests serve models of.
+EXTRAS := tensorflow,tflite,keras,onnx,torch,sklearn,xgboost,lightgbm,catboost,python,pmml,mojo,mlflow
 SAMPLE := .cache/models/sample
 
 .PHONY: help system setup build format check test fuzz soak serve bench bench-batching overload docs sanitize clean
@@ -21,7 +23,7 @@ system: ## install the system packages that are missing (Debian, Ubuntu)
 	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	[ -e "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] \
 		|| missing="$$missing python3-dev"; \
-	for tool in curl:curl h2load:nghttp2-client openssl:openssl $(TOOLS); do \
+	for tool in curl:curl h2load:nghttp2-client openssl:openssl java:default-jre-headless $(TOOLS); do \
 		command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; \
 	done; \
 	if [ -n "$$missing" ]; then \
@@ -36,7 +38,9 @@ $(VENV)/.installed: pyproject.toml setup.py Makefile
 	@$(PIP) install --upgrade "pip>=25.1" "setuptools>=77"
 	@$(PIP) install "Cython>=3.1" "grpcio-tools>=1.70" "numpy>=2.0"
 	@$(PIP) install --group dev --group bench
-	@$(PIP) install --no-build-isolation --editable ".[tensorflow,tflite]"
+	@# The build for CPUs, where pip finds it: the other one brings gigabytes for GPUs.
+	@$(PIP) install "torch==2.13.0+cpu" 2>/dev/null || true
+	@$(PIP) install --no-build-isolation --editable ".[$(EXTRAS)]"
 	@# Without what they ask for: TensorFlow under another name, which is there already.
 	@$(PIP) install --no-deps "tensorflow-serving-api>=2.16,<2.22" \
 		"tensorflow-text==$$($(PY) -c 'from importlib.metadata import version; \

@@ -1,6 +1,11 @@
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+with suppress(ImportError):
+    # PyTorch's builds for GPUs import it, which ends a process that has imported TensorFlow before.
+    import triton._C.libtriton  # noqa: F401
 
 from tests import saved_models, tflite_models
 

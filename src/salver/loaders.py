@@ -5,16 +5,21 @@ logs, what copies, what prepares and warms up, what measures, what loads.
 """
 
 import asyncio
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from salver.backends.saved_model_files import lacking, lacking_inside
-from salver.backends.tensorflow import TensorFlowLoader, TensorFlowOptions
-from salver.backends.tflite import TfLiteLoader, TfLiteOptions
-from salver.backends.tflite_first import TfLiteFirstLoader
+from salver.backends.registry import Backends
+from salver.backends.saved_model_files import lacking_inside
+from salver.backends.tensorflow import TensorFlowOptions
+from salver.backends.tflite import TfLiteOptions
+from salver.backends.version_folder import VersionFolder, loader_of
+from salver.config.flags import schedulable_cpus
 from salver.config.settings import Settings
+from salver.core.backend import AUTOMATIC, TENSORFLOW, BackendOptions
 from salver.core.load_job import LoaderOf
-from salver.core.servable import Loader, ServableId
+from salver.core.servable import Loader, Servable, ServableId
 from salver.execution.prepared import PreparedServable, PreparingLoader
+from salver.isolation.loader import IsolatedLoader, IsolationOptions
 from salver.sources.remote_models import RemoteModels
 from salver.sources.uri import scheme_of
 from salver.telemetry.load_metrics import MeasuredLoader
@@ -23,20 +28,37 @@ from salver.telemetry.serving_metrics import ServingMetrics
 from salver.transport.warm_up import WarmUp
 
 
+class Platforms:
+    """What `model_platform` may be. Looks for backends only where TensorFlow is not asked for."""
+
+    def __init__(self, backends: Backends) -> None:
+        self._backends = backends
+
+    def __contains__(self, name: object) -> bool:
+        return name in (TENSORFLOW, AUTOMATIC) or name in self._backends.names
+
+
 class Loaders:
     """Makes loaders. Loop only; what they do is done on load threads."""
 
-    def __init__(self, settings: Settings, metrics: ServingMetrics) -> None:
+    def __init__(self, settings: Settings, metrics: ServingMetrics, backends: Backends) -> None:
         flags = self._flags = settings.flags
         self._settings = settings
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self.remote = RemoteModels(flags.model_cache_dir, lacking, lacking_inside)
+        self.platforms = Platforms(backends)
+        self._backends = backends
+        self._platform_of: Mapping[str, str] = {}
+        self.remote = RemoteModels(flags.model_cache_dir, backends.lacking, lacking_inside)
         self._warm_up = WarmUp(
             flags.num_request_iterations_for_warmup,
             flags.enable_signature_method_name_check,
             lambda report: self._loop.call_soon_threadsafe(metrics.warmed_up, report),
         )
+
+    def use_platforms(self, platforms: Mapping[str, str]) -> None:
+        """Load what comes from now on as the config says, by the name of the model."""
+        self._platform_of = platforms
 
     def of(self, id_: ServableId, path: str) -> LoggedLoader[PreparedServable]:
         """The loader of the version in the folder or at the URI `path`."""
@@ -48,21 +70,13 @@ class Loaders:
         return LoggedLoader(id_, loader)
 
     def _preparing_loader(self, id_: ServableId, path: str) -> PreparingLoader:
-        session = self._settings.session
-        libraries = self._flags.custom_op_libraries
-        options = TensorFlowOptions(
-            tags=self._settings.saved_model_tags,
-            # Threads across requests beat threads within one, so one is our choice.
-            intra_op_threads=session.intra_op_threads or 1,
-            inter_op_threads=session.inter_op_threads,
-            session_config=session.config_proto,
-            op_libraries=tuple(libraries.split(",")) if libraries else (),
-        )
-        loader: Loader = TensorFlowLoader(path, options)
-        if self._flags.prefer_tflite_model:
-            loader = TfLiteFirstLoader(path, self._tflite_loader(path), loader)
         measured = MeasuredLoader(
-            loader,
+            IsolationChoiceLoader(
+                self._version_folder(id_, path),
+                self._backends,
+                partial(self._workers_of, id_.name),
+                partial(self._isolated, id_),
+            ),
             lambda succeeded, elapsed_s: self._loop.call_soon_threadsafe(
                 self._metrics.loads.load_attempted, path, succeeded, elapsed_s
             ),
@@ -74,10 +88,91 @@ class Loaders:
             measured, lambda servable: self._warm_up.play(servable, id_, path), batching, str(id_)
         )
 
-    def _tflite_loader(self, path: str) -> TfLiteLoader:
-        options = TfLiteOptions(
-            pools=self._flags.num_tflite_pools,
-            interpreters_per_pool=self._flags.num_tflite_interpreters_per_pool,
-            own_signatures=self._flags.tflite_signature_defs,
+    def _workers_of(self, name: str, holds_lock: bool) -> int:
+        return self._settings.isolation.workers_of(name, holds_lock=holds_lock)
+
+    def _isolated(self, id_: ServableId, folder: VersionFolder, workers: int) -> Loader:
+        options = IsolationOptions(workers, self._settings.isolation.run_limit_s)
+        changed = self._metrics.isolation.changed
+        return IsolatedLoader(
+            id_,
+            partial(loader_of, folder.one_at_a_time()),
+            options,
+            lambda report: self._loop.call_soon_threadsafe(changed, report),
         )
-        return TfLiteLoader(path, options)
+
+    def _version_folder(self, id_: ServableId, path: str) -> VersionFolder:
+        flags, session = self._flags, self._settings.session
+        libraries = flags.custom_op_libraries
+        return VersionFolder(
+            path=path,
+            platform=self._platform_of.get(id_.name, AUTOMATIC),
+            tensorflow=TensorFlowOptions(
+                tags=self._settings.saved_model_tags,
+                # Threads across requests beat threads within one, so one is our choice.
+                intra_op_threads=session.intra_op_threads or 1,
+                inter_op_threads=session.inter_op_threads,
+                session_config=session.config_proto,
+                op_libraries=tuple(libraries.split(",")) if libraries else (),
+            ),
+            tflite=TfLiteOptions(
+                pools=flags.num_tflite_pools,
+                interpreters_per_pool=flags.num_tflite_interpreters_per_pool,
+                own_signatures=flags.tflite_signature_defs,
+            ),
+            prefers_tflite=flags.prefer_tflite_model,
+            backend=BackendOptions(
+                model_name=id_.name,
+                intra_op_threads=max(session.intra_op_threads, 0),
+                concurrency=flags.worker_threads or schedulable_cpus() + 1,
+                allow_pickle=flags.allow_pickle,
+                allow_python_code=flags.allow_python_code,
+                jvm_max_heap_mb=flags.jvm_max_heap_mb,
+                h2o_genmodel_jar=flags.h2o_genmodel_jar,
+                trusted_types=frozenset(filter(None, flags.skops_trusted_types.split(","))),
+            ),
+        )
+
+
+class IsolationChoiceLoader:
+    """Loads a version here or in worker processes, as its files and the operator say."""
+
+    def __init__(
+        self,
+        folder: VersionFolder,
+        backends: Backends,
+        workers_of: Callable[[bool], int],
+        isolated: Callable[[VersionFolder, int], Loader],
+    ) -> None:
+        """Store what is needed.
+
+        Args:
+            folder: the version.
+            backends: those that are installed.
+            workers_of: tells, by whether the model holds the interpreter lock, how many worker
+                processes it is to have; 0: none.
+            isolated: makes a loader with so many.
+        """
+        self._folder = folder
+        self._backends = backends
+        self._workers_of = workers_of
+        self._isolated = isolated
+        self._chosen: Loader | None = None
+
+    def load(self) -> Servable:
+        """Choose and load. From a load thread.
+
+        Raises:
+            ServingError: see `VersionFolder.loader` and `IsolatedLoader.load`.
+        """
+        workers = self._workers_of(self._folder.holds_interpreter_lock(self._backends))
+        if workers:
+            self._chosen = self._isolated(self._folder, workers)
+        else:
+            self._chosen = self._folder.loader(self._backends)
+        return self._chosen.load()
+
+    def unload(self) -> None:
+        """See `Loader.unload`."""
+        if self._chosen is not None:
+            self._chosen.unload()

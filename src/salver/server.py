@@ -12,7 +12,7 @@ import signal
 
 import uvloop
 
-from salver.backends.saved_model_files import MODEL_FILES
+from salver.backends.registry import Backends
 from salver.config.flags import Flags, schedulable_cpus
 from salver.config.served_models import ServedModels
 from salver.config.settings import Settings, read_settings
@@ -22,6 +22,7 @@ from salver.core.manager import Manager, ManagerOptions
 from salver.core.state import State
 from salver.errors import InvalidArgument
 from salver.execution.batcher import Batcher, BatcherOptions
+from salver.execution.lanes import Lanes, Way
 from salver.execution.prepared import PreparedServable
 from salver.execution.runner import Runner, RunnerOptions
 from salver.front import Front, Parts
@@ -97,7 +98,8 @@ class Server:
         self._settings = settings
         self._events = EventBus()
         self._metrics = ServingMetrics()
-        self._loaders = Loaders(settings, self._metrics)
+        backends = Backends()
+        self._loaders = Loaders(settings, self._metrics, backends)
         self._manager: Manager[PreparedServable] = Manager(
             ManagerOptions(
                 load_threads=flags.num_load_threads,
@@ -112,7 +114,9 @@ class Server:
             poll_wait_s=flags.file_system_poll_wait_seconds,
             make_loader=self._loaders.of,
             target=self._manager,
-            storage=LocalAndRemote(LocalStorage(is_complete), self._loaders.remote.storage),
+            storage=LocalAndRemote(
+                LocalStorage(backends.is_complete), self._loaders.remote.storage
+            ),
             on_aspired=self._loaders.remote.want,
         )
         self._access_logging: AccessLogging | None = None
@@ -137,38 +141,45 @@ class Server:
             self._labels,
             flags.allow_version_labels_for_unavailable_models,
             self._request_logging.configure,
+            self._loaders.platforms,
+            self._loaders.use_platforms,
         )
-        self._runner = Runner(
-            RunnerOptions(
-                # One more than cores: while one waits for the interpreter lock to hand over a
-                # result, another computes.
-                workers=flags.worker_threads or schedulable_cpus() + 1,
-                inline_budget_s=flags.inline_budget_us / 1e6,
-                max_wait_s=flags.max_queue_wait_ms / 1e3,
-                max_queued_bytes=ConnectionOptions().max_buffered_bytes,
-            )
+        # One more than cores: while one waits for the interpreter lock to hand over a
+        # result, another computes.
+        workers = flags.worker_threads or schedulable_cpus() + 1
+        self._lanes = Lanes(
+            self._way(workers, settings.batching.threads), lambda places: self._way(places, places)
         )
         self._health = Health(self._manager, self._events)
-        batching = self._settings.batching
-        self._batcher: Batcher | None = None
-        if batching.options is not None:
-            self._batcher = Batcher(
-                BatcherOptions(
-                    threads=batching.threads,
-                    thread_pool_name=batching.thread_pool_name,
-                    inline_budget_s=flags.inline_budget_us / 1e6,
-                    max_wait_s=flags.max_queue_wait_ms / 1e3,
-                ),
-                self._runner,
-                self._metrics.batching,
-            )
         self._metrics.follow(self._events)
-        self._metrics.read("runs_in_flight", lambda: self._runner.in_flight)
+        self._metrics.read("runs_in_flight", lambda: self._lanes.in_flight)
         log_versions(self._events)
         self._events.subscribe(StateChanged, _freeze_what_was_loaded)
         self._certificates = CertificateWatcher(settings.tls.identities)
         self._listener: Listener | None = None
         self._front: Front | None = None
+
+    def _way(self, workers: int, batches: int) -> Way:
+        """Threads for so many runs, and for so many batches, side by side."""
+        flags, batching = self._flags, self._settings.batching
+        inline_budget_s, max_wait_s = flags.inline_budget_us / 1e6, flags.max_queue_wait_ms / 1e3
+        runner = Runner(
+            RunnerOptions(
+                workers=workers,
+                inline_budget_s=inline_budget_s,
+                max_wait_s=max_wait_s,
+                max_queued_bytes=ConnectionOptions().max_buffered_bytes,
+            )
+        )
+        if batching.options is None:
+            return Way(runner, None)
+        options = BatcherOptions(
+            threads=batches,
+            thread_pool_name=batching.thread_pool_name,
+            inline_budget_s=inline_budget_s,
+            max_wait_s=max_wait_s,
+        )
+        return Way(runner, Batcher(options, runner, self._metrics.batching))
 
     async def start(self) -> None:
         """Load the models, then open the ports.
@@ -176,9 +187,7 @@ class Server:
         Raises:
             ServingError: a model did not become available, or the gRPC port cannot be had.
         """
-        self._runner.start()
-        if self._batcher is not None:
-            self._batcher.start()
+        self._lanes.start()
         self._manager.start()
         await self._models.apply(self._settings.models)
         # What is loaded by now stays: the garbage collector need not walk it again.
@@ -202,7 +211,7 @@ class Server:
                 manager=self._manager,
                 labels=self._labels,
                 models=self._models,
-                runner=self._batcher or self._runner,
+                runner=self._lanes,
                 health=self._health,
                 metrics=self._metrics,
                 request_logging=self._request_logging,
@@ -270,13 +279,10 @@ class Server:
         if self._listener is not None:
             await self._listener.empty_queues()
             self._listener.close()
-            if self._batcher is not None:
-                self._batcher.drain()
+            self._lanes.drain()
             await self._listener.wait_closed(limit - loop.time())
             self._listener.abort()
-        if self._batcher is not None:
-            self._batcher.stop()
-        self._runner.stop()
+        self._lanes.stop()
         await self._request_logging.stop()
         if self._access_logging is not None:
             await self._access_logging.stop()
@@ -285,11 +291,6 @@ class Server:
             logger.warning("Ended before every load and request was through")
             logging.shutdown()
             os._exit(0)
-
-
-def is_complete(path: str) -> bool:
-    """Whether a version folder holds all that a load needs; its model file comes last."""
-    return any(os.path.exists(os.path.join(path, name)) for name in MODEL_FILES)
 
 
 def _freeze_what_was_loaded(event: StateChanged) -> None:

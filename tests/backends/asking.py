@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from salver.backends.tflite import Servable
+from salver.backends.tflite import Servable as LiteServable
 from salver.codecs.messages import message_class
+from salver.core.servable import Servable
 
-Load = Callable[..., Servable]
+Load = Callable[..., LiteServable]
 """Loads a TFLite model by name, or a file's bytes, with fields of `TfLiteOptions`."""
+LoadFolder = Callable[..., Servable]
+"""Loads with the backend of a name what lies in a folder, with fields of `BackendOptions`."""
 
 
 def ask(

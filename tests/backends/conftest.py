@@ -1,11 +1,19 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from salver.backends.tflite import Servable, TfLiteLoader, TfLiteOptions
-from tests.backends.asking import Load
+from salver.backends.registry import Backends
+from salver.backends.tflite import Servable as LiteServable
+from salver.backends.tflite import TfLiteLoader, TfLiteOptions
+from salver.core.backend import BackendOptions
+from salver.core.servable import Servable
+from tests.backends.asking import Load, LoadFolder
+from tests.backends.cases import CASES
+from tests.backends.contract import is_there
+from tests.backends.made import LARGE, Made, make
 from tests.tflite_models import path_of
 
 
@@ -14,7 +22,7 @@ def load_lite(tflite_folder: Path, tmp_path: Path) -> Iterator[Load]:
     """Loads TFLite models, and unloads them after the test."""
     loaders = []
 
-    def load(model: str | bytes, **options: Any) -> Servable:
+    def load(model: str | bytes, **options: Any) -> LiteServable:
         if isinstance(model, str):
             path = path_of(tflite_folder, model)
         else:
@@ -26,3 +34,52 @@ def load_lite(tflite_folder: Path, tmp_path: Path) -> Iterator[Load]:
     yield load
     for loader in loaders:
         loader.unload()
+
+
+@pytest.fixture
+def load() -> Iterator[LoadFolder]:
+    """Loads the model in a folder with the backend of a name, and unloads it after the test."""
+    loaders = []
+
+    def load(platform: str, folder: Path, **options: Any) -> Servable:
+        options = {"model_name": "m", **options}
+        loaders.append(Backends().named(platform).loader(str(folder), BackendOptions(**options)))
+        return loaders[-1].load()
+
+    yield load
+    for loader in loaders:
+        loader.unload()
+
+
+@pytest.fixture(scope="session")
+def make_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
+    """Makes a case once, or its large model; skips the test where its framework is missing."""
+    folder = tmp_path_factory.mktemp("contract")
+
+    @cache
+    def make_case(name: str, large_bytes: int = 0) -> Made:
+        return make(name, folder / f"{name}_{large_bytes}", large_bytes)
+
+    return make_case
+
+
+@pytest.fixture(params=CASES)
+def made(request: pytest.FixtureRequest, make_case: Callable[..., Made]) -> Made:
+    """Each case in turn."""
+    if not is_there(CASES[request.param]):
+        pytest.skip(f"what {request.param} needs is not installed")
+    return make_case(request.param)
+
+
+@pytest.fixture(params=[n for n, case in CASES.items() if case.make_large])
+def made_large(request: pytest.FixtureRequest, make_case: Callable[..., Made]) -> Made:
+    """The large model of each case that has one."""
+    if not is_there(CASES[request.param]):
+        pytest.skip(f"what {request.param} needs is not installed")
+    return make_case(request.param, LARGE)
+
+
+@pytest.fixture(scope="session")
+def all_made(make_case: Callable[..., Made]) -> list[Made]:
+    """All cases whose frameworks are installed."""
+    return [make_case(name) for name, case in CASES.items() if is_there(case)]

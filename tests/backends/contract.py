@@ -1,27 +1,80 @@
-"""What every backend keeps: one entry per backend here, and `test_contract.py` does the rest."""
+"""What every backend keeps: a module with a `CASE` in `tests/backends/cases` is all it takes."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from salver.backends.registry import Backends
 from salver.backends.tensorflow import TensorFlowLoader
-from salver.backends.tflite import TfLiteLoader
+from salver.core.backend import BackendOptions
 from salver.core.servable import Loader
 
+Arrays = dict[str, np.ndarray]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class BackendCase:
-    """A model that computes y = x / 2 + 2 on float32 vectors of any length."""
+    """A small model of one framework, in two variants whose answers differ."""
 
-    model: str
-    """Its name in the module that makes it, `tests/saved_models.py` or another."""
-    loader: Callable[[str], Loader]
-    """Makes a loader of any path, there or not."""
-    folder: str = "saved_model_folder"
-    """The fixture with the folder where it lies."""
+    platform: str
+    """The name of the backend."""
+    make: Callable[[Path, int], Mapping[str, np.ndarray]]
+    """Write a variant into a folder that exists, and return the framework's own answer to
+    `inputs`. Runs in a child process: import the framework in it, not at the top of the module.
+    """
+    inputs: Mapping[str, np.ndarray]
+    """Three rows at least, no two alike, by the names that clients use."""
+    model_file: str
+    """The file in the folder that a load reads first; it is damaged, to see what happens."""
+    make_large: Callable[[Path, int], None] | None = None
+    """Write a model that takes about so many bytes of memory once it is loaded."""
+    frameworks: Sequence[str] = ()
+    """Top-level modules that must not be imported before a model needs them."""
+    needs: str = ""
+    """The module without which the tests of this case are skipped; else the first framework."""
+    own_checks: bool = False
+    """Whether the framework, not `InputCheck`, looks at types and shapes of inputs."""
+    tolerance: float = 1e-5
+    """Relative; batches may add up in another order."""
+    flags: Sequence[str] = field(default=())
+    """What the server is given for it, beside the consent to pickles and code."""
+
+    @property
+    def rows(self) -> int:
+        return len(next(iter(self.inputs.values())))
 
 
-CASES = (
-    BackendCase(model="half_plus_two_1", loader=TensorFlowLoader),
-    BackendCase(model="half_plus_two_2", loader=TensorFlowLoader),
-    BackendCase(model="half_plus_two", loader=TfLiteLoader, folder="tflite_folder"),
-)
+def is_there(case: BackendCase) -> bool:
+    """Whether what the case needs is installed."""
+    needs = case.needs or next(iter(case.frameworks), "")
+    return not needs or find_spec(needs) is not None
+
+
+def loader_of(case: BackendCase, path: str, **options: Any) -> Loader:
+    """As the server makes it, with consent to pickles and code unless `options` differ."""
+    if case.platform == "tensorflow":
+        return TensorFlowLoader(path)
+    allowed: dict[str, Any] = {"allow_pickle": True, "allow_python_code": True, **options}
+    return (
+        Backends()
+        .named(case.platform)
+        .loader(path, BackendOptions(model_name="m", concurrency=2, **allowed))
+    )
+
+
+def assert_alike(
+    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], case: BackendCase
+) -> None:
+    """The same names, types and shapes, and values but for rounding."""
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype, name
+        assert found[name].shape == array.shape, name
+        if array.dtype.kind == "O":
+            assert found[name].tolist() == array.tolist(), name
+        else:
+            np.testing.assert_allclose(found[name], array, case.tolerance, 1e-6, err_msg=name)

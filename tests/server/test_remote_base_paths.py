@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,30 @@ SCHEMES = (
     "http",
     pytest.param("az", marks=pytest.mark.skipif(PROGRAM is None, reason="Azurite is not there")),
 )
+CODE = {
+    "model.py": """
+from typing import Annotated
+import numpy as np
+from numpy.typing import NDArray
+from .scaling import FACTOR
+
+Floats = Annotated[NDArray[np.float32], (None,)]
+
+class Model:
+    def predict(self, x: Floats) -> Floats:
+        return x * FACTOR
+""",
+    "scaling.py": "FACTOR = 3\n",
+    "pipeline.py": """
+from typing import Annotated
+import numpy as np
+from numpy.typing import NDArray
+
+def before(word: Annotated[NDArray[np.str_], (None,)]):
+    return np.array([len(each) for each in word])
+""",
+}
+"""A version of another framework: code, and files that it takes along."""
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +62,10 @@ def folder(saved_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     root = tmp_path_factory.mktemp("storage")
     for name in MODELS:
         shutil.copytree(saved_model_folder / name / "1", root / "bucket" / "models" / name / "1")
+    place = root / "bucket" / "models" / "code" / "1"
+    place.mkdir(parents=True)
+    for name, content in CODE.items():
+        (place / name).write_text(content)
     return root
 
 
@@ -81,11 +110,18 @@ def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
             for scheme, root in roots.items()
             for name in MODELS
         ]
+        bodies += [
+            f'name: "{scheme}-code" base_path: "{root}/models/code" model_platform: "{platform}"'
+            for (scheme, root), platform in zip(
+                roots.items(), cycle(("auto", "python")), strict=False
+            )
+        ]
         yield stack.enter_context(
             RunningServer(
                 write_config(place / "models.txt", bodies),
                 f"--model_cache_dir={place}/cache",
                 "--max_num_load_retries=0",
+                "--allow_python_code",
                 environment=environment,
             )
         )
@@ -117,6 +153,15 @@ def test_answers_over_rest_too(server: RunningServer, scheme: str) -> None:
     assert [(entry["version"], entry["state"]) for entry in status] == [("1", "AVAILABLE")]
     metadata = requests.get(f"{url}/metadata", timeout=LIMIT_S).json()
     assert metadata["model_spec"]["version"] == "1"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_model_of_another_framework_is_copied_with_all_its_files(
+    server: RunningServer, scheme: str
+) -> None:
+    url = f"{server.url}/v1/models/{scheme}-code:predict"
+    answer = requests.post(url, json={"instances": ["one", "three"]}, timeout=LIMIT_S)
+    assert answer.json() == {"predictions": [9.0, 15.0]}
 
 
 def test_an_object_that_arrives_damaged_is_an_error_of_its_version(

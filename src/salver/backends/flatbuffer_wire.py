@@ -49,8 +49,12 @@ class Table:
 
     def integers(self, number: int) -> tuple[int, ...]:
         """A vector of int32; empty if it is not there."""
-        start, count = self.vector(number, 4)
-        return tuple(np.frombuffer(self._data, "<i4", count, start).tolist())
+        return tuple(self.array(number, np.dtype("<i4")).tolist())
+
+    def array(self, number: int, element: np.dtype) -> np.ndarray:
+        """A vector of numbers; empty if it is not there."""
+        start, count = self.vector(number, element.itemsize)
+        return np.frombuffer(self._data, element, count, start)
 
     def content(self, number: int) -> memoryview:
         """A vector of bytes, or a string; empty if it is not there."""

@@ -12,6 +12,9 @@ from contextlib import suppress
 
 from salver.backends.protobuf_wire import Message
 
+SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "export.meta")
+"""A folder with any of them is TensorFlow's, whatever else is in it."""
+
 MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "model.tflite", "export.meta")
 """A version without any of them is none; what is written last, by rights."""
 

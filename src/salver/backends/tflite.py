@@ -13,13 +13,14 @@ says of its copy that it will be deleted.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from salver.backends.allocator import keep_freed_memory, trim_memory
 from salver.backends.interpreter_pool import InterpreterPool
+from salver.backends.model_file import model_bytes
 from salver.backends.tflite_file import LiteFile, LiteTensor
 from salver.backends.tflite_interpreter import NOT_A_MODEL, LiteInterpreter, require_runnable
 from salver.backends.tflite_parse_example import take_out_parse_example
@@ -30,7 +31,8 @@ from salver.backends.tflite_signatures import (
     metadata_entries,
     own_signatures,
 )
-from salver.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from salver.core.backend import BackendOptions
+from salver.errors import InvalidArgument
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ class TfLiteLoader:
         Raises:
             ServingError: as TensorFlow Serving words it.
         """
-        data = _content(self._path)
+        data = model_bytes(self._path)
         keep_freed_memory()
         try:
             file = LiteFile(data)
@@ -117,18 +119,34 @@ class TfLiteLoader:
         trim_memory()
 
 
+class TfLiteBackend:
+    """Version folders with `model.tflite` and no SavedModel; see `salver.core.backend.Backend`.
+
+    Where a folder has both, it is `--prefer_tflite_model` that decides, as in TensorFlow Serving.
+    """
+
+    name = "tflite"
+    extra = "tflite"
+    wraps = False
+
+    def lacking(self, names: Collection[str]) -> str | None:
+        return None if FILE_NAME in names else FILE_NAME
+
+    def detects(self, folder: Path) -> bool:
+        return (folder / FILE_NAME).is_file()
+
+    def loader(self, folder: str, options: BackendOptions) -> TfLiteLoader:
+        return TfLiteLoader(folder, TfLiteOptions(pools=options.concurrency))
+
+    def estimated_bytes(self, folder: Path) -> int:
+        # The kernels keep a copy of the weights.
+        return 2 * (folder / FILE_NAME).stat().st_size
+
+
+BACKEND = TfLiteBackend()
+
+
 def _allocated(data: bytes, inputs: Sequence[LiteTensor]) -> LiteInterpreter:
     interpreter = LiteInterpreter(data, inputs)
     interpreter.allocate()
     return interpreter
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise NotFound(f"{path}; No such file or directory") from error
-    except PermissionError as error:
-        raise PermissionDenied(f"{path}; Permission denied") from error
-    except OSError as error:
-        raise FailedPrecondition(f"{path}; {error.strerror}") from error

@@ -7,7 +7,8 @@ unknown to TensorFlow Serving and served only if that is asked for.
 
 from collections.abc import Collection, Mapping, Sequence
 
-from salver.backends.protobuf_wire import Message, encoded_content, encoded_integer
+from salver.backends.protobuf_wire import Message, encoded_content
+from salver.backends.signature_def import map_entry, shape_proto, tensor_info
 from salver.backends.tflite_file import LiteFile, LiteSignature, LiteTensor
 from salver.core.signature import DEFAULT_SIGNATURE
 from salver.errors import AlreadyExists, InternalError, InvalidArgument
@@ -16,9 +17,8 @@ _PREDICT = b"tensorflow/serving/predict"
 
 _INPUTS, _OUTPUTS, _METHOD_NAME, _DEFAULTS = 1, 2, 3, 4
 """Fields of `tensorflow.SignatureDef`."""
-_NAME, _DATA_TYPE, _SHAPE = 1, 2, 3
-"""Fields of `tensorflow.TensorInfo`."""
-_MOST_BYTES_OF_AN_INTEGER = 0xFFFF_FFFF_FFFF_FFFF
+_NAME = 1
+"""A field of `tensorflow.TensorInfo`."""
 
 Entries = dict[str, bytes]
 """Map entries of a name and a SignatureDef, serialized, by name, in order of name."""
@@ -59,7 +59,7 @@ def metadata_entries(file: LiteFile, inputs: Collection[str], outputs: Collectio
     """
     try:
         entries = {
-            name: _entry(name, _renamed(definition, inputs, outputs))
+            name: map_entry(name, _renamed(definition, inputs, outputs))
             for name, definition in file.metadata_signatures().items()
         }
     except ValueError as error:
@@ -74,13 +74,16 @@ def default_entry(inputs: Mapping[str, LiteTensor], outputs: Mapping[str, LiteTe
     """The one signature of a file that says nothing of signatures."""
     # Of names that differ only after the colon, the last one gets the alias.
     definition = _definition(
-        {_alias(name): _tensor_info(name, tensor, tensor.shape) for name, tensor in inputs.items()},
         {
-            _alias(name): _tensor_info(name, tensor, tensor.shape)
+            _alias(name): tensor_info(name, tensor.data_type, _shape(tensor.shape))
+            for name, tensor in inputs.items()
+        },
+        {
+            _alias(name): tensor_info(name, tensor.data_type, _shape(tensor.shape))
             for name, tensor in outputs.items()
         },
     )
-    return {DEFAULT_SIGNATURE: _entry(DEFAULT_SIGNATURE, definition)}
+    return {DEFAULT_SIGNATURE: map_entry(DEFAULT_SIGNATURE, definition)}
 
 
 def own_signatures(file: LiteFile) -> list[LiteSignature]:
@@ -102,12 +105,16 @@ def own_entries(signatures: Sequence[LiteSignature]) -> Entries:
     for signature in signatures:
         inputs, outputs = (
             {
-                alias: _tensor_info(own_name(signature, alias), tensor, tensor.signature_shape)
+                alias: tensor_info(
+                    own_name(signature, alias),
+                    tensor.data_type,
+                    _shape(tensor.signature_shape),
+                )
                 for alias, tensor in sorted(tensors.items())
             }
             for tensors in (signature.inputs, signature.outputs)
         )
-        entries[signature.key] = _entry(signature.key, _definition(inputs, outputs))
+        entries[signature.key] = map_entry(signature.key, _definition(inputs, outputs))
     return dict(sorted(entries.items()))
 
 
@@ -120,29 +127,19 @@ def _alias(name: str) -> str:
     return name.partition(":")[0]
 
 
-def _entry(name: str, definition: bytes) -> bytes:
-    return encoded_content(1, name.encode()) + encoded_content(2, definition)
-
-
 def _definition(inputs: Mapping[str, bytes], outputs: Mapping[str, bytes]) -> bytes:
     return _map(_INPUTS, inputs) + _map(_OUTPUTS, outputs) + encoded_content(_METHOD_NAME, _PREDICT)
 
 
 def _map(number: int, infos: Mapping[str, bytes]) -> bytes:
-    return b"".join(encoded_content(number, _entry(alias, info)) for alias, info in infos.items())
+    return b"".join(
+        encoded_content(number, map_entry(alias, info)) for alias, info in infos.items()
+    )
 
 
-def _tensor_info(name: str, tensor: LiteTensor, shape: Sequence[int]) -> bytes:
+def _shape(sizes: Sequence[int]) -> bytes | None:
     # A scalar has no shape at all here, as in the original.
-    sizes = b"".join(
-        encoded_content(2, encoded_integer(1, size & _MOST_BYTES_OF_AN_INTEGER) if size else b"")
-        for size in shape
-    )
-    return (
-        encoded_content(_NAME, name.encode())
-        + encoded_integer(_DATA_TYPE, tensor.data_type)
-        + (encoded_content(_SHAPE, sizes) if shape else b"")
-    )
+    return shape_proto(sizes) if sizes else None
 
 
 def _renamed(definition: bytes, inputs: Collection[str], outputs: Collection[str]) -> bytes:

@@ -9,6 +9,7 @@ names it when it starts; only those that would protect the server are refused.
 import os
 from dataclasses import dataclass
 
+from salver.config.backend_flags import BackendFlags
 from salver.config.declaration import (
     Computed,
     Declaration,
@@ -41,7 +42,7 @@ _FOUR_PER_CPU = Computed("4 times the number of CPUs", lambda: 4 * schedulable_c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flags:
+class Flags(BackendFlags):
     """The command line, read and typed."""
 
     port: int = int32(
@@ -283,6 +284,38 @@ class Flags:
         False,
         "Serve TFLite's own signatures of a model.tflite that has none in its metadata. Else it "
         "has one, with the names of its tensors, as in TensorFlow Serving.",
+        origin=Origin.SALVER,
+    )
+    allow_pickle: bool = flag(
+        False,
+        "Load models that are pickled objects. To unpickle is to run code that lies in the file: "
+        "only for models that you trust as you trust the server itself.",
+        origin=Origin.SALVER,
+    )
+    allow_python_code: bool = flag(
+        False,
+        "Run the Python files that come with versions: model.py and pipeline.py. They run in the "
+        "server, with all its rights: only for models that you trust as you trust the server "
+        "itself.",
+        origin=Origin.SALVER,
+    )
+    isolate_models: str = flag(
+        "auto",
+        "Which models run in worker processes of their own. auto: those whose framework, or "
+        "pipeline.py, keeps all other Python code waiting while it runs. all, none. After a comma, "
+        "names of models may follow: a, b:4 (with 4 workers), -c (not this one).",
+        origin=Origin.SALVER,
+    )
+    isolated_workers: int = int32(
+        0,
+        "Worker processes of a version that is isolated: each has the whole model, and runs one "
+        "request or batch at a time. 0: one for each CPU, at most 4.",
+        origin=Origin.SALVER,
+    )
+    isolated_run_limit_s: float = flag(
+        60.0,
+        "A worker process that takes longer for one run, or does not answer any more, is ended and "
+        "started again. 0: never.",
         origin=Origin.SALVER,
     )
     max_request_bytes: int = int64(

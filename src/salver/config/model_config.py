@@ -6,19 +6,19 @@ and the rules that a new config must pass before anything is touched.
 
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
 from salver.codecs.messages import WireMessage
 from salver.config.flags import Flags
 from salver.config.text_file import read_text_file
+from salver.core.backend import AUTOMATIC, TENSORFLOW
 from salver.core.version_policy import All, Latest, Specific, VersionPolicy
 from salver.errors import FailedPrecondition, InvalidArgument, Unimplemented
 
 logger = logging.getLogger(__name__)
 
-TENSORFLOW = "tensorflow"
 _NO_TYPE, _TENSORFLOW_TYPE = 0, 1
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9.]+://")
 
@@ -69,7 +69,7 @@ def model_server_config(flags: Flags) -> ModelServerConfig:
         flags.model_base_path,
     )
     model = ModelSettings(
-        name=flags.model_name, base_path=flags.model_base_path, model_platform=TENSORFLOW
+        name=flags.model_name, base_path=flags.model_base_path, model_platform=AUTOMATIC
     )
     return ModelServerConfig(ConfigKind.MODEL_CONFIG_LIST, (model,))
 
@@ -141,7 +141,7 @@ def validate(new: ModelServerConfig, running: ModelServerConfig | None = None) -
     _check_same_platforms(new.models, served.models)
 
 
-def validate_platforms(new: ModelServerConfig, supported: Collection[str] = (TENSORFLOW,)) -> None:
+def validate_platforms(new: ModelServerConfig, supported: Container[str] = (TENSORFLOW,)) -> None:
     """Check what comes after the version labels: each model asks for one supported platform.
 
     Raises:
@@ -205,7 +205,7 @@ def _check_same_platforms(
         if model.name not in platforms:
             continue
         before, after = platforms[model.name], platform_of(model)
-        if before != after:
+        if before != after and AUTOMATIC not in (before, after):
             raise InvalidArgument(
                 f"Illegal to change a model's platform. For model {model.name} "
                 f"platform was {before} and new platform requested is {after}"

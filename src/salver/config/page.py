@@ -54,7 +54,8 @@ model_config_list {
 - `base_path` is absolute or a URI; each version is a folder in it whose name is a number.
 - `model_version_policy` is `latest { num_versions: 2 }`, `all {}` or `specific { versions: 42 }`;
   without one the latest version is served.
-- `model_platform` is `tensorflow`.
+- `model_platform` is `tensorflow`, or the name of another [backend](backends.md). With `auto`, the
+  folder of each version tells, as it does without a config file.
 - Labels are given to versions that are available. A config that loads a version and labels it at
   once, as the first config does, needs `--allow_version_labels_for_unavailable_models`.
 - A file with nothing but comments is fine: no models yet.

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from salver.codecs.messages import WireMessage, message_class
 from salver.config.flags import Flags
-from salver.config.model_config import TENSORFLOW
+from salver.core.backend import TENSORFLOW
 from salver.errors import InternalError, InvalidArgument
 
 _ADAPTER_CONFIG = "tensorflow.serving.SavedModelBundleSourceAdapterConfig"

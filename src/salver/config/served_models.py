@@ -6,7 +6,7 @@ whole; what was refused leaves nothing behind.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Container, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from salver.config.model_config import (
     ConfigKind,
     ModelServerConfig,
+    platform_of,
     read_model_config_file,
     validate,
     validate_platforms,
@@ -44,13 +45,27 @@ class ServedModels:
         labels: LabelTable,
         allow_labels_for_unavailable: bool,
         log_requests: Callable[[Mapping[str, RequestLogSettings]], None],
+        platforms: Container[str],
+        use_platforms: Callable[[Mapping[str, str]], None],
     ) -> None:
-        """Store what is needed; `log_requests` is told what to log, by the name of the model."""
+        """Store what is needed.
+
+        Args:
+            manager: tells which versions there are.
+            source: is told what to serve.
+            labels: is told which labels there are.
+            allow_labels_for_unavailable: see the flag.
+            log_requests: is told what to log, by the name of the model.
+            platforms: those that a config may ask for.
+            use_platforms: is told the platform of each model that is served from now on.
+        """
         self._manager = manager
         self._source = source
         self._labels = labels
         self._allow_labels_for_unavailable = allow_labels_for_unavailable
         self._log_requests = log_requests
+        self._platforms = platforms
+        self._use_platforms = use_platforms
         self._running = ModelServerConfig()
         self._is_started = False
         self._applying = asyncio.Lock()
@@ -87,12 +102,13 @@ class ServedModels:
                 self._manager.available_versions,
                 allow_unavailable=self._allow_labels_for_unavailable,
             )
-            validate_platforms(new)
+            validate_platforms(new, self._platforms)
             request_logs = request_logs_of(new.models)
             for model in new.models:
                 self._source.require(model.base_path)
             self._labels.replace(labels)
             self._log_requests(request_logs)
+            self._use_platforms({model.name: platform_of(model) for model in new.models})
             known = {model.name for model in self._running.models}
             self._running = new
             names = tuple(model.name for model in new.models)

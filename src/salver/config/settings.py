@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from salver.config.batching import BatchingSettings, batching_settings
 from salver.config.flags import Flags
+from salver.config.isolation import IsolationSettings, isolation_settings
 from salver.config.model_config import ModelServerConfig, model_server_config
 from salver.config.monitoring import MonitoringSettings, monitoring_settings
 from salver.config.platform import flags_with, session_bundle_config
@@ -28,6 +29,7 @@ class Settings:
     monitoring: MonitoringSettings
     batching: BatchingSettings
     tls: TlsSettings
+    isolation: IsolationSettings
 
 
 def read_settings(flags: Flags) -> Settings:
@@ -60,6 +62,7 @@ def read_settings(flags: Flags) -> Settings:
         monitoring_settings(flags),
         batching,
         tls_settings(flags),
+        isolation_settings(flags),
     )
 
 
@@ -108,6 +111,7 @@ def _check_own_options(flags: Flags) -> None:
         ("drain_grace_s", flags.drain_grace_s),
         ("rest_api_compression_min_bytes", flags.rest_api_compression_min_bytes),
         ("worker_threads", flags.worker_threads),
+        ("isolated_run_limit_s", flags.isolated_run_limit_s),
         ("inline_budget_us", flags.inline_budget_us),
         ("max_queue_wait_ms", flags.max_queue_wait_ms),
         ("batching_latency_target_ms", flags.batching_latency_target_ms),

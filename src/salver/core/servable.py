@@ -1,6 +1,7 @@
 """Servables: what a backend makes of one version of a model, and how it is made."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -56,6 +57,18 @@ class Servable(Protocol):
         Raises:
             ServingError: the servable has no such tensor.
         """
+
+
+@runtime_checkable
+class RemoteServable(Protocol):
+    """A servable whose programs run in other processes: their callers wait, perhaps for long."""
+
+    @property
+    def places(self) -> int:
+        """How many runs go on at the same time."""
+
+    def warming_up(self) -> AbstractContextManager[None]:
+        """Within, what is run prepares all places, and those that replace them later."""
 
 
 class Loader(Protocol):

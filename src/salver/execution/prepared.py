@@ -6,15 +6,17 @@ only looks things up.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from salver.core.servable import Loader, Program, Servable
+from salver.core.servable import Loader, Program, RemoteServable, Servable
 from salver.core.signature import Signature
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_queue import BatchQueue
+from salver.execution.lane import Lane
 
 # Costs are kept per power of two of the input size, so that a large request is
 # never judged by what small ones took.
@@ -56,14 +58,17 @@ class Executable:
         "_runs",
         "cost_s",
         "expected_s",
+        "lane",
         "order",
         "program",
         "queue",
         "suspicion",
     )
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, lane: Lane | None = None) -> None:
         self.program = program
+        self.lane = lane
+        """Threads that its runs have for themselves, because they wait there; never the loop."""
         self.queue: BatchQueue | None = None
         """Where requests gather to be run together; None: each runs alone."""
         self.order: Order | None = None
@@ -126,7 +131,7 @@ class Executable:
             self.expected_s[size_class] = self._quickest_s[size_class]
         if self._probation[size_class]:
             self._probation[size_class] -= 1
-        else:
+        elif self.lane is None:
             surely_s = self._quickest_s[size_class] / SURPRISE
             self.cost_s[size_class] = max(self._cpu_s[size_class], surely_s)
 
@@ -213,6 +218,7 @@ class PreparedServable:
         self._executables: dict[_Key, Executable] = {}
         self._queued: dict[object, tuple[_Key, Executable]] = {}
         self._wrapper: Wrapper | None = None
+        self.lane = Lane(servable.places) if isinstance(servable, RemoteServable) else None
         self.signature_def_map = servable.signature_def_map
         self.signatures: Mapping[str, PreparedSignature] = {
             name: self._prepare(signature) for name, signature in servable.signatures.items()
@@ -232,7 +238,7 @@ class PreparedServable:
         key = (feeds, fetches)
         found = self._executables.get(key)
         if found is None:
-            found = Executable(self._servable.program(feeds, fetches))
+            found = Executable(self._servable.program(feeds, fetches), self.lane)
             if self._wrapper is not None:
                 found.wrap(self._wrapper(found.program, ""))
             if len(self._executables) < _MAX_EXECUTABLES:
@@ -301,6 +307,8 @@ class PreparedServable:
         """
         for executable in self._executables.values():
             executable.queue = None
+        if self.lane is not None:
+            self.lane.close()
 
 
 WarmUp = Callable[[PreparedServable], None]
@@ -334,7 +342,8 @@ class PreparingLoader:
         try:
             servable = PreparedServable(loaded, self._batching(), self._name)
             self._servable = servable
-            self._warm_up(servable)
+            with loaded.warming_up() if isinstance(loaded, RemoteServable) else nullcontext():
+                self._warm_up(servable)
         except BaseException:
             self.unload()
             raise

@@ -26,7 +26,7 @@ class Batching:
             return {
                 "model": handle.id.name,
                 "version": str(handle.id.version),
-                "batch_threads": self._threads,
+                "batch_threads": servable.lane.places if servable.lane else self._threads,
                 "queues": [_described(queue, servable) for queue in servable.queues],
             }
         finally:

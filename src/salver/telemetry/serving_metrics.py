@@ -12,6 +12,7 @@ from salver.core.events import EventBus, StateChanged
 from salver.core.state import State
 from salver.errors import Code
 from salver.telemetry.batching_metrics import BatchingMetrics
+from salver.telemetry.isolation_metrics import IsolationMetrics
 from salver.telemetry.load_metrics import LoadMetrics, WarmUpReport
 from salver.telemetry.metrics import (
     Counter,
@@ -53,6 +54,7 @@ class ServingMetrics:
         self.tls_handshakes_failed = Counter(":salver:tls_handshake_failed_count", ("reason",))
         self.runs = RunMetrics()
         self.loads = LoadMetrics()
+        self.isolation = IsolationMetrics()
         self._readings: list[Reading] = []
         # Requests that name no model at all are counted too.
         self._known_names = {""}
@@ -143,5 +145,6 @@ class ServingMetrics:
             self.tls_handshakes_failed,
             *self.runs.metrics(),
             *self.loads.metrics(),
+            *self.isolation.metrics(),
             *self._readings,
         ]

@@ -50,7 +50,7 @@ def status_of(new: ModelServerConfig, running: ModelServerConfig | None = None) 
 
 def test_without_a_file_the_flags_name_the_only_model() -> None:
     flags = Flags(model_name="solo", model_base_path="/models/solo")
-    assert model_server_config(flags) == config_of(model("solo", "/models/solo"))
+    assert model_server_config(flags) == config_of(model("solo", "/models/solo", platform="auto"))
 
 
 def test_a_config_file_beats_the_flags_of_the_only_model(tmp_path: Path) -> None:
@@ -271,6 +271,14 @@ def test_a_running_model_keeps_its_platform(new: list[ModelSettings], status: st
 def test_a_changed_platform_is_found_before_the_labels_are_looked_at() -> None:
     with pytest.raises(ServingError, match="Illegal to change a model's platform"):
         validate(config_of(model("a", platform="torch")), config_of(model("a")))
+
+
+@pytest.mark.parametrize(("before", "after"), [("auto", "tensorflow"), ("tensorflow", "auto")])
+def test_a_platform_that_is_looked_for_may_be_named_and_the_other_way_round(
+    before: str, after: str
+) -> None:
+    running = config_of(model("a", platform=before))
+    validate(config_of(model("a", platform=after)), running)
 
 
 def test_an_unsupported_platform_is_found_only_after_the_labels() -> None:

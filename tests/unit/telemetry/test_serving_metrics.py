@@ -15,6 +15,8 @@ ID = ServableId("m", 1)
 def test_the_page_of_an_idle_server_has_the_types_in_the_order_of_the_names() -> None:
     assert ServingMetrics().page() == (
         "# TYPE :salver:access_log_lost_count counter\n"
+        "# TYPE :salver:isolated_worker_restart_count counter\n"
+        "# TYPE :salver:isolated_workers gauge\n"
         "# TYPE :salver:run_count counter\n"
         "# TYPE :salver:run_latency histogram\n"
         "# TYPE :salver:tls_handshake_failed_count counter\n"

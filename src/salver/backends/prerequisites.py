@@ -1,0 +1,69 @@
+"""What a load needs besides the model: a framework that is installed, an operator who agreed."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from salver.core.backend import BackendOptions
+from salver.errors import FailedPrecondition, PermissionDenied
+
+
+def imported(module: str, options: BackendOptions, extra: str) -> ModuleType:
+    """The framework's module. From a load thread.
+
+    Raises:
+        FailedPrecondition: it is not installed, or its import fails.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise FailedPrecondition(
+                f"Model {options.model_name}: {module} needs {error.name}, which is not installed"
+            ) from error
+        raise FailedPrecondition(
+            f"Model {options.model_name} needs {module}: pip install 'salver[{extra}]'"
+        ) from error
+    except Exception as error:
+        raise FailedPrecondition(
+            f"Model {options.model_name}: {module} cannot be imported: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def require_installed(module: str, options: BackendOptions, extra: str) -> None:
+    """The same for a framework that another process will import.
+
+    Raises:
+        FailedPrecondition: it is not installed.
+    """
+    if find_spec(module) is None:
+        raise FailedPrecondition(
+            f"Model {options.model_name} needs {module}: pip install 'salver[{extra}]'"
+        )
+
+
+def require_pickle_allowed(file: str, options: BackendOptions) -> None:
+    """Call before anything is unpickled, whatever loads it.
+
+    Raises:
+        PermissionDenied: the operator has not said --allow_pickle.
+    """
+    if not options.allow_pickle:
+        raise PermissionDenied(
+            f"Model {options.model_name}: {file} is a pickle, and to load it is to run code that "
+            "lies in it; --allow_pickle allows it for models that you trust"
+        )
+
+
+def require_code_allowed(file: str, options: BackendOptions) -> None:
+    """Call before Python files of a version are run.
+
+    Raises:
+        PermissionDenied: the operator has not said --allow_python_code.
+    """
+    if not options.allow_python_code:
+        raise PermissionDenied(
+            f"Model {options.model_name}: {file} is code that came with the version; "
+            "--allow_python_code allows it to run for models that you trust"
+        )

@@ -1,0 +1,137 @@
+"""Exported programs: their signature, and calls of their flat graph.
+
+The graph takes parameters, buffers and inputs in one row. To call it as it is spares what
+PyTorch's own wrapper does for each call, half of the time of a small model; what the wrapper
+checks is checked here.
+Source: torch/export/graph_signature.py, torch/export/_unlift.py.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from salver.backends.functions import PREDICT
+from salver.backends.torch_guards import Guards
+from salver.backends.torch_servable import TorchModel
+from salver.backends.torch_tensors import DATA_TYPES
+from salver.core.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
+from salver.errors import Unimplemented
+
+
+def load_exported(torch: Any, path: str, where: str) -> TorchModel:
+    """Read the file. It must have been checked, or be trusted.
+
+    Raises:
+        Unimplemented: it takes or gives what is no tensor.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.load(path)
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    arguments, inputs = _arguments(torch, program, values, where)
+    outputs, kept, written = _results(torch, program, values)
+    if not outputs:
+        raise Unimplemented(f"{where} has no output that can be served")
+    signature = Signature(DEFAULT_SIGNATURE, inputs, outputs, PREDICT)
+    guards = Guards(torch, program, list(inputs), values, where)
+    call = _call(program.graph_module, arguments, list(inputs), kept, written, guards)
+    return TorchModel(signature, call, is_declared=True, declares_outputs=True)
+
+
+class _Fed:
+    """Stands for an input among the arguments."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def _arguments(
+    torch: Any, program: Any, values: dict[str, Any], where: str
+) -> tuple[list[Any], dict[str, TensorSpec]]:
+    """What the graph is called with, in order, and the inputs among it."""
+    arguments: list[Any] = []
+    inputs: dict[str, TensorSpec] = {}
+    for spec in program.graph_signature.input_specs:
+        if spec.kind.name in ("PARAMETER", "BUFFER", "CONSTANT_TENSOR"):
+            state = program.state_dict if spec.target in program.state_dict else program.constants
+            arguments.append(state[spec.target].detach())
+        elif spec.kind.name == "USER_INPUT" and isinstance(values[spec.arg.name], torch.Tensor):
+            arguments.append(_Fed(spec.arg.name))
+            inputs[spec.arg.name] = _spec(torch, spec.arg.name, values[spec.arg.name])
+        elif spec.kind.name == "USER_INPUT" and hasattr(spec.arg, "value"):
+            arguments.append(spec.arg.value)  # The export has fixed it.
+        else:
+            raise Unimplemented(f'{where} takes "{spec.arg.name}", which is no tensor')
+    return arguments, inputs
+
+
+def _results(
+    torch: Any, program: Any, values: dict[str, Any]
+) -> tuple[dict[str, TensorSpec], list[int], dict[int, Any]]:
+    """The outputs, where they are among the results, and what is written to with others of them."""
+    count = len(program.graph_signature.user_outputs)
+    names = dict(
+        _names(torch.utils._pytree.tree_unflatten(range(count), program.call_spec.out_spec))
+    )
+    outputs, kept, written, user = {}, [], {}, 0
+    for place, spec in enumerate(program.graph_signature.output_specs):
+        if spec.kind.name == "BUFFER_MUTATION":
+            state = program.state_dict if spec.target in program.state_dict else program.constants
+            written[place] = state[spec.target].detach()
+        if spec.kind.name != "USER_OUTPUT":
+            continue
+        value = values.get(spec.arg.name)
+        if isinstance(value, torch.Tensor):
+            outputs[names[user]] = _spec(torch, names[user], value)
+            kept.append(place)
+        user += 1
+    return outputs, kept, written
+
+
+def _names(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[int, str]]:
+    """Names of outputs by their numbers: keys, fields, and `output_N` where there is none."""
+    if isinstance(value, int):
+        yield value, "_".join(path) or "output_0"
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from _names(each, (*path, str(key)))
+    elif isinstance(value, tuple | list):
+        fields = getattr(value, "_fields", None)
+        for number, each in enumerate(value):
+            name = fields[number] if fields else str(number) if path else f"output_{number}"
+            yield from _names(each, (*path, name))
+
+
+def _spec(torch: Any, name: str, value: Any) -> TensorSpec:
+    data_type = DATA_TYPES.get(str(value.dtype).removeprefix("torch."))
+    if data_type is None:
+        raise Unimplemented(f'The type {value.dtype} of "{name}" cannot be served')
+    shape = tuple(-1 if isinstance(size, torch.SymInt) else int(size) for size in value.shape)
+    return TensorSpec(name, data_type, shape)
+
+
+def _call(
+    graph: Any,
+    arguments: list[Any],
+    names: list[str],
+    kept: list[int],
+    written: dict[int, Any],
+    guards: Guards,
+) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    places = [names.index(each.name) if isinstance(each, _Fed) else -1 for each in arguments]
+    fixed = [None if isinstance(each, _Fed) else each for each in arguments]
+    # The class's own: `__call__` looks for hooks each time.
+    forward = graph.forward
+
+    def call(tensors: Sequence[Any]) -> Sequence[Any]:
+        guards.check(tuple(tuple(tensor.shape) for tensor in tensors))
+        row = [
+            given if place < 0 else tensors[place]
+            for place, given in zip(places, fixed, strict=True)
+        ]
+        results = forward(*row)
+        for place, state in written.items():
+            state.copy_(results[place])
+        return [results[place] for place in kept]
+
+    return call

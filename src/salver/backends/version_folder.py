@@ -1,0 +1,96 @@
+"""One version folder, and all that the operator has said about how its model is loaded."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from salver.backends.detecting import PIPELINE, DetectingLoader, NamedLoader, PipelineChoiceLoader
+from salver.backends.registry import Backends
+from salver.backends.saved_model_files import SAVED_MODEL_FILES
+from salver.backends.tensorflow import TensorFlowLoader, TensorFlowOptions
+from salver.backends.tflite import BACKEND as TFLITE
+from salver.backends.tflite import TfLiteLoader, TfLiteOptions
+from salver.backends.tflite_first import TfLiteFirstLoader
+from salver.core.backend import (
+    AUTOMATIC,
+    TENSORFLOW,
+    Backend,
+    BackendOptions,
+    holds_interpreter_lock,
+)
+from salver.core.servable import Loader
+from salver.errors import ServingError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionFolder:
+    """Plain values, so that another process can be told."""
+
+    path: str
+    platform: str
+    """`model_platform` of the config."""
+    tensorflow: TensorFlowOptions
+    tflite: TfLiteOptions
+    prefers_tflite: bool
+    """Whether `model.tflite` comes before a SavedModel."""
+    backend: BackendOptions
+    """For all other frameworks."""
+
+    def loader(self, backends: Backends) -> Loader:
+        """The loader of the model and of what stands around it; looks at the folder at load."""
+        return PipelineChoiceLoader(self.path, self._framework_loader(backends), self.backend)
+
+    def _framework_loader(self, backends: Backends) -> Loader:
+        if self.platform == TENSORFLOW:
+            return self._tensorflow_loader()
+        if self.platform == AUTOMATIC:
+            saved_model = self._tensorflow_loader()
+            return DetectingLoader(self.path, saved_model, backends, self._backend_loader)
+        return NamedLoader(self.platform, backends, self._backend_loader)
+
+    def _backend_loader(self, backend: Backend) -> Loader:
+        if backend is TFLITE:
+            return TfLiteLoader(self.path, self.tflite)
+        return backend.loader(self.path, self.backend)
+
+    def _tensorflow_loader(self) -> Loader:
+        loader = TensorFlowLoader(self.path, self.tensorflow)
+        if self.prefers_tflite:
+            return TfLiteFirstLoader(self.path, TfLiteLoader(self.path, self.tflite), loader)
+        return loader
+
+    def holds_interpreter_lock(self, backends: Backends) -> bool:
+        """Whether runs would keep all other Python code waiting, as far as the files tell now.
+
+        No, where they do not tell: then the load is going to fail, too.
+        """
+        if self._has(PIPELINE):
+            return True
+        if self.platform == TENSORFLOW:
+            return False
+        if self.platform == AUTOMATIC and any(map(self._has, SAVED_MODEL_FILES)):
+            return False
+        try:
+            if self.platform == AUTOMATIC:
+                backend = backends.of_folder(Path(self.path))
+            else:
+                backend = backends.named(self.platform)
+        except (ServingError, OSError):
+            return False
+        return backend is not None and holds_interpreter_lock(backend)
+
+    def _has(self, name: str) -> bool:
+        return os.path.exists(os.path.join(self.path, name))
+
+    def one_at_a_time(self) -> "VersionFolder":
+        """The same for a process in which no two runs go on at the same time."""
+        return replace(
+            self,
+            tflite=replace(self.tflite, pools=1, interpreters_per_pool=1),
+            backend=replace(self.backend, concurrency=1),
+        )
+
+
+def loader_of(folder: VersionFolder) -> Loader:
+    """The same loader, in a process that has not looked for backends yet."""
+    return folder.loader(Backends())

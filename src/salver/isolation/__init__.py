@@ -1,0 +1,1 @@
+"""Models in processes of their own: started, fed through shared memory, watched and restarted."""

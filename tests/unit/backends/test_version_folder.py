@@ -1,0 +1,74 @@
+import pickle
+from pathlib import Path
+
+import pytest
+
+from salver.backends.registry import Backends
+from salver.backends.tensorflow import TensorFlowOptions
+from salver.backends.tflite import TfLiteOptions
+from salver.backends.version_folder import VersionFolder, loader_of
+from salver.core.backend import BackendOptions
+from salver.errors import NotFound
+
+
+def version_folder(path: Path, platform: str = "auto") -> VersionFolder:
+    return VersionFolder(
+        path=str(path),
+        platform=platform,
+        tensorflow=TensorFlowOptions(intra_op_threads=3),
+        tflite=TfLiteOptions(pools=4, interpreters_per_pool=2),
+        prefers_tflite=False,
+        backend=BackendOptions(model_name="m", concurrency=5, allow_python_code=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "platform", "holds"),
+    [
+        pytest.param(["saved_model.pb"], "auto", False, id="SavedModel"),
+        pytest.param(["saved_model.pb"], "tensorflow", False, id="SavedModel by name"),
+        pytest.param(["saved_model.pb", "pipeline.py"], "auto", True, id="SavedModel with hooks"),
+        pytest.param(["saved_model.pb", "pipeline.py"], "tensorflow", True, id="hooks by name"),
+        pytest.param(["model.py"], "auto", True, id="Python"),
+        pytest.param(["model.py"], "python", True, id="Python by name"),
+        pytest.param(["model.tflite"], "auto", False, id="TensorFlow Lite"),
+        pytest.param(["model.tflite", "pipeline.py"], "tflite", True, id="TFLite with hooks"),
+        pytest.param([], "auto", False, id="nothing"),
+        pytest.param([], "no_such_backend", False, id="no backend"),
+    ],
+)
+def test_files_tell_whether_a_model_holds_the_interpreter_lock(
+    tmp_path: Path, files: list[str], platform: str, holds: bool
+) -> None:
+    for name in files:
+        (tmp_path / name).write_text("")
+
+    assert version_folder(tmp_path, platform).holds_interpreter_lock(Backends()) is holds
+
+
+def test_a_folder_that_cannot_be_read_is_left_to_the_load(tmp_path: Path) -> None:
+    assert not version_folder(tmp_path / "gone").holds_interpreter_lock(Backends())
+
+
+def test_another_process_can_be_told_and_makes_the_same_loader(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("")
+    folder: VersionFolder = pickle.loads(pickle.dumps(version_folder(tmp_path)))
+    assert folder == version_folder(tmp_path)
+    (tmp_path / "model.py").unlink()
+
+    loader = loader_of(folder)
+
+    with pytest.raises(NotFound, match=r"saved_model\.pb"):
+        loader.load()
+    loader.unload()
+
+
+def test_a_process_that_runs_one_thing_at_a_time_needs_no_more_than_one_of_each() -> None:
+    folder = version_folder(Path("/m/1"))
+
+    alone = folder.one_at_a_time()
+
+    assert alone.tflite.interpreters == 1
+    assert alone.backend.concurrency == 1
+    assert alone.backend.allow_python_code
+    assert alone.tensorflow == folder.tensorflow
