@@ -51,7 +51,7 @@ def distributed(tf: Any, path: str) -> None:
 
 def words(tf: Any, path: str) -> None:
     """How many words a text has, by an operation of TensorFlow Text."""
-    import tensorflow_text as text  # type: ignore[import-not-found,unused-ignore]
+    import tensorflow_text as text
 
     tokenizer = text.WhitespaceTokenizer()
 
