@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from tensorflow_serving.apis import get_model_metadata_pb2
 
 from salver.core.servable import ServableId
 from salver.errors import Code, ServingError
@@ -28,7 +29,8 @@ def test_it_answers_and_refuses_as_it_does_inside(made: Made, servable: Isolated
     try:
         expected = inside.load()
         assert servable.signatures == expected.signatures
-        assert servable.signature_def_map == expected.signature_def_map
+        parsed = get_model_metadata_pb2.SignatureDefMap.FromString
+        assert parsed(servable.signature_def_map) == parsed(expected.signature_def_map)
     finally:
         inside.unload()
     signature = servable.signatures["serving_default"]
