@@ -7,6 +7,8 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ARGS ?=
 MINUTES ?= 10
+# What the tests serve models of.
+EXTRAS := tensorflow,tflite,keras,onnx,sklearn,xgboost,lightgbm,catboost,python
 SAMPLE := .cache/models/sample
 
 .PHONY: help system setup build format check test fuzz soak serve bench bench-batching overload docs sanitize clean
@@ -36,7 +38,7 @@ $(VENV)/.installed: pyproject.toml setup.py
 	@$(PIP) install --upgrade "pip>=25.1" "setuptools>=77"
 	@$(PIP) install "Cython>=3.1" "grpcio-tools>=1.70" "numpy>=2.0"
 	@$(PIP) install --group dev --group bench
-	@$(PIP) install --no-build-isolation --editable ".[tensorflow,tflite,keras,onnx,python]"
+	@$(PIP) install --no-build-isolation --editable ".[$(EXTRAS)]"
 	@$(PIP) install --no-deps "tensorflow-serving-api>=2.16,<2.22"
 	@touch $@
 

@@ -11,6 +11,8 @@ from salver.core.servable import Servable
 
 Load = Callable[..., LiteServable]
 """Loads a TFLite model by name, or a file's bytes, with fields of `TfLiteOptions`."""
+LoadFolder = Callable[..., Servable]
+"""Loads with the backend of a name what lies in a folder, with fields of `BackendOptions`."""
 
 
 def ask(

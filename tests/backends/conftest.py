@@ -5,8 +5,12 @@ from typing import Any
 
 import pytest
 
-from salver.backends.tflite import Servable, TfLiteLoader, TfLiteOptions
-from tests.backends.asking import Load
+from salver.backends.registry import Backends
+from salver.backends.tflite import Servable as LiteServable
+from salver.backends.tflite import TfLiteLoader, TfLiteOptions
+from salver.core.backend import BackendOptions
+from salver.core.servable import Servable
+from tests.backends.asking import Load, LoadFolder
 from tests.backends.cases import CASES
 from tests.backends.contract import is_there
 from tests.backends.made import LARGE, Made, make
@@ -18,13 +22,28 @@ def load_lite(tflite_folder: Path, tmp_path: Path) -> Iterator[Load]:
     """Loads TFLite models, and unloads them after the test."""
     loaders = []
 
-    def load(model: str | bytes, **options: Any) -> Servable:
+    def load(model: str | bytes, **options: Any) -> LiteServable:
         if isinstance(model, str):
             path = path_of(tflite_folder, model)
         else:
             (tmp_path / "model.tflite").write_bytes(model)
             path = str(tmp_path)
         loaders.append(TfLiteLoader(path, TfLiteOptions(**options)))
+        return loaders[-1].load()
+
+    yield load
+    for loader in loaders:
+        loader.unload()
+
+
+@pytest.fixture
+def load() -> Iterator[LoadFolder]:
+    """Loads the model in a folder with the backend of a name, and unloads it after the test."""
+    loaders = []
+
+    def load(platform: str, folder: Path, **options: Any) -> Servable:
+        options = {"model_name": "m", **options}
+        loaders.append(Backends().named(platform).loader(str(folder), BackendOptions(**options)))
         return loaders[-1].load()
 
     yield load

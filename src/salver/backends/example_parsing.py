@@ -1,12 +1,12 @@
-"""`tf.io.parse_example` for TFLite: serialized `tf.Example`s to one array per feature.
+"""`tf.io.parse_example` in Python: serialized `tf.Example`s to one array per feature.
 
-Its runtime has no such operation, but TensorFlow Serving's has, and models that
+The runtime of TFLite has no such operation, but TensorFlow Serving's has, and models that
 classify or regress begin with it. Source: tensorflow/core/example/{example,feature}.proto
 and tensorflow/lite/kernels/parse_example/parse_example.cc.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +89,7 @@ def parse_examples(
         ValueError: an example cannot be read, or does not have what the features expect.
     """
     wanted = frozenset([f.key for f in sparse] + [f.key for f in dense])
-    examples = [_example(memoryview(data), wanted) for data in serialized]
+    examples = [example_features(memoryview(data), wanted) for data in serialized]
     parsed = [feature.parse(examples) for feature in sparse]
     arrays = [arrays[part] for part in range(3) for arrays in parsed]
     for feature in dense:
@@ -97,7 +97,12 @@ def parse_examples(
     return arrays
 
 
-def _example(data: memoryview, wanted: frozenset[bytes]) -> Example:
+def example_features(data: memoryview, wanted: Collection[bytes]) -> Example:
+    """The wanted features of one serialized example, as far as they are there.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
     features = {}
     for content in Message(data).contents(1):
         for entry in Message(content).contents(1):

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from salver.backends.allocator import keep_freed_memory, trim_memory
 from salver.backends.interpreter_pool import InterpreterPool
+from salver.backends.model_file import model_bytes
 from salver.backends.tflite_file import LiteFile, LiteTensor
 from salver.backends.tflite_interpreter import NOT_A_MODEL, LiteInterpreter, require_runnable
 from salver.backends.tflite_parse_example import take_out_parse_example
@@ -31,7 +32,7 @@ from salver.backends.tflite_signatures import (
     own_signatures,
 )
 from salver.core.backend import BackendOptions
-from salver.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from salver.errors import InvalidArgument
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class TfLiteLoader:
         Raises:
             ServingError: as TensorFlow Serving words it.
         """
-        data = _content(self._path)
+        data = model_bytes(self._path)
         keep_freed_memory()
         try:
             file = LiteFile(data)
@@ -149,14 +150,3 @@ def _allocated(data: bytes, inputs: Sequence[LiteTensor]) -> LiteInterpreter:
     interpreter = LiteInterpreter(data, inputs)
     interpreter.allocate()
     return interpreter
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise NotFound(f"{path}; No such file or directory") from error
-    except PermissionError as error:
-        raise PermissionDenied(f"{path}; Permission denied") from error
-    except OSError as error:
-        raise FailedPrecondition(f"{path}; {error.strerror}") from error

@@ -1,0 +1,36 @@
+"""Three classes of flowers, with missing values: a classifier as scikit-learn users make it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.backends.contract import Arrays, BackendCase
+
+_RNG = np.random.default_rng(7)
+_TRAINED = _RNG.normal(size=(120, 4)).astype(np.float32)
+_CLASSES = (_TRAINED[:, 0] > 0).astype(int) + (_TRAINED[:, 1] > 0.5)
+X = _RNG.normal(size=(6, 4)).astype(np.float32)
+X[1, 2] = X[3, 0] = np.nan
+
+
+def make(folder: Path, variant: int) -> Arrays:
+    model = _classifier(n_estimators=4 * variant, max_depth=3)
+    model.fit(_TRAINED, _CLASSES)
+    model.save_model(folder / "model.ubj")
+    return {"classes": model.predict(X).astype(np.int64), "probabilities": model.predict_proba(X)}
+
+
+def _classifier(**parameters: Any) -> Any:
+    import xgboost
+
+    return xgboost.XGBClassifier(n_jobs=1, **parameters)
+
+
+CASE = BackendCase(
+    platform="xgboost",
+    make=make,
+    inputs={"inputs": X},
+    model_file="model.ubj",
+    frameworks=["xgboost"],
+)
