@@ -161,7 +161,10 @@ ACTIONS: dict[str, Any] = {
 
 
 class ActingLoader:
-    """Loads nothing. `path` may say how to fail: a folder that is not there, or `crash`."""
+    """Loads nothing. `path` may say how to fail: a folder that is not there, or `crash`.
+
+    With `fickle`, each process has another signature.
+    """
 
     def __init__(self, path: str = "") -> None:
         self._path = path
@@ -169,6 +172,11 @@ class ActingLoader:
     def load(self) -> ActingServable:
         if self._path == "crash":
             ctypes.string_at(0)
+        if self._path == "fickle":
+            servable = ActingServable()
+            name = f"of {os.getpid()}"
+            servable.signatures = {name: _signature(name)}
+            return servable
         if self._path and not Path(self._path).exists():
             raise NotFound(f"{self._path} is not there")
         return ActingServable()

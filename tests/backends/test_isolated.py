@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from salver.core.servable import Program, ServableId
-from salver.errors import InternalError, NotFound, ServingError, Unavailable
+from salver.errors import FailedPrecondition, InternalError, NotFound, ServingError, Unavailable
 from salver.execution.prepared import PreparedServable, PreparingLoader
 from salver.isolation.backoff import BackoffOptions
 from salver.isolation.crew import CrewReport
@@ -352,6 +352,25 @@ def test_a_model_that_crashes_while_it_loads_is_an_error_of_the_load(start: Star
         start(path="crash")
 
     assert psutil.Process().children() == []
+
+
+def test_workers_that_load_different_things_are_an_error_of_the_load(start: Start) -> None:
+    with pytest.raises(FailedPrecondition, match="other signatures than the first one"):
+        start(path="fickle", workers=2)
+
+    assert psutil.Process().children() == []
+
+
+def test_a_worker_that_comes_back_with_something_else_does_not_answer(start: Start) -> None:
+    site = start(path="fickle")
+    os.kill(site.pids()[0], signal.SIGKILL)
+
+    def told() -> str:
+        with pytest.raises(Unavailable) as raised:
+            site.act("echo")
+        return raised.value.message
+
+    wait_until(lambda: "other signatures than the first one" in told(), "it is refused")
 
 
 def test_a_load_may_be_tried_again(tmp_path: Path) -> None:

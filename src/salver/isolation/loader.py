@@ -75,6 +75,8 @@ class IsolatedLoader:
             for supervisor in self._supervisors:
                 supervisor.start()
             loaded = [supervisor.loaded.result() for supervisor in self._supervisors]
+            for each in loaded:
+                each.require_like(loaded[0])
         except BaseException:
             self.unload()
             raise

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from salver.core.signature import Signature
-from salver.errors import InternalError, ServingError, Unavailable, error_of
+from salver.errors import FailedPrecondition, InternalError, ServingError, Unavailable, error_of
 from salver.isolation import signature_layout
 from salver.isolation.channel import Channel
 from salver.isolation.message import UNNUMBERED, Kind, Message, Start
@@ -27,6 +27,21 @@ class Description:
 
     signatures: dict[str, Signature]
     signature_def_map: bytes
+
+    def require_like(self, first: "Description") -> None:
+        """See that another worker has loaded the same as the first: names hold for all of them.
+
+        Raises:
+            FailedPrecondition: it has other signatures or tensors.
+        """
+        own, expected = (
+            {n: (s.inputs, s.outputs) for n, s in each.signatures.items()} for each in (self, first)
+        )
+        if own != expected:
+            raise FailedPrecondition(
+                "A worker process has loaded other signatures than the first one did: "
+                "the model's files have changed, or are read differently each time"
+            )
 
 
 class Gone(Exception):

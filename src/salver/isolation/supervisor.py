@@ -94,6 +94,8 @@ class Supervisor:
             self._end(worker)
         try:
             description = worker.load(self._load_limit_s)
+            if not is_first:
+                description.require_like(self.loaded.result())
             self._crew.join(worker, again=not is_first)
         except Exception as error:  # noqa: BLE001 - whoever waits for it must hear of it
             worker.kill("it could not load")
