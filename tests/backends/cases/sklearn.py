@@ -53,4 +53,6 @@ CASE = BackendCase(
     inputs={"age": AGE, "city": CITY, "floor": FLOOR},
     model_file="model.skops",
     frameworks=["sklearn", "skops", "pandas"],
+    # Each of many swaps would start processes that import scikit-learn anew.
+    flags=["--isolate_models=auto,-sklearn"],
 )
