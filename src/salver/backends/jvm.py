@@ -90,7 +90,9 @@ class Java:
 
     def attach_thread(self) -> None:
         """Have Java forget this thread at its end: else each leaves 10 kB there for good."""
-        if not hasattr(_threads, "detached_at_end"):
+        # The main thread ends with Java, and then there is nobody to tell.
+        is_main = threading.current_thread() is threading.main_thread()
+        if not is_main and not hasattr(_threads, "detached_at_end"):
             _threads.detached_at_end = _DetachedAtEnd(self.jpype)
 
     def collect_garbage(self) -> None:

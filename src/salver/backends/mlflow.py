@@ -2,7 +2,7 @@
 
 Where a backend here reads the flavor, it does, and MLflow is not needed. Everything else is loaded
 by MLflow as a `python_function`, where the operator allows the code of versions, from the package
-`mlflow-skinny`: Apache-2.0, for every Python, 75 MB with what it needs. Either way, the inputs are
+`mlflow-skinny`: Apache-2.0, for every Python, 120 MB and pandas. Either way, the inputs are
 those that the `MLmodel` states.
 """
 

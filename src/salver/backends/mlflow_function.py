@@ -16,6 +16,7 @@ from salver.backends.mlflow_signature import input_specs
 from salver.backends.prerequisites import imported
 from salver.backends.type_hints import as_str
 from salver.core.backend import BackendOptions
+from salver.core.data_type import numpy_type_of
 from salver.core.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from salver.errors import FailedPrecondition, InvalidArgument
 
@@ -62,7 +63,7 @@ class MlflowFunction:
             },
         )
 
-    def run(self, arrays: Sequence[np.ndarray]) -> Sequence[Any]:
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """All rows at once.
 
         Raises:
@@ -79,7 +80,12 @@ class MlflowFunction:
             if parameters
             else self._model.predict(data)
         )
-        return self._in_order(found)
+        outputs = self._in_order(found)
+        # What holds nothing has no type of its own in pandas.
+        return [
+            array if array.size else array.astype(numpy_type_of(spec.data_type))
+            for array, spec in zip(outputs, self._outputs.values(), strict=True)
+        ]
 
     def _data(self, arrays: Sequence[np.ndarray]) -> Any:
         if self._inputs[0].kind:
@@ -101,7 +107,7 @@ class MlflowFunction:
         except (ValueError, TypeError) as error:
             raise InvalidArgument(f'input "{field.name}": {error}') from error
 
-    def _in_order(self, found: Any) -> Sequence[Any]:
+    def _in_order(self, found: Any) -> list[np.ndarray]:
         if len(self._outputs) == 1 and not isinstance(found, Mapping | self._pandas.DataFrame):
             return [_plain(found)]
         if isinstance(found, self._pandas.DataFrame) and len(found.columns) == len(self._outputs):
