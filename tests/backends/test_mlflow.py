@@ -186,6 +186,31 @@ def save_onnx(folder: Path, inputs: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("flavor", ["xgboost", "lightgbm"])
+def test_boosted_trees_are_served_by_their_own_backend(
+    tmp_path: Path, load: Load, flavor: str
+) -> None:
+    import pandas as pd
+
+    framework = pytest.importorskip(flavor)
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(100, 2)), columns=["a", "b"])
+    target = rows["a"] * 2 - rows["b"]
+    if flavor == "xgboost":
+        booster = framework.train({}, framework.DMatrix(rows, target), 3)
+        expected = booster.predict(framework.DMatrix(rows))
+    else:
+        booster = framework.train({"verbose": -1}, framework.Dataset(rows, target), 3)
+        expected = booster.predict(rows)
+    signature = mlflow.models.infer_signature(rows, expected)
+    getattr(mlflow, flavor).save_model(
+        booster, tmp_path / "m", signature=signature, pip_requirements=[]
+    )
+    servable = load(allow_python_code=False, allow_pickle=False)
+
+    (found,) = ask(servable, {name: rows[name].to_numpy() for name in ("b", "a")}).values()
+    np.testing.assert_allclose(found.ravel(), expected, 1e-5)
+
+
 class Bomb:
     def __reduce__(self) -> Any:
         return (Path.touch, (Path("bomb_went_off"),))
