@@ -37,9 +37,9 @@ $(VENV)/.installed: pyproject.toml setup.py Makefile
 	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install --upgrade "pip>=25.1" "setuptools>=77"
 	@$(PIP) install "Cython>=3.1" "grpcio-tools>=1.70" "numpy>=2.0"
-	@$(PIP) install --group dev --group bench
 	@# The build for CPUs, where pip finds it: the other one brings gigabytes for GPUs.
 	@$(PIP) install "torch==2.13.0+cpu" 2>/dev/null || true
+	@$(PIP) install --group dev --group bench
 	@$(PIP) install --no-build-isolation --editable ".[$(EXTRAS)]"
 	@# Without what they ask for: TensorFlow under another name, which is there already.
 	@$(PIP) install --no-deps "tensorflow-serving-api>=2.16,<2.22" \
