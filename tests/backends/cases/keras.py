@@ -40,6 +40,7 @@ def make_large(folder: Path, size: int) -> None:
 
 
 CASE = BackendCase(
+    swaps=6,
     platform="keras",
     make=make,
     make_large=make_large,
