@@ -11,6 +11,7 @@ wheels for Python 3.8 to 3.14.
 """
 
 import logging
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -145,7 +146,8 @@ class _DetachedAtEnd:
         self._jpype = jpype
 
     def __del__(self) -> None:
-        if self._jpype.isJVMStarted():
+        # At the end of the interpreter nothing is left to call.
+        if not sys.is_finalizing() and self._jpype.isJVMStarted():
             self._jpype.java.lang.Thread.detach()
 
 
