@@ -112,7 +112,7 @@ def _tensorflow(root: Path, configuration: Configuration) -> Native | None:
 
 def _pytorch(root: Path, configuration: Configuration) -> Native | None:
     path = _inside(root, configuration.get("model_data"), "model.pt2")
-    return None if path is None else Native("torch", path, "model.pt2")
+    return None if path is None else Native("pytorch", path, "model.pt2")
 
 
 _FINDERS: Mapping[str, Callable[[Path, Configuration], Native | None]] = {

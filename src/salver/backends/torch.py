@@ -30,7 +30,7 @@ FILE_NAMES = (EXPORTED, MODULE)
 class TorchBackend:
     """Version folders with `model.pt2` or `model.pt`; see `salver.core.backend.Backend`."""
 
-    name = "torch"
+    name = "pytorch"
     extra = "torch"
     wraps = False
 

@@ -46,7 +46,7 @@ def _save(torch: Any, net: Any, inputs: tuple[Any, ...], folder: Path) -> None:
 
 
 CASE = BackendCase(
-    platform="torch",
+    platform="pytorch",
     make=make,
     make_large=make_large,
     inputs={"x": X, "place": PLACES},

@@ -59,7 +59,7 @@ def _state(folder: Path, inputs: Any, outputs: Any) -> None:
 
 
 CASE = BackendCase(
-    platform="torch",
+    platform="pytorch",
     make=make,
     make_large=make_large,
     inputs={"x": X, "scale": SCALE},
