@@ -39,8 +39,8 @@ class BackendCase:
     own_checks: bool = False
     """Whether the framework, not `InputCheck`, looks at types and shapes of inputs."""
     swaps: int = 50
-    """How often a version takes the place of another under load. Less where a load starts processes that
-    import their framework for seconds."""
+    """How often a version takes the place of another under load. Less where a load starts
+    processes that import their framework for seconds."""
     tolerance: float = 1e-5
     """Relative; batches may add up in another order."""
     flags: Sequence[str] = field(default=())
