@@ -1,0 +1,1 @@
+"""Models looked at, and run, without a server: where their versions lie and how one is opened."""

@@ -1,0 +1,147 @@
+"""A version opened in this process, as the server would load it, and run without one."""
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from salver.backends.registry import Backends
+from salver.backends.saved_model_files import lacking_inside
+from salver.backends.tensorflow import TensorFlowOptions
+from salver.backends.tflite import TfLiteOptions
+from salver.backends.version_folder import VersionFolder
+from salver.core.backend import AUTOMATIC, BackendOptions
+from salver.core.servable import Loader, Servable
+from salver.core.signature import DEFAULT_SIGNATURE, Signature
+from salver.errors import InvalidArgument, NotFound
+from salver.inspection.finding import FoundVersion
+from salver.sources.remote_models import RemoteModels
+from salver.sources.uri import scheme_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOptions:
+    """What the user allows and chooses; as the server's flags of these names."""
+
+    platform: str = AUTOMATIC
+    tags: tuple[str, ...] = ("serve",)
+    intra_op_threads: int = 1
+    concurrency: int = 1
+    allow_pickle: bool = False
+    allow_python_code: bool = False
+    trusted_types: frozenset[str] = frozenset()
+    model_cache_dir: str = ""
+
+
+class OpenModel:
+    """A loaded version. From any thread."""
+
+    def __init__(self, version: FoundVersion, servable: Servable) -> None:
+        self.version = version
+        self.servable = servable
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """Every signature, by name."""
+        return self.servable.signatures
+
+    def signature(self, name: str = "") -> Signature:
+        """The signature of this name; without one, the default one, or the only one.
+
+        Raises:
+            NotFound: the model has no such signature; the message has the nearest name.
+        """
+        signatures = self.signatures
+        if not name and DEFAULT_SIGNATURE not in signatures and len(signatures) == 1:
+            return next(iter(signatures.values()))
+        wanted = name or DEFAULT_SIGNATURE
+        found = signatures.get(wanted)
+        if found is None:
+            raise NotFound(
+                f"{self.version.path} has no signature {wanted!r}{nearest(wanted, signatures)}"
+            )
+        return found
+
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        signature: str = "",
+        outputs: Collection[str] = (),
+    ) -> dict[str, np.ndarray]:
+        """Run one signature; all its outputs, or those of `outputs`, by name.
+
+        Raises:
+            NotFound: there is no such signature.
+            InvalidArgument: an input is missing or unknown, or an output is.
+            ServingError: from the framework.
+        """
+        chosen = self.signature(signature)
+        where = f"signature {chosen.name!r} of {self.version.path}"
+        given = {**chosen.defaults, **inputs}
+        for name in given:
+            if name not in chosen.inputs:
+                raise InvalidArgument(
+                    f"{where} has no input {name!r}{nearest(name, chosen.inputs)}"
+                )
+        missing = [name for name in chosen.inputs if name not in given]
+        if missing:
+            raise InvalidArgument(f"{where} needs the inputs {', '.join(missing)}, too")
+        for name in outputs:
+            if name not in chosen.outputs:
+                known = nearest(name, chosen.outputs)
+                raise InvalidArgument(f"{where} has no output {name!r}{known}")
+        names = list(outputs or chosen.outputs)
+        program = self.servable.program(
+            tuple(spec.name for spec in chosen.inputs.values()),
+            tuple(chosen.outputs[name].name for name in names),
+        )
+        results = program.run([given[name] for name in chosen.inputs])
+        return dict(zip(names, results, strict=True))
+
+
+@contextmanager
+def opened(version: FoundVersion, options: OpenOptions, backends: Backends) -> Iterator[OpenModel]:
+    """Load a version, from a local copy if it lies on remote storage, and unload it at the end.
+
+    Raises:
+        ServingError: it cannot be loaded; code and message tell why.
+    """
+    loader: Loader
+    if scheme_of(version.path):
+        remote = RemoteModels(options.model_cache_dir, backends.lacking, lacking_inside)
+        loader = remote.loader(version.path, lambda folder: _loader(folder, options, backends))
+    else:
+        loader = _loader(version.path, options, backends)
+    servable = loader.load()
+    try:
+        yield OpenModel(version, servable)
+    finally:
+        loader.unload()
+
+
+def _loader(folder: str, options: OpenOptions, backends: Backends) -> Loader:
+    return VersionFolder(
+        path=folder,
+        platform=options.platform,
+        tensorflow=TensorFlowOptions(tags=options.tags, intra_op_threads=options.intra_op_threads),
+        tflite=TfLiteOptions(pools=1, interpreters_per_pool=options.concurrency),
+        prefers_tflite=False,
+        backend=BackendOptions(
+            model_name=folder,
+            intra_op_threads=options.intra_op_threads,
+            concurrency=options.concurrency,
+            allow_pickle=options.allow_pickle,
+            allow_python_code=options.allow_python_code,
+            trusted_types=options.trusted_types,
+        ),
+    ).loader(backends)
+
+
+def nearest(given: str, known: Collection[str]) -> str:
+    """The end of a message about a name that is not there: which is meant, or which there are."""
+    close = difflib.get_close_matches(given, known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are: {', '.join(map(repr, sorted(known)))}" if known else "; there are none"
