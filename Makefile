@@ -65,7 +65,8 @@ check: ## format, lint, types, import rules, sizes
 	@$(PY) -m pytest -q tests/unit/test_shape.py
 
 test: setup check ## check, then every test; ARGS="-k name" for a part
-	@$(PY) -m pytest $(ARGS)
+	@# Tests mostly wait, for servers to start and for models to be made: three files at a time.
+	@$(PY) -m pytest -n 3 --dist loadfile $(ARGS)
 
 fuzz: setup ## damaged input at every border for MINUTES=10 in all; ARGS="--borders json,http2"
 	@$(PY) -m tests.fuzz --minutes $(MINUTES) $(ARGS)

@@ -20,6 +20,7 @@ import stat
 import threading
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -120,10 +121,13 @@ class ModelCache:
         self.expect(base_path)
         base = self._base(base_path)
         found = []
-        for entry in os.scandir(base):
-            version, dash, fingerprint = entry.name.rpartition("-")
-            if dash and _PART not in fingerprint and entry.is_dir(follow_symlinks=False):
-                found.append((entry.stat().st_mtime_ns, Place(base, version), fingerprint))
+        with os.scandir(base) as entries:
+            for entry in entries:
+                version, dash, fingerprint = entry.name.rpartition("-")
+                # Another thread, or another server, may delete one that nobody wants meanwhile.
+                with suppress(FileNotFoundError):
+                    if dash and _PART not in fingerprint and entry.is_dir(follow_symlinks=False):
+                        found.append((entry.stat().st_mtime_ns, Place(base, version), fingerprint))
         return [(place, fingerprint) for _, place, fingerprint in sorted(found, key=itemgetter(0))]
 
     def spare(self, base_path: str) -> None:
