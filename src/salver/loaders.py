@@ -16,8 +16,11 @@ from salver.backends.version_folder import VersionFolder, loader_of
 from salver.config.flags import schedulable_cpus
 from salver.config.settings import Settings
 from salver.core.backend import AUTOMATIC, TENSORFLOW, BackendOptions
+from salver.core.events import StateChanged
 from salver.core.load_job import LoaderOf
+from salver.core.quiet_thread import run_quietly
 from salver.core.servable import Loader, Servable, ServableId
+from salver.core.state import State
 from salver.execution.prepared import PreparedServable, PreparingLoader
 from salver.isolation.loader import IsolatedLoader, IsolationOptions
 from salver.sources.remote_models import RemoteModels
@@ -50,11 +53,22 @@ class Loaders:
         self._backends = backends
         self._platform_of: Mapping[str, str] = {}
         self.remote = RemoteModels(flags.model_cache_dir, backends.lacking, lacking_inside)
+        self._available: set[ServableId] = set()
         self._warm_up = WarmUp(
             flags.num_request_iterations_for_warmup,
             flags.enable_signature_method_name_check,
             lambda report: self._loop.call_soon_threadsafe(metrics.warmed_up, report),
         )
+
+    def on_state(self, event: StateChanged) -> None:
+        """Take in what is served: loads beside it are quiet ones."""
+        if event.state is State.AVAILABLE:
+            self._available.add(event.id)
+        else:
+            self._available.discard(event.id)
+
+    def _niceness(self) -> int:
+        return self._flags.load_niceness if self._available else 0
 
     def use_platforms(self, platforms: Mapping[str, str]) -> None:
         """Load what comes from now on as the config says, by the name of the model."""
@@ -74,6 +88,7 @@ class Loaders:
             IsolationChoiceLoader(
                 self._version_folder(id_, path),
                 self._backends,
+                self._niceness,
                 partial(self._workers_of, id_.name),
                 partial(self._isolated, id_),
             ),
@@ -84,9 +99,11 @@ class Loaders:
         batching = partial(self._settings.batching.of_version, path)
         if not self._flags.enable_model_warmup:
             return PreparingLoader(measured, lambda servable: None, batching, str(id_))
-        return PreparingLoader(
-            measured, lambda servable: self._warm_up.play(servable, id_, path), batching, str(id_)
-        )
+
+        def warm_up(servable: PreparedServable) -> None:
+            run_quietly(lambda: self._warm_up.play(servable, id_, path), self._niceness())
+
+        return PreparingLoader(measured, warm_up, batching, str(id_))
 
     def _workers_of(self, name: str, holds_lock: bool) -> int:
         return self._settings.isolation.workers_of(name, holds_lock=holds_lock)
@@ -141,6 +158,7 @@ class IsolationChoiceLoader:
         self,
         folder: VersionFolder,
         backends: Backends,
+        niceness: Callable[[], int],
         workers_of: Callable[[bool], int],
         isolated: Callable[[VersionFolder, int], Loader],
     ) -> None:
@@ -149,12 +167,14 @@ class IsolationChoiceLoader:
         Args:
             folder: the version.
             backends: those that are installed.
+            niceness: how quiet the load is to be at present, see `run_quietly`.
             workers_of: tells, by whether the model holds the interpreter lock, how many worker
                 processes it is to have; 0: none.
             isolated: makes a loader with so many.
         """
         self._folder = folder
         self._backends = backends
+        self._niceness = niceness
         self._workers_of = workers_of
         self._isolated = isolated
         self._chosen: Loader | None = None
@@ -169,7 +189,7 @@ class IsolationChoiceLoader:
         if workers:
             self._chosen = self._isolated(self._folder, workers)
         else:
-            self._chosen = self._folder.loader(self._backends)
+            self._chosen = self._folder.loads_quietly(self._niceness()).loader(self._backends)
         return self._chosen.load()
 
     def unload(self) -> None:

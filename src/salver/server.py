@@ -100,6 +100,7 @@ class Server:
         self._metrics = ServingMetrics()
         backends = Backends()
         self._loaders = Loaders(settings, self._metrics, backends)
+        self._events.subscribe(StateChanged, self._loaders.on_state)
         self._manager: Manager[PreparedServable] = Manager(
             ManagerOptions(
                 load_threads=flags.num_load_threads,

@@ -73,7 +73,7 @@ cdef class GraphSession:
             check(status)
             with nogil:
                 self._session = api.TF_LoadSessionFromSavedModel(
-                    options, NULL, c_path, c_tags, tag_count,
+                    options, self._run_options, c_path, c_tags, tag_count,
                     self._graph, self._meta_graph._buffer, status)
             check(status)
         finally:

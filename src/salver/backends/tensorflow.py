@@ -5,6 +5,7 @@ Messages and codes of a load that fails are those of TensorFlow Serving.
 
 import logging
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,12 +22,15 @@ from salver.backends.protobuf_wire import encoded_integer
 from salver.backends.signature_def import signature_def_map, signature_entries, signature_of
 from salver.backends.tensorflow_library import open_tensorflow
 from salver.core.data_type import DataType, numpy_type_of
+from salver.core.quiet_thread import run_quietly
 from salver.core.servable import Program
 from salver.core.signature import Signature
 from salver.errors import NotFound, ServingError, Unimplemented, error_of
 
 logger = logging.getLogger(__name__)
 
+_has_loaded = threading.Event()
+"""Whether TensorFlow has made the threads that all models of the process share."""
 _INTRA_OP_THREADS, _INTER_OP_THREADS = 2, 5
 """Fields of `tensorflow.ConfigProto`."""
 
@@ -52,6 +56,12 @@ class TensorFlowOptions:
     """A serialized `tensorflow.ConfigProto`; its numbers of threads do not count."""
     op_libraries: tuple[str, ...] = ()
     """Libraries of further operations, loaded before the first model."""
+    niceness: int = 0
+    """Loads get so much less of the cores, because others are served (see nice(2)).
+
+    Not the first load of a process, and none whose runs have threads of their own: threads
+    that are made then would keep it while they serve.
+    """
 
     def config(self) -> bytes:
         """The whole `tensorflow.ConfigProto`: of fields that come twice, the last counts."""
@@ -78,8 +88,14 @@ class TensorFlowLoader:
         _require_saved_model(self._path)
         open_tensorflow(self._options.op_libraries)
         keep_freed_memory()
-        self._session = self._open_session()
+        self._session = run_quietly(self._open_session, self._niceness())
+        _has_loaded.set()
         return SavedModelServable(self._session)
+
+    def _niceness(self) -> int:
+        options = self._options
+        makes_threads = options.intra_op_threads != 1 or options.inter_op_threads > 0
+        return 0 if makes_threads or not _has_loaded.is_set() else options.niceness
 
     def _open_session(self) -> GraphSession:
         """Load through TensorFlow, and say so in its words, which its own log level keeps back."""

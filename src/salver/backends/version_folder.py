@@ -82,6 +82,10 @@ class VersionFolder:
     def _has(self, name: str) -> bool:
         return os.path.exists(os.path.join(self.path, name))
 
+    def loads_quietly(self, niceness: int) -> "VersionFolder":
+        """The same, loaded with so much less of the cores, where that can be done."""
+        return replace(self, tensorflow=replace(self.tensorflow, niceness=niceness))
+
     def one_at_a_time(self) -> "VersionFolder":
         """The same for a process in which no two runs go on at the same time."""
         return replace(

@@ -113,6 +113,7 @@ def _check_own_options(flags: Flags) -> None:
         ("worker_threads", flags.worker_threads),
         ("isolated_run_limit_s", flags.isolated_run_limit_s),
         ("inline_budget_us", flags.inline_budget_us),
+        ("load_niceness", flags.load_niceness),
         ("max_queue_wait_ms", flags.max_queue_wait_ms),
         ("batching_latency_target_ms", flags.batching_latency_target_ms),
         ("request_log_file_bytes", flags.request_log_file_bytes),
