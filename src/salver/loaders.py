@@ -23,6 +23,7 @@ from salver.core.servable import Loader, Servable, ServableId
 from salver.core.state import State
 from salver.execution.prepared import PreparedServable, PreparingLoader
 from salver.isolation.loader import IsolatedLoader, IsolationOptions
+from salver.scanning.refusing_loader import RefusingLoader, refusing_loader_of
 from salver.sources.remote_models import RemoteModels
 from salver.sources.uri import scheme_of
 from salver.telemetry.load_metrics import MeasuredLoader
@@ -88,9 +89,9 @@ class Loaders:
             IsolationChoiceLoader(
                 self._version_folder(id_, path),
                 self._backends,
-                self._niceness,
                 partial(self._workers_of, id_.name),
                 partial(self._isolated, id_),
+                self._inline,
             ),
             lambda succeeded, elapsed_s: self._loop.call_soon_threadsafe(
                 self._metrics.loads.load_attempted, path, succeeded, elapsed_s
@@ -111,12 +112,23 @@ class Loaders:
     def _isolated(self, id_: ServableId, folder: VersionFolder, workers: int) -> Loader:
         options = IsolationOptions(workers, self._settings.isolation.run_limit_s)
         changed = self._metrics.isolation.changed
+        exceptions = self._settings.unsafe_model_exceptions
+        if exceptions is None:
+            make_loader = partial(loader_of, folder.one_at_a_time())
+        else:
+            # A worker that is started again finds the files as they are then.
+            make_loader = partial(refusing_loader_of, folder.one_at_a_time(), exceptions)
         return IsolatedLoader(
             id_,
-            partial(loader_of, folder.one_at_a_time()),
+            make_loader,
             options,
             lambda report: self._loop.call_soon_threadsafe(changed, report),
         )
+
+    def _inline(self, folder: VersionFolder) -> Loader:
+        exceptions = self._settings.unsafe_model_exceptions
+        loader = folder.loads_quietly(self._niceness()).loader(self._backends)
+        return loader if exceptions is None else RefusingLoader(folder.path, exceptions, loader)
 
     def _version_folder(self, id_: ServableId, path: str) -> VersionFolder:
         flags, session = self._flags, self._settings.session
@@ -158,25 +170,25 @@ class IsolationChoiceLoader:
         self,
         folder: VersionFolder,
         backends: Backends,
-        niceness: Callable[[], int],
         workers_of: Callable[[bool], int],
         isolated: Callable[[VersionFolder, int], Loader],
+        inline: Callable[[VersionFolder], Loader],
     ) -> None:
         """Store what is needed.
 
         Args:
             folder: the version.
             backends: those that are installed.
-            niceness: how quiet the load is to be at present, see `run_quietly`.
             workers_of: tells, by whether the model holds the interpreter lock, how many worker
                 processes it is to have; 0: none.
             isolated: makes a loader with so many.
+            inline: makes a loader for this process.
         """
         self._folder = folder
         self._backends = backends
-        self._niceness = niceness
         self._workers_of = workers_of
         self._isolated = isolated
+        self._inline = inline
         self._chosen: Loader | None = None
 
     def load(self) -> Servable:
@@ -189,7 +201,7 @@ class IsolationChoiceLoader:
         if workers:
             self._chosen = self._isolated(self._folder, workers)
         else:
-            self._chosen = self._folder.loads_quietly(self._niceness()).loader(self._backends)
+            self._chosen = self._inline(self._folder)
         return self._chosen.load()
 
     def unload(self) -> None:

@@ -22,22 +22,20 @@ def run_quietly(work: Callable[[], T], niceness: int) -> T:
     """
     if niceness <= 0:
         return work()
-    future: Future[T] = Future()
-
-    def run() -> None:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - the caller gets it
-            future.set_exception(error)
-
+    outcome: Future[T] = Future()
     try:
-        threading.Thread(target=run, name="salver-quiet", daemon=True).start()
+        threading.Thread(
+            target=_do, args=(work, niceness, outcome), name="salver-quiet", daemon=True
+        ).start()
     except RuntimeError:
         return work()
+    return outcome.result()
+
+
+def _do(work: Callable[[], T], niceness: int, outcome: Future[T]) -> None:
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
     try:
-        return future.result()
-    finally:
-        # The error holds the frame that holds the future.
-        del future
+        outcome.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - the caller gets it
+        outcome.set_exception(error)
