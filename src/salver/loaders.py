@@ -20,6 +20,7 @@ from salver.core.load_job import LoaderOf
 from salver.core.servable import Loader, Servable, ServableId
 from salver.execution.prepared import PreparedServable, PreparingLoader
 from salver.isolation.loader import IsolatedLoader, IsolationOptions
+from salver.scanning.refusing_loader import RefusingLoader, refusing_loader_of
 from salver.sources.remote_models import RemoteModels
 from salver.sources.uri import scheme_of
 from salver.telemetry.load_metrics import MeasuredLoader
@@ -76,6 +77,7 @@ class Loaders:
                 self._backends,
                 partial(self._workers_of, id_.name),
                 partial(self._isolated, id_),
+                self._inline,
             ),
             lambda succeeded, elapsed_s: self._loop.call_soon_threadsafe(
                 self._metrics.loads.load_attempted, path, succeeded, elapsed_s
@@ -94,12 +96,23 @@ class Loaders:
     def _isolated(self, id_: ServableId, folder: VersionFolder, workers: int) -> Loader:
         options = IsolationOptions(workers, self._settings.isolation.run_limit_s)
         changed = self._metrics.isolation.changed
+        exceptions = self._settings.unsafe_model_exceptions
+        if exceptions is None:
+            make_loader = partial(loader_of, folder.one_at_a_time())
+        else:
+            # A worker that is started again finds the files as they are then.
+            make_loader = partial(refusing_loader_of, folder.one_at_a_time(), exceptions)
         return IsolatedLoader(
             id_,
-            partial(loader_of, folder.one_at_a_time()),
+            make_loader,
             options,
             lambda report: self._loop.call_soon_threadsafe(changed, report),
         )
+
+    def _inline(self, folder: VersionFolder) -> Loader:
+        exceptions = self._settings.unsafe_model_exceptions
+        loader = folder.loader(self._backends)
+        return loader if exceptions is None else RefusingLoader(folder.path, exceptions, loader)
 
     def _version_folder(self, id_: ServableId, path: str) -> VersionFolder:
         flags, session = self._flags, self._settings.session
@@ -143,6 +156,7 @@ class IsolationChoiceLoader:
         backends: Backends,
         workers_of: Callable[[bool], int],
         isolated: Callable[[VersionFolder, int], Loader],
+        inline: Callable[[VersionFolder], Loader],
     ) -> None:
         """Store what is needed.
 
@@ -152,11 +166,13 @@ class IsolationChoiceLoader:
             workers_of: tells, by whether the model holds the interpreter lock, how many worker
                 processes it is to have; 0: none.
             isolated: makes a loader with so many.
+            inline: makes a loader for this process.
         """
         self._folder = folder
         self._backends = backends
         self._workers_of = workers_of
         self._isolated = isolated
+        self._inline = inline
         self._chosen: Loader | None = None
 
     def load(self) -> Servable:
@@ -169,7 +185,7 @@ class IsolationChoiceLoader:
         if workers:
             self._chosen = self._isolated(self._folder, workers)
         else:
-            self._chosen = self._folder.loader(self._backends)
+            self._chosen = self._inline(self._folder)
         return self._chosen.load()
 
     def unload(self) -> None:

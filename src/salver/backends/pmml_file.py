@@ -3,6 +3,7 @@
 Source: https://dmg.org/pmml/v4-4-1/GeneralStructure.html.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from xml.parsers import expat
 
@@ -15,12 +16,18 @@ _NEWEST = (4, 4)
 class PmmlFile:
     """A well-formed XML document whose root is PMML of a version that is known."""
 
-    def __init__(self, path: Path, where: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        where: str,
+        on_element: Callable[[str, dict[str, str]], None] | None = None,
+    ) -> None:
         """Read the file once, part by part.
 
         Args:
             path: the file.
             where: begins the message of an error.
+            on_element: told the name and the attributes of each element.
 
         Raises:
             NotFound: there is none.
@@ -29,6 +36,7 @@ class PmmlFile:
         """
         self._path = path
         self._where = where
+        self._on_element = on_element
         self._encoding = "utf-8"
         self._root: tuple[str, str] | None = None
         parser = expat.ParserCreate(namespace_separator=" ")
@@ -62,6 +70,10 @@ class PmmlFile:
                 "it declares"
             ) from error
 
+    def _inner_element(self, name: str, attributes: dict[str, str]) -> None:
+        if self._on_element is not None:
+            self._on_element(name.rpartition(" ")[2], attributes)
+
     def _declared(self, version: str, encoding: str | None, standalone: int) -> None:
         self._encoding = encoding or "utf-8"
 
@@ -72,7 +84,7 @@ class PmmlFile:
         )
 
     def _element(self, name: str, attributes: dict[str, str]) -> None:
-        self._parser.StartElementHandler = None
+        self._parser.StartElementHandler = None if self._on_element is None else self._inner_element
         if name.rpartition(" ")[2] != "PMML":
             raise InvalidArgument(
                 f"{self._where}: {self._path.name} is no PMML: its outermost element is "

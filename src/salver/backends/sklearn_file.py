@@ -19,7 +19,7 @@ SKOPS_NAME = "model.skops"
 PICKLE_NAMES = ("model.joblib", "model.pkl")
 FILE_NAMES = (SKOPS_NAME, *PICKLE_NAMES)
 
-_HARMLESS = frozenset({
+HARMLESS = frozenset({
     "functools.partial",
     "numpy.dtype",
     "sklearn.calibration._CalibratedClassifier",
@@ -88,7 +88,7 @@ def _loaded(path: Path, options: BackendOptions) -> Any:
         check_archive(data)
     except (ValueError, zipfile.BadZipFile, NotImplementedError) as error:
         raise InvalidArgument(f"{where} is no archive of skops: {error}") from error
-    trusted = _HARMLESS | options.trusted_types
+    trusted = HARMLESS | options.trusted_types
     _require_trusted(frozenset(skops.get_untrusted_types(data=data)) - trusted, where)
     return skops.loads(data, trusted=sorted(trusted))
 

@@ -103,6 +103,11 @@ class LiteFile:
         """
         return self._model.table(1, operator.integer(0, "uint32")).text(1)
 
+    def custom_codes(self) -> list[str]:
+        """The names of all operations in the file that are no part of TFLite."""
+        codes = (self._model.table(1, i).text(1) for i in range(self._model.count(1)))
+        return [code for code in codes if code]
+
     def metadata_signatures(self) -> dict[str, bytes]:
         """Serialized `tensorflow.SignatureDef`s by name, from the metadata; empty if none.
 

@@ -41,7 +41,22 @@ _TABLES = ("tensor_values", "sym_int_values", "sym_float_values", "sym_bool_valu
 
 
 def check_exported(torch: Any, path: str, where: str) -> None:
-    """Look through the file.
+    """Look through the file, sample inputs included, for which PyTorch is needed.
+
+    Raises:
+        PermissionDenied: something in it is code, or cannot be told from code.
+        InvalidArgument: it cannot be read, or claims what is not there.
+    """
+    samples = check_program_file(path, where)
+    try:
+        if samples:
+            torch.load(io.BytesIO(samples), weights_only=True)
+    except Exception as error:
+        raise _refused(where, "has sample inputs that are no tensors") from error
+
+
+def check_program_file(path: str, where: str) -> bytes:
+    """Look through all but the sample inputs, which are returned as they are.
 
     Raises:
         PermissionDenied: something in it is code, or cannot be told from code.
@@ -56,14 +71,9 @@ def check_exported(torch: Any, path: str, where: str) -> None:
             _check_payloads(folder, _json(path, config)["config"], sizes, where)
         program = _json(path, _MODEL)
         _check_program(program, where)
-        samples = read_member(path, _SAMPLES)
+        return read_member(path, _SAMPLES)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise InvalidArgument(f"{where} cannot be read: {type(error).__name__}: {error}") from error
-    try:
-        if samples:
-            torch.load(io.BytesIO(samples), weights_only=True)
-    except Exception as error:
-        raise _refused(where, "has sample inputs that are no tensors") from error
 
 
 def _json(path: str, member: str) -> Any:

@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from salver.backends.functions import PREDICT
@@ -82,13 +82,20 @@ def load_pickled(torch: Any, path: str, where: str) -> TorchModel:
 
 
 def _require_no_files(path: str, where: str) -> None:
+    for _, call in file_calls(path):
+        raise PermissionDenied(
+            f"{where} calls {call}, which reads or writes files; "
+            "--allow_pickle allows it for models that you trust"
+        )
+
+
+def file_calls(path: str) -> Iterator[tuple[str, str]]:
+    """Members of a TorchScript archive whose code reads or writes files, and what they call."""
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
-            if name.endswith(".py") and (found := _FILES.search(archive.read(name))):
-                raise PermissionDenied(
-                    f"{where} calls {found[1].decode()}, which reads or writes files; "
-                    "--allow_pickle allows it for models that you trust"
-                )
+            if name.endswith(".py"):
+                for found in _FILES.finditer(archive.read(name)):
+                    yield name, found[1].decode()
 
 
 def _inputs(

@@ -299,6 +299,18 @@ class Flags(BackendFlags):
         "itself.",
         origin=Origin.SALVER,
     )
+    refuse_unsafe_models: bool = flag(
+        False,
+        "Scan the files of each version before it is loaded, as salver scan does, and refuse it "
+        "(FAILED_PRECONDITION) if it could read or write files, run code or reach out.",
+        origin=Origin.SALVER,
+    )
+    unsafe_model_exceptions: str = flag(
+        "",
+        "Comma-separated findings that --refuse_unsafe_models lets through: RULE or RULE:SUBJECT, "
+        "as --allow of salver scan.",
+        origin=Origin.SALVER,
+    )
     isolate_models: str = flag(
         "auto",
         "Which models run in worker processes of their own. auto: those whose framework, or "

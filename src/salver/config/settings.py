@@ -11,7 +11,9 @@ from salver.config.platform import flags_with, session_bundle_config
 from salver.config.session_config import SessionSettings, session_settings, session_settings_of
 from salver.config.text_file import read_text_file
 from salver.config.tls import TlsSettings, check_tls_flags, tls_settings
+from salver.config.unsafe_models import unsafe_model_exceptions
 from salver.errors import InvalidArgument, Unimplemented
+from salver.scanning.report import Allowance
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -30,6 +32,8 @@ class Settings:
     batching: BatchingSettings
     tls: TlsSettings
     isolation: IsolationSettings
+    unsafe_model_exceptions: tuple[Allowance, ...] | None
+    """What unsafe versions may do all the same; None: they are not looked for."""
 
 
 def read_settings(flags: Flags) -> Settings:
@@ -63,6 +67,7 @@ def read_settings(flags: Flags) -> Settings:
         batching,
         tls_settings(flags),
         isolation_settings(flags),
+        unsafe_model_exceptions(flags),
     )
 
 

@@ -1,0 +1,157 @@
+"""`salver scan PATH`: what a model could do beside computing. Nothing of it is run."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from salver.scanning.report import Allowance, Finding, Report
+
+CLEAN, FOUND, WRONG_USE = 0, 1, 2
+
+
+def scan(program: str, arguments: Sequence[str]) -> int:
+    """Look through versions and print a line for each finding; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Tell what in a model can read, write, load code or reach out. "
+        "Exit code 0: nothing; 1: something was found; 2: it cannot be read.",
+    )
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a version folder, a base path (all its versions), a file, or a URI of storage",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="RULE[:SUBJECT]",
+        help="let a rule through, or one operation, name or file of it; may be repeated",
+    )
+    parser.add_argument(
+        "--model_cache_dir", default="", help="where copies of remote versions lie; as for serve"
+    )
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as end:
+        return WRONG_USE if end.code else CLEAN
+    return _run(program, options)
+
+
+def _run(program: str, options: argparse.Namespace) -> int:
+    from salver.errors import ServingError
+    from salver.scanning.report import Allowance
+
+    try:
+        allowances = [Allowance.of(text) for text in options.allow]
+        reports = [
+            report
+            for path in options.paths
+            for report in _reports(path, allowances, options.model_cache_dir)
+        ]
+    except ValueError as error:
+        print(f"{program}: --allow: {error}", file=sys.stderr)
+        return WRONG_USE
+    except ServingError as error:
+        print(f"{program}: {' '.join(error.message.split())}", file=sys.stderr)
+        return WRONG_USE
+    if options.json:
+        print(json.dumps({"reports": list(map(_as_json, reports))}, indent=2))
+    else:
+        for report in reports:
+            _show(report)
+    return CLEAN if all(report.is_clean for report in reports) else FOUND
+
+
+def _reports(path: str, allowances: "Sequence[Allowance]", cache: str) -> "list[Report]":
+    from salver.backends.registry import Backends
+    from salver.errors import NotFound
+    from salver.inspection.finding import versions_at
+    from salver.scanning.scan import scan as scan_folder
+    from salver.sources.storage import local_path
+    from salver.sources.uri import scheme_of
+
+    backends = Backends()
+    if scheme_of(path):
+        return [
+            _remote_report(version.path, allowances, cache, backends)
+            for version in versions_at(path, backends)
+        ]
+    place = local_path(path)
+    if not os.path.isdir(place):
+        return [scan_folder(Path(place), allowances)]
+    try:
+        found = [version.path for version in versions_at(place, backends)]
+    except NotFound:
+        found = [place]  # No model that a backend knows: its files are looked at all the same.
+    return [scan_folder(Path(version), allowances) for version in found]
+
+
+def _remote_report(
+    uri: str, allowances: "Sequence[Allowance]", cache: str, backends: Any
+) -> "Report":
+    from dataclasses import replace
+
+    from salver.backends.saved_model_files import lacking_inside
+    from salver.scanning.report import Report
+    from salver.scanning.scan import scan as scan_folder
+    from salver.sources.remote_models import RemoteModels
+    from salver.sources.uri import redacted
+
+    class Scanning:
+        """A version that is scanned where it would be loaded."""
+
+        def __init__(self, folder: str) -> None:
+            self._folder = folder
+
+        def load(self) -> Report:
+            return scan_folder(Path(self._folder), allowances)
+
+        def unload(self) -> None:
+            """Nothing was taken."""
+
+    loader = RemoteModels(cache, backends.lacking, lacking_inside).loader(uri, Scanning)
+    report = loader.load()
+    loader.unload()
+    return replace(report, path=redacted(uri))
+
+
+def _show(report: "Report") -> None:
+    for finding in (*report.findings, *report.notes):
+        print(finding.line())
+    count = len(report.findings)
+    verdict = "nothing found" if not count else f"{count} finding{'s' if count > 1 else ''}"
+    allowed = f", {len(report.allowed)} let through" if report.allowed else ""
+    files = f"{report.files} file{'' if report.files == 1 else 's'}"
+    print(f"{report.path}: {verdict}{allowed} in {files}")
+
+
+def _as_json(report: "Report") -> dict[str, Any]:
+    return {
+        "path": report.path,
+        "clean": report.is_clean,
+        "files": report.files,
+        "findings": list(map(_finding_as_json, report.findings)),
+        "notes": list(map(_finding_as_json, report.notes)),
+        "allowed": list(map(_finding_as_json, report.allowed)),
+    }
+
+
+def _finding_as_json(finding: "Finding") -> dict[str, Any]:
+    return {
+        "severity": finding.severity.name.lower(),
+        "rule": finding.rule,
+        "where": finding.where,
+        "what": finding.what,
+        "subject": finding.subject,
+        "why": finding.why,
+        "advice": finding.advice,
+        "more": finding.more,
+    }

@@ -1,0 +1,210 @@
+"""The graph of a MetaGraph with its functions: what is reached from where, and what feeds what.
+
+Source: tensorflow/core/framework/graph.proto, function.proto, node_def.proto, attr_value.proto.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from salver.backends.protobuf_wire import Message
+
+_GRAPH = 2
+_NODES, _LIBRARY = 1, 2
+_FUNCTIONS = 1
+_FUNCTION_SIGNATURE, _FUNCTION_NODES = 1, 3
+_NAME, _OPERATION, _INPUTS, _ATTRIBUTES = 1, 2, 3, 5
+_ARGUMENTS = 2
+_LIST, _TEXT, _TENSOR, _FUNCTION = 1, 2, 8, 10
+_TEXT_LIST, _FUNCTION_LIST = 2, 9
+_STRING_VALUES = 8
+
+MAIN = ""
+"""The scope of nodes that lie in no function."""
+_CALLS = frozenset(("PartitionedCall", "StatefulPartitionedCall"))
+"""Operations whose inputs are the arguments of the function that they call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation."""
+
+    scope: str
+    """The function that it lies in, or `MAIN`."""
+    name: str
+    operation: str
+    inputs: Sequence[str]
+    attributes: Sequence[memoryview]
+
+    def attribute(self, name: str) -> Message:
+        """An `AttrValue`; an empty one if there is none."""
+        for entry in self.attributes:
+            pair = Message(entry)
+            if pair.text(1) == name:
+                return Message(pair.content(2))
+        return Message(memoryview(b""))
+
+    def texts(self, name: str) -> list[str]:
+        """A string attribute, or a list of strings."""
+        value = self.attribute(name)
+        found = [value.content(_TEXT)] if value.has(_TEXT) else []
+        found += Message(value.content(_LIST)).contents(_TEXT_LIST)
+        return [bytes(each).decode(errors="replace") for each in found]
+
+    def constants(self) -> list[str]:
+        """The strings of a constant."""
+        tensor = Message(self.attribute("value").content(_TENSOR))
+        return [bytes(each).decode(errors="replace") for each in tensor.contents(_STRING_VALUES)]
+
+    def functions(self) -> Iterator[str]:
+        """The functions that it names in its attributes."""
+        for entry in self.attributes:
+            value = Message(Message(entry).content(2))
+            if value.has(_FUNCTION):
+                yield Message(value.content(_FUNCTION)).text(1)
+            for each in Message(value.content(_LIST)).contents(_FUNCTION_LIST):
+                yield Message(each).text(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The main graph, or a function."""
+
+    name: str
+    nodes: Mapping[str, Node]
+    arguments: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value comes from in the end."""
+
+    node: Node | None
+    """A constant, placeholder or other beginning; None: it cannot be told."""
+
+
+@dataclass(slots=True)
+class Graph:
+    """All scopes of one MetaGraph."""
+
+    scopes: dict[str, Scope] = field(default_factory=dict)
+    callers: dict[str, list[Node]] = field(default_factory=dict)
+    """The nodes that name a function, by its name."""
+    given: frozenset[str] = frozenset()
+    """Nodes of the main graph whose value the one who runs it gives, whatever feeds them."""
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node of every scope."""
+        for scope in self.scopes.values():
+            yield from scope.nodes.values()
+
+    def called(self, node: Node) -> Iterator[str]:
+        """The functions that a node may run."""
+        if node.operation in self.scopes:
+            yield node.operation
+        yield from node.functions()
+
+    def reached(self, names: Sequence[str]) -> set[tuple[str, str]]:
+        """Scope and name of each node that a run for these tensors or operations may run."""
+        waiting = [(MAIN, _node_name(name)) for name in names]
+        seen: set[tuple[str, str]] = set()
+        while waiting:
+            place = waiting.pop()
+            scope = self.scopes.get(place[0])
+            node = None if scope is None else scope.nodes.get(place[1])
+            if node is None or place in seen:
+                continue
+            seen.add(place)
+            waiting.extend((place[0], _node_name(each)) for each in node.inputs)
+            for function in self.called(node):
+                body = self.scopes.get(function)
+                if body is not None:
+                    waiting.extend((function, name) for name in body.nodes)
+        return seen
+
+    def origins(self, node: Node, position: int) -> list[Origin]:
+        """Where an input of a node comes from, through whatever computes it."""
+        if position >= len(node.inputs):
+            return [Origin(None)]
+        waiting = [(node.scope, node.inputs[position])]
+        seen: set[tuple[str, str]] = set()
+        found = []
+        while waiting:
+            place = waiting.pop()
+            if place in seen or place[1].startswith("^"):
+                continue
+            seen.add(place)
+            scope, name = self.scopes[place[0]], _node_name(place[1])
+            source = scope.nodes.get(name)
+            if source is None:
+                if name not in scope.arguments:
+                    found.append(Origin(None))
+                else:
+                    waiting.extend(self._given(scope, scope.arguments[name], found))
+            elif not source.inputs or (place[0] == MAIN and name in self.given):
+                found.append(Origin(source))
+            elif any(True for _ in self.called(source)):
+                found.append(Origin(None))
+            else:
+                waiting.extend((place[0], each) for each in source.inputs)
+        return found
+
+    def _given(self, scope: Scope, position: int, found: list[Origin]) -> Iterator[tuple[str, str]]:
+        """What the callers of a function give as an argument."""
+        callers = self.callers.get(scope.name, [])
+        if not callers:
+            found.append(Origin(None))
+        for caller in callers:
+            is_call = caller.operation in _CALLS or caller.operation == scope.name
+            if is_call and position < len(caller.inputs):
+                yield caller.scope, caller.inputs[position]
+            else:
+                found.append(Origin(None))
+
+
+def graph_of(meta_graph: Message) -> Graph:
+    """Read the graph and the functions of a MetaGraphDef.
+
+    Raises:
+        ValueError: they are none.
+    """
+    definition = Message(meta_graph.content(_GRAPH))
+    graph = Graph()
+    graph.scopes[MAIN] = Scope(MAIN, _nodes(MAIN, definition.contents(_NODES)), {})
+    # A library may come in several pieces, which are merged.
+    for library in definition.contents(_LIBRARY):
+        for content in Message(library).contents(_FUNCTIONS):
+            function = Message(content)
+            signature = Message(function.content(_FUNCTION_SIGNATURE))
+            name = signature.text(_NAME)
+            arguments = [Message(each).text(_NAME) for each in signature.contents(_ARGUMENTS)]
+            graph.scopes[name] = Scope(
+                name,
+                _nodes(name, function.contents(_FUNCTION_NODES)),
+                {argument: number for number, argument in enumerate(arguments)},
+            )
+    for node in graph.nodes():
+        for name in graph.called(node):
+            graph.callers.setdefault(name, []).append(node)
+    return graph
+
+
+def _nodes(scope: str, contents: Sequence[memoryview]) -> dict[str, Node]:
+    nodes: dict[str, Node] = {}
+    for content in contents:
+        message = Message(content)
+        name = message.text(_NAME)
+        while name in nodes:  # TensorFlow refuses it; nothing is to be hidden from us by it.
+            name += "'"
+        nodes[name] = Node(
+            scope,
+            name,
+            message.text(_OPERATION),
+            [bytes(each).decode() for each in message.contents(_INPUTS)],
+            message.contents(_ATTRIBUTES),
+        )
+    return nodes
+
+
+def _node_name(reference: str) -> str:
+    """The node of `node`, `node:0`, `node:output:0` or `^node`."""
+    return reference.removeprefix("^").partition(":")[0]
