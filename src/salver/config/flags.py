@@ -9,7 +9,6 @@ names it when it starts; only those that would protect the server are refused.
 import os
 from dataclasses import dataclass
 
-from salver.config.backend_flags import BackendFlags
 from salver.config.declaration import (
     Computed,
     Declaration,
@@ -21,6 +20,7 @@ from salver.config.declaration import (
     int32,
     int64,
 )
+from salver.config.trust_flags import TrustFlags
 
 
 def schedulable_cpus() -> int:
@@ -42,7 +42,7 @@ _FOUR_PER_CPU = Computed("4 times the number of CPUs", lambda: 4 * schedulable_c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flags(BackendFlags):
+class Flags(TrustFlags):
     """The command line, read and typed."""
 
     port: int = int32(
@@ -297,18 +297,6 @@ class Flags(BackendFlags):
         "Run the Python files that come with versions: model.py and pipeline.py. They run in the "
         "server, with all its rights: only for models that you trust as you trust the server "
         "itself.",
-        origin=Origin.SALVER,
-    )
-    refuse_unsafe_models: bool = flag(
-        False,
-        "Scan the files of each version before it is loaded, as salver scan does, and refuse it "
-        "(FAILED_PRECONDITION) if it could read or write files, run code or reach out.",
-        origin=Origin.SALVER,
-    )
-    unsafe_model_exceptions: str = flag(
-        "",
-        "Comma-separated findings that --refuse_unsafe_models lets through: RULE or RULE:SUBJECT, "
-        "as --allow of salver scan.",
         origin=Origin.SALVER,
     )
     isolate_models: str = flag(
