@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from salver.backends.protobuf_wire import Message
 
-_GRAPH = 2
 _NODES, _LIBRARY = 1, 2
 _FUNCTIONS = 1
 _FUNCTION_SIGNATURE, _FUNCTION_NODES = 1, 3
@@ -22,6 +21,8 @@ MAIN = ""
 """The scope of nodes that lie in no function."""
 _CALLS = frozenset(("PartitionedCall", "StatefulPartitionedCall"))
 """Operations whose inputs are the arguments of the function that they call."""
+_VARIABLE, _ASSIGNS, _SHARED_NAME = "VarHandleOp", "AssignVariableOp", "shared_name"
+_READS_VARIABLE = ("ReadVariableOp", "VarIsInitializedOp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,8 @@ class Graph:
                     found.append(Origin(None))
                 else:
                     waiting.extend(self._given(scope, scope.arguments[name], found))
+            elif source.operation == _VARIABLE and place[0] == MAIN:
+                waiting.extend(self._assigned(source, found))
             elif not source.inputs or (place[0] == MAIN and name in self.given):
                 found.append(Origin(source))
             elif any(True for _ in self.called(source)):
@@ -147,6 +150,23 @@ class Graph:
             else:
                 waiting.extend((place[0], each) for each in source.inputs)
         return found
+
+    def _assigned(self, variable: Node, found: list[Origin]) -> list[tuple[str, str]]:
+        """What a variable is set to, if that happens before all eyes: in the main graph alone."""
+        values = []
+        shared = variable.texts(_SHARED_NAME)
+        for node in self.nodes():
+            if node is variable:
+                continue
+            if node.operation == _VARIABLE and node.texts(_SHARED_NAME) == shared:
+                return _unknown(found)
+            if node.scope != MAIN or variable.name not in map(_node_name, node.inputs):
+                continue
+            if node.operation == _ASSIGNS and len(node.inputs) > 1:
+                values.append((MAIN, node.inputs[1]))
+            elif node.operation not in _READS_VARIABLE:
+                return _unknown(found)
+        return values or _unknown(found)
 
     def _given(self, scope: Scope, position: int, found: list[Origin]) -> Iterator[tuple[str, str]]:
         """What the callers of a function give as an argument."""
@@ -161,13 +181,12 @@ class Graph:
                 found.append(Origin(None))
 
 
-def graph_of(meta_graph: Message) -> Graph:
-    """Read the graph and the functions of a MetaGraphDef.
+def graph_of(definition: Message) -> Graph:
+    """Read a GraphDef with its functions.
 
     Raises:
-        ValueError: they are none.
+        ValueError: it is none.
     """
-    definition = Message(meta_graph.content(_GRAPH))
     graph = Graph()
     graph.scopes[MAIN] = Scope(MAIN, _nodes(MAIN, definition.contents(_NODES)), {})
     # A library may come in several pieces, which are merged.
@@ -203,6 +222,11 @@ def _nodes(scope: str, contents: Sequence[memoryview]) -> dict[str, Node]:
             message.contents(_ATTRIBUTES),
         )
     return nodes
+
+
+def _unknown(found: list[Origin]) -> list[tuple[str, str]]:
+    found.append(Origin(None))
+    return []
 
 
 def _node_name(reference: str) -> str:

@@ -28,7 +28,19 @@ _OWN_MODULE = re.compile(
     r"|optimizers|dtype_policies|quantizers|ops|random|applications|backend|legacy|export"
     r"|mixed_precision|preprocessing|utils\.generic_utils)(\.[a-z0-9_]+)*)?"
 )
+_OWN_FUNCTION = re.compile(
+    r"(tf_)?keras(\.src|\.api(\._v2)?)?"
+    r"\.(activations|initializers|regularizers|constraints|losses|metrics|quantizers|ops|random)"
+    r"(\.[a-z0-9_]+)*"
+)
+_MORE_THAN_MATHS = re.compile(
+    r"(compat\.v[12]\.)?(io|raw_ops|data|saved_model|train|summary|keras|config|profiler|sysconfig"
+    r"|distribute|experimental|autograph|function|py_func|py_function|numpy_function|print|load_"
+    r"|py_test|test|queue|gfile|app|flags|resource_loader)\b.*|.*(read|write|save|load)_.*"
+)
+"""Functions of TensorFlow's API that do more than compute."""
 _PLAIN_MODULES = (None, "", "builtins", "numpy", "keras.saving.object_registration")
+_TENSORFLOW_CALLS = ("TFOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod")
 _FILE_SETTINGS = {
     "StringLookup": "vocabulary",
     "IntegerLookup": "vocabulary",
@@ -48,6 +60,8 @@ def keras_findings(config: Any, where: str) -> Iterator[Finding]:
         if isinstance(each, dict):
             if "class_name" in each:
                 yield from _object_findings(each, where)
+                if each["class_name"] == "Lambda":
+                    continue  # What is in it is its code, which has been told.
             waiting.extend(each.values())
         elif isinstance(each, list):
             waiting.extend(each)
@@ -70,6 +84,11 @@ def _object_findings(each: Mapping[str, Any], where: str) -> Iterator[Finding]:
             short,
             "Keras reads the file, or fetches the URL, when it makes the layer",
         )
+    if short in _TENSORFLOW_CALLS and isinstance(config, dict):
+        function = str(config.get("function", ""))
+        if _MORE_THAN_MATHS.fullmatch(function):
+            yield Finding("runs-code", place, f"it calls tf.{function[:100]}", function,
+                          "Keras calls whatever of TensorFlow is named there")  # fmt: skip
     if class_name in _DATA_CLASSES:
         return
     if class_name == "function":
@@ -104,7 +123,7 @@ def _function_findings(config: object, module: object, where: str) -> Iterator[F
             name,
             "Keras loads it only where its code is registered",
         )
-    elif not _is_own(module):
+    elif not _OWN_FUNCTION.fullmatch(str(module)):
         known = verdict(str(module), name)
         yield Finding(
             "runs-code",

@@ -27,6 +27,8 @@ from salver.scanning.pickle_findings import (
 )
 from salver.scanning.report import Finding
 from salver.scanning.saved_model import (
+    chunked_findings,
+    frozen_graph_findings,
     keras_metadata_findings,
     meta_graph_findings,
     saved_model_findings,
@@ -39,11 +41,14 @@ _Look = Callable[[Part], Iterator[Finding]]
 _BY_NAME: dict[str, _Look] = {
     "saved_model.pb": saved_model_findings,
     "saved_model.pbtxt": text_saved_model_findings,
+    "saved_model.cpb": chunked_findings,
+    "fingerprint.pb": lambda part: iter(()),
     "keras_metadata.pb": keras_metadata_findings,
     "mlmodel": mlflow_findings,
 }
 _BY_ENDING: dict[str, _Look] = {
     ".meta": meta_graph_findings,
+    ".pb": frozen_graph_findings,
     ".onnx": onnx_findings,
     ".pmml": pmml_findings,
 }
@@ -64,7 +69,7 @@ _PROGRAMS = (
 _RUN_BY_SALVER = ("model.py", "pipeline.py")
 _CHECKPOINT = re.compile(r".+\.(index|data-[0-9]{5}-of-[0-9]{5})")
 _DATA = re.compile(
-    r".*\.(txt|json|ubj|model|cbm|lgb|xgb|csv|tsv|md|ya?ml|npz|index|tflite|safetensors|gguf|vocab"
+    r".*\.(txt|json|ubj|model|cbm|lgb|xgb|csv|tsv|md|py|ya?ml|npz|index|tflite|safetensors|gguf|vocab"
     r"|proto|pb|pbtxt|ini|toml|xml|html|png|jpe?g|log|h5|onnx_data|onnx\.data|data|tfrecord|parquet)"
     r"|fingerprint\.pb|tf_serving_warmup_requests|license|readme|checkpoint|version|bestscore|\..*"
 )

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from salver.backends.protobuf_wire import Message
+from salver.backends.protobuf_wire import Message, encoded_content
 from salver.backends.signature_def import signature_entries, signature_of
 from salver.codecs.messages import message_class
 from salver.scanning.graph import MAIN, Graph, Node, Origin, graph_of
@@ -27,7 +27,7 @@ from salver.scanning.tensorflow_table import (
 )
 
 _META_GRAPHS = 2
-_META_INFO, _SAVER, _COLLECTIONS, _ASSETS = 1, 3, 4, 6
+_META_INFO, _GRAPH, _SAVER, _COLLECTIONS, _ASSETS = 1, 2, 3, 4, 6
 _TAGS = 4
 _INITIALIZATION = "__saved_model_init_op"
 _MAIN_OPERATIONS = ("saved_model_main_op", "legacy_init_op")
@@ -75,6 +75,27 @@ def meta_graph_findings(part: Part) -> Iterator[Finding]:
         yield from _MetaGraph(part.where, content).findings()
 
 
+def frozen_graph_findings(part: Part) -> Iterator[Finding]:
+    """Look through a `.pb` that may be a GraphDef, as `frozen_graph.pb` is one."""
+    with whole(part) as content:
+        try:
+            nodes = graph_of(Message(content)).nodes()
+            is_graph = any(is_known(node.operation) for node in nodes)
+        except ValueError:
+            is_graph = False
+        if is_graph:
+            yield from _MetaGraph(
+                part.where, memoryview(encoded_content(_GRAPH, content))
+            ).findings()
+        else:
+            yield Finding("not-looked-into", part.where, f"{part.size} bytes", part.name)
+
+
+def chunked_findings(part: Part) -> Iterator[Finding]:
+    """A `saved_model.cpb`, which TensorFlow loads like the other two."""
+    yield Finding("unreadable", part.where, "a SavedModel in chunks", part.name)
+
+
 def keras_metadata_findings(part: Part) -> Iterator[Finding]:
     """Look through `keras_metadata.pb`, which Keras reads where it loads a SavedModel itself.
 
@@ -103,7 +124,7 @@ class _MetaGraph:
             tags = Message(meta_graph.content(_META_INFO)).contents(_TAGS)
             where = f"{where}: MetaGraph {','.join(bytes(tag).decode() for tag in tags)}"
         self._where = where
-        self._graph: Graph = graph_of(meta_graph)
+        self._graph: Graph = graph_of(Message(meta_graph.content(_GRAPH)))
         self._assets = dict(map(_asset, meta_graph.contents(_ASSETS)))
         saver = Message(meta_graph.content(_SAVER))
         self._checkpoint = saver.text(1).partition(":")[0]
