@@ -190,6 +190,7 @@ def test_reflection_lists_the_services(channel: grpc.Channel) -> None:
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
+        "salver.Models",
         "tensorflow.ProfilerService",
         "tensorflow.serving.ModelService",
         "tensorflow.serving.PredictionService",
