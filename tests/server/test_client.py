@@ -8,7 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salver.client import Arm, AsyncClient, Client, Retries, Task, TrafficSplit
+from salver.client import (
+    Arm,
+    AsyncClient,
+    Classification,
+    Client,
+    Example,
+    Regression,
+    Retries,
+    Task,
+    TrafficSplit,
+)
 from salver.errors import (
     Code,
     FailedPrecondition,
@@ -140,8 +150,8 @@ def test_lists_and_numbers_become_arrays_of_the_declared_type(client: Client) ->
     assert client.predict("versioned", {"x": [1, 2]})["y"].tolist() == [3, 3]
     back = client.predict("echo", {"x": [[1, 2**62 + 1]]}, signature="int64")["y"]
     assert back.tolist() == [[1, 2**62 + 1]]
-    back = client.predict("echo", {"x": ["a", b"b\0"]}, signature="string")["y"]
-    assert back.tolist() == [b"a", b"b\0"]
+    back = client.predict("echo", {"x": ["ä", "b\0"]}, signature="string")["y"]
+    assert back.tolist() == ["ä".encode(), b"b\0"]
     with pytest.raises(InvalidArgument, match="input 'x' takes int64, and was given float64"):
         client.predict("echo", {"x": [1.5]}, signature="int64")
     with pytest.raises(InvalidArgument, match="has no input 'X'; did you mean 'x'"):
@@ -192,16 +202,17 @@ async def test_the_same_calls_can_be_awaited(server: RunningServer, protocol: st
 
 @BOTH
 def test_examples_are_classified_and_regressed(seen_server: RunningServer, protocol: str) -> None:
-    examples = [{"x": 3.0}, {"x": np.float32(4)}]
+    examples: list[Example] = [{"x": 3.0}, {"x": np.float32(4)}]
     with Client(address_of(seen_server, protocol)) as client:
         classes = client.classify("seen", examples, signature="classify")
         assert classes.labels.tolist() == [["3"], ["4"]]
-        assert (classes.scores.dtype, classes.scores.tolist()) == (np.float32, [[2], [2]])
+        assert classes.scores.dtype == np.float32
+        assert classes.scores.tolist() == [[2], [2]]
         assert (classes.model, classes.version, classes.signature) == ("seen", 1, "classify")
         values = client.regress("seen", [{}, {}, {}], context={"x": [7.0]}, signature="regress")
         assert values.values.tolist() == [3, 3, 3]
         with pytest.raises(InvalidArgument, match="feature 'x' has a dict"):
-            client.classify("seen", [{"x": {}}])  # type: ignore[dict-item] # it is wrong
+            client.classify("seen", [{"x": {}}])  # type: ignore[dict-item]  # it is wrong
 
 
 @BOTH
@@ -219,6 +230,9 @@ async def test_multi_inference_answers_task_by_task(seen_server: RunningServer) 
         regression, classification = client.multi_inference("seen", tasks, examples)
     async with AsyncClient(seen_server.grpc_address) as awaited:
         again = await awaited.multi_inference("seen", tasks, examples)
+    assert isinstance(regression, Regression)
+    assert isinstance(again[0], Regression)
+    assert isinstance(classification, Classification)
     assert regression.values.tolist() == again[0].values.tolist() == [2, 2]
     assert classification.labels.tolist() == [["5"], ["6"]]
     with Client(seen_server.url) as client, pytest.raises(Unimplemented, match="gRPC"):

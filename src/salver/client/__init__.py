@@ -5,6 +5,7 @@
 
 from salver.client.async_client import AsyncClient
 from salver.client.blocking_client import Client
+from salver.client.example_features import Example
 from salver.client.options import Retries, Tls
 from salver.client.results import (
     Classification,
@@ -21,6 +22,7 @@ __all__ = [
     "AsyncClient",
     "Classification",
     "Client",
+    "Example",
     "ModelMetadata",
     "Prediction",
     "Regression",
