@@ -30,6 +30,8 @@ class Told:
 
     code: int
     body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Of REST."""
 
 
 Answers = Callable[[Asked], Told]
@@ -52,6 +54,8 @@ class AnsweringServer:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # An answer in one piece: in two, the second would wait for the first to be confirmed.
+            wbufsize = -1
 
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -60,6 +64,8 @@ class AnsweringServer:
                 told = over_rest(asked[-1])
                 self.send_response(told.code)
                 self.send_header("content-length", str(len(told.body)))
+                for header in told.headers:
+                    self.send_header(*header)
                 self.end_headers()
                 self.wfile.write(told.body)
 
