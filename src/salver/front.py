@@ -38,6 +38,7 @@ from salver.transport.grpc_services import ModelService, PredictionService
 from salver.transport.health_page import HealthPages
 from salver.transport.http1 import Http1
 from salver.transport.http2 import Http2
+from salver.transport.model_list import ModelList
 from salver.transport.profiler_service import ProfilerService
 from salver.transport.rest import RestApi, RestOptions
 
@@ -71,6 +72,7 @@ class Front:
         self._examples = Examples(parts.runner, parts.metrics.runs, check, logs)
         self._status = Status(parts.manager)
         self._metadata = Metadata(self._opening)
+        self._model_list = ModelList(parts.health)
         self._profiler: ProfilerService | None = None
         handlers, streams = self._grpc()
         options = ConnectionOptions(
@@ -117,6 +119,7 @@ class Front:
             asyncio.get_running_loop().time,
             (
                 HealthPages(self._parts.health).page,
+                self._model_list.page,
                 BatchingPage(Batching(self._opening, self._settings.batching.threads)).page,
             ),
         )
@@ -135,6 +138,7 @@ class Front:
             **prediction_service.handlers(),
             **ExampleService(self._opening, self._examples, metrics).handlers(),
             **ModelService(self._status, self._reload, metrics).handlers(),
+            **self._model_list.handlers(),
         }
         streams: dict[bytes, StreamHandler] = {}
         if flags.enable_grpc_healthcheck_service:

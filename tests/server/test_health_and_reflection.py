@@ -190,6 +190,7 @@ def test_reflection_lists_the_services(channel: grpc.Channel) -> None:
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
+        "salver.Models",
         "tensorflow.ProfilerService",
         "tensorflow.serving.ModelService",
         "tensorflow.serving.PredictionService",
@@ -236,7 +237,7 @@ def test_both_versions_of_reflection_answer_question_by_question(
         timeout=TIMEOUT_S,
     )
     services, file, error = answers
-    assert len(services.list_services_response.service) == 6
+    assert len(services.list_services_response.service) == 7
     assert len(file.file_descriptor_response.file_descriptor_proto) > 5
     assert error.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 

@@ -1,91 +1,68 @@
-"""From an address and options to what sends calls, and to the protocol that makes them.
+"""What sends calls, for a session: grpcio or httpx, imported when the first client needs it."""
 
-grpcio and httpx are imported here, when the first client of their kind is made.
-"""
-
-import time
-from collections.abc import Mapping
 from typing import Protocol
 
-import numpy as np
-
-from salver.client.address import Address
 from salver.client.exchange import Answer, Ask
-from salver.client.grpc_protocol import GrpcProtocol
-from salver.client.options import Tls
-from salver.client.rest_protocol import VERSION_HEADER, RestProtocol
-from salver.errors import FailedPrecondition, InvalidArgument
-
-Inputs = Mapping[str, np.ndarray]
-ApiProtocol = GrpcProtocol | RestProtocol
+from salver.client.session import Session
+from salver.errors import FailedPrecondition
 
 
 class Connection(Protocol):
-    """Sends calls and blocks."""
+    """Sends calls and blocks. From any thread."""
 
-    def ask(self, step: Ask) -> Answer: ...
-    def close(self) -> None: ...
+    def ask(self, step: Ask) -> Answer:
+        """Send and wait.
+
+        Raises:
+            ServingError: the server's, or that it cannot be reached, or not in time.
+        """
+
+    def close(self) -> None:
+        """Give back what it holds."""
 
 
 class AsyncConnection(Protocol):
-    """Sends calls, to await."""
+    """Sends calls, to await. On one loop."""
 
-    async def ask(self, step: Ask) -> Answer: ...
-    async def close(self) -> None: ...
+    async def ask(self, step: Ask) -> Answer:
+        """See `Connection.ask`."""
 
-
-def protocol_of(address: Address) -> ApiProtocol:
-    """What makes the calls."""
-    return GrpcProtocol() if address.is_grpc else RestProtocol(time.monotonic)
+    async def close(self) -> None:
+        """Give back what it holds."""
 
 
-def connected(address: Address, tls: Tls | None, api_key: str | None) -> Connection:
+def connected(session: Session) -> Connection:
     """What sends calls and blocks; it connects with the first one.
 
     Raises:
-        InvalidArgument: the options do not fit the address.
+        InvalidArgument: a file of the TLS options cannot be used.
         FailedPrecondition: a package is missing.
     """
-    _check(address, tls)
-    headers = _headers(address, api_key)
     try:
-        if address.is_grpc:
+        if session.address.is_grpc:
             from salver.client.grpc_connection import GrpcConnection
 
-            return GrpcConnection(address, tls or Tls(), headers)
+            return GrpcConnection(session.address, session.tls, session.headers)
         from salver.client.rest_connection import RestConnection
 
-        return RestConnection(address, tls or Tls(), headers)
+        return RestConnection(session.address, session.tls, session.headers)
     except ImportError as error:
         raise _missing(error) from error
 
 
-def connected_async(address: Address, tls: Tls | None, api_key: str | None) -> AsyncConnection:
-    """The same to await."""
-    _check(address, tls)
-    headers = _headers(address, api_key)
+def connected_async(session: Session) -> AsyncConnection:
+    """The same, to await."""
     try:
-        if address.is_grpc:
+        if session.address.is_grpc:
             from salver.client.grpc_connection import AsyncGrpcConnection
 
-            return AsyncGrpcConnection(address, tls or Tls(), headers)
+            return AsyncGrpcConnection(session.address, session.tls, session.headers)
         from salver.client.rest_connection import AsyncRestConnection
 
-        return AsyncRestConnection(address, tls or Tls(), headers)
+        return AsyncRestConnection(session.address, session.tls, session.headers)
     except ImportError as error:
         raise _missing(error) from error
-
-
-def _check(address: Address, tls: Tls | None) -> None:
-    if tls is not None and not address.is_secure:
-        secure = "grpcs" if address.is_grpc else "https"
-        raise InvalidArgument(f"tls is given, but {address} goes without it: use {secure}://")
-
-
-def _headers(address: Address, api_key: str | None) -> tuple[tuple[str, str], ...]:
-    key = () if api_key is None else (("authorization", f"Bearer {api_key}"),)
-    return key if address.is_grpc else (*key, (VERSION_HEADER, "?"))
 
 
 def _missing(error: ImportError) -> FailedPrecondition:
-    return FailedPrecondition(f"{error}: the client needs salver[client] (pip install)")
+    return FailedPrecondition(f"{error}; the client needs it: pip install 'salver[client]'")

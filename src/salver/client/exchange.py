@@ -4,12 +4,13 @@ An operation is a generator that yields calls and receives their answers, and kn
 sockets, threads and loops. The clients drive it: one blocks, the other awaits.
 """
 
+import math
 import random
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from salver.client.options import Retries
+from salver.client.options import Retries, RetryBudget
 from salver.errors import Code, DeadlineExceeded, ServingError
 
 Result = TypeVar("Result")
@@ -60,6 +61,7 @@ Steps = Generator[Ask | Pause, Answer | None, Result]
 def steps_of(
     operation: Operation[Result],
     retries: Retries,
+    budget: RetryBudget,
     timeout_s: float | None,
     clock: Callable[[], float],
     chance: Callable[[], float] = random.random,
@@ -72,12 +74,16 @@ def steps_of(
         DeadlineExceeded: from the steps, if the time is over between two calls.
         ServingError: the server's, or that it cannot be reached.
     """
-    deadline = None if timeout_s is None else clock() + timeout_s
+    deadline = None if timeout_s in (None, math.inf) else clock() + timeout_s
     try:
         call = next(operation)
         while True:
-            answer = yield from _answered(call, retries, deadline, clock, chance)
-            call = operation.send(answer)
+            try:
+                answer = yield from _answered(call, retries, budget, deadline, clock, chance)
+            except ServingError as error:
+                call = operation.throw(error)
+            else:
+                call = operation.send(answer)
     except StopIteration as end:
         result: Result = end.value
         return result
@@ -86,6 +92,7 @@ def steps_of(
 def _answered(
     call: Call,
     retries: Retries,
+    budget: RetryBudget,
     deadline: float | None,
     clock: Callable[[], float],
     chance: Callable[[], float],
@@ -99,11 +106,9 @@ def _answered(
             answer = yield Ask(call, left)
         except ServingError as error:
             attempt += 1
-            if (
-                error.code is not Code.UNAVAILABLE
-                or not call.may_repeat
-                or attempt > retries.attempts
-            ):
+            if error.code is not Code.UNAVAILABLE or not budget.failed():
+                raise
+            if not call.may_repeat or attempt > retries.attempts:
                 raise
             pause = retries.longest_before(attempt) * chance()
             # A pause beyond the deadline would hide why the call failed.
@@ -112,4 +117,5 @@ def _answered(
             yield Pause(pause)
         else:
             assert answer is not None
+            budget.succeeded()
             return answer

@@ -1,20 +1,37 @@
 """The calls of TensorFlow Serving's gRPC API: messages from arrays, and results from messages."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
+from salver.client.example_features import Example, serialized
 from salver.client.exchange import Call, Operation
-from salver.client.message_results import metadata_of, statuses_of
+from salver.client.known_metadata import KnownMetadata
+from salver.client.message_results import (
+    TELLS_NO_NAMES,
+    classification_of,
+    config_message,
+    metadata_of,
+    regression_of,
+    statuses_of,
+)
 from salver.client.model_choice import ModelChoice
-from salver.client.results import ModelMetadata, Prediction, VersionStatus
+from salver.client.results import (
+    Classification,
+    ModelMetadata,
+    Prediction,
+    Regression,
+    Task,
+    VersionStatus,
+)
+from salver.client.typed_inputs import Inputs, arrays_of
 from salver.codecs.messages import WireMessage, message_class
 from salver.codecs.tensor_decoder import decode_tensor
 from salver.codecs.tensor_encoder import encode_tensor
 from salver.core.data_type import DataType, data_type_of
 from salver.core.signature import DEFAULT_SIGNATURE
-from salver.errors import InternalError
+from salver.errors import InternalError, InvalidArgument, Unimplemented
 
 _PREDICTION = "/tensorflow.serving.PredictionService/"
 _MODEL = "/tensorflow.serving.ModelService/"
@@ -23,22 +40,59 @@ _MODEL = "/tensorflow.serving.ModelService/"
 class GrpcProtocol:
     """Operations over gRPC. From any thread."""
 
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._known = KnownMetadata(clock, self.metadata)
+
     def predict(
-        self, choice: ModelChoice, inputs: Mapping[str, np.ndarray], outputs: Collection[str]
+        self, choice: ModelChoice, inputs: Inputs, outputs: Collection[str]
     ) -> Operation[Prediction]:
+        arrays = yield from arrays_of(inputs, lambda: self._known.signature(choice))
         request = message_class("salver.SerializedPredictRequest")()
         _fill_spec(request.model_spec, choice)
-        for name, array in inputs.items():
+        for name, array in arrays.items():
             request.inputs[name] = _tensor(array)
         request.output_filter.extend(outputs)
         answer = yield Call(_PREDICTION + "Predict", request.SerializeToString())
         response = _message("salver.SerializedPredictResponse", answer.body)
-        spec = response.model_spec
-        return Prediction(
-            {name: _array(tensor) for name, tensor in response.outputs.items()},
-            spec.name,
-            spec.version.value,
-            spec.signature_name or choice.signature or DEFAULT_SIGNATURE,
+        results = {name: _array(tensor) for name, tensor in response.outputs.items()}
+        return Prediction(results, *_told(response.model_spec, choice))
+
+    def classify(
+        self, choice: ModelChoice, examples: Sequence[Example], context: Example | None
+    ) -> Operation[Classification]:
+        request = _examples_request(choice, examples, context)
+        answer = yield Call(_PREDICTION + "Classify", request)
+        response = _message("tensorflow.serving.ClassificationResponse", answer.body)
+        return classification_of(response.result, *_told(response.model_spec, choice))
+
+    def regress(
+        self, choice: ModelChoice, examples: Sequence[Example], context: Example | None
+    ) -> Operation[Regression]:
+        request = _examples_request(choice, examples, context)
+        answer = yield Call(_PREDICTION + "Regress", request)
+        response = _message("tensorflow.serving.RegressionResponse", answer.body)
+        return regression_of(response.result, *_told(response.model_spec, choice))
+
+    def multi_inference(
+        self,
+        choice: ModelChoice,
+        tasks: Sequence[Task],
+        examples: Sequence[Example],
+        context: Example | None,
+    ) -> Operation[tuple[Classification | Regression, ...]]:
+        request = message_class("salver.MultiExamplesRequest")()
+        for task in tasks:
+            entry = request.tasks.add(method_name=f"tensorflow/serving/{task.method}")
+            _fill_spec(entry.model_spec, choice)
+            entry.model_spec.signature_name = task.signature or ""
+        _fill_input(request.input, examples, context)
+        answer = yield Call(_PREDICTION + "MultiInference", request.SerializeToString())
+        response = _message("tensorflow.serving.MultiInferenceResponse", answer.body)
+        return tuple(
+            classification_of(result.classification_result, *_told(result.model_spec, choice))
+            if result.WhichOneof("result") == "classification_result"
+            else regression_of(result.regression_result, *_told(result.model_spec, choice))
+            for result in response.results
         )
 
     def metadata(self, choice: ModelChoice) -> Operation[ModelMetadata]:
@@ -48,7 +102,9 @@ class GrpcProtocol:
         answer = yield Call(_PREDICTION + "GetModelMetadata", request.SerializeToString())
         response = _message("tensorflow.serving.GetModelMetadataResponse", answer.body)
         definitions = response.metadata["signature_def"].value
-        return metadata_of(response.model_spec, definitions)
+        metadata = metadata_of(response.model_spec, definitions)
+        self._known.keep(choice, metadata)
+        return metadata
 
     def status(self, choice: ModelChoice) -> Operation[tuple[VersionStatus, ...]]:
         request = message_class("tensorflow.serving.GetModelStatusRequest")()
@@ -56,6 +112,20 @@ class GrpcProtocol:
         answer = yield Call(_MODEL + "GetModelStatus", request.SerializeToString())
         response = _message("tensorflow.serving.GetModelStatusResponse", answer.body)
         return statuses_of(response)
+
+    def models(self) -> Operation[tuple[str, ...]]:
+        try:
+            answer = yield Call("/salver.Models/ListModels", b"")
+        except Unimplemented as error:
+            raise Unimplemented(TELLS_NO_NAMES) from error
+        return tuple(_message("salver.ListModelsResponse", answer.body).names)
+
+    def reload_config(self, config: str | Message) -> Operation[None]:
+        request = message_class("tensorflow.serving.ReloadConfigRequest")()
+        request.config.CopyFrom(config_message(config))
+        method = _MODEL + "HandleReloadConfigRequest"
+        answer = yield Call(method, request.SerializeToString(), may_repeat=False)
+        _message("tensorflow.serving.ReloadConfigResponse", answer.body)
 
 
 def _fill_spec(spec: WireMessage, choice: ModelChoice) -> None:
@@ -67,9 +137,38 @@ def _fill_spec(spec: WireMessage, choice: ModelChoice) -> None:
         spec.version_label = choice.label
 
 
+def _told(spec: WireMessage, choice: ModelChoice) -> tuple[str, int | None, str]:
+    """Model, version and signature of an answer."""
+    version = spec.version.value if spec.HasField("version") else choice.version
+    signature = spec.signature_name or choice.signature or DEFAULT_SIGNATURE
+    return spec.name or choice.model, version, signature
+
+
+def _examples_request(
+    choice: ModelChoice, examples: Sequence[Example], context: Example | None
+) -> bytes:
+    request = message_class("salver.ExamplesRequest")()
+    _fill_spec(request.model_spec, choice)
+    _fill_input(request.input, examples, context)
+    data: bytes = request.SerializeToString()
+    return data
+
+
+def _fill_input(message: WireMessage, examples: Sequence[Example], context: Example | None) -> None:
+    given = [serialized(example) for example in examples]
+    if context is None:
+        message.example_list.examples.extend(given)
+    else:
+        message.example_list_with_context.examples.extend(given)
+        message.example_list_with_context.context = serialized(context)
+
+
 def _tensor(array: np.ndarray) -> bytes:
     # Numbers as they lie in memory; strings have no such form that all servers read.
-    return encode_tensor(array, data_type_of(array.dtype) is not DataType.STRING)
+    try:
+        return encode_tensor(array, data_type_of(array.dtype) is not DataType.STRING)
+    except InternalError as error:
+        raise InvalidArgument(str(error)) from error
 
 
 def _array(tensor: bytes) -> np.ndarray:

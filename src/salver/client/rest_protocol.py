@@ -5,57 +5,100 @@ it the answer becomes arrays of the declared types, with nothing lost on the way
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 from google.protobuf import json_format
+from google.protobuf.message import Message
 
+from salver.client.example_features import Example, json_form
 from salver.client.exchange import Answer, Call, Operation
-from salver.client.message_results import metadata_of, statuses_of
+from salver.client.known_metadata import KnownMetadata, signature_in
+from salver.client.message_results import (
+    TELLS_NO_NAMES,
+    classification_of_rows,
+    metadata_of,
+    statuses_of,
+)
 from salver.client.model_choice import ModelChoice
 from salver.client.rest_tensors import encode_inputs, outputs_of
-from salver.client.results import ModelMetadata, Prediction, VersionStatus
+from salver.client.results import (
+    Classification,
+    ModelMetadata,
+    Prediction,
+    Regression,
+    Task,
+    VersionStatus,
+)
+from salver.client.typed_inputs import Inputs, arrays_of
 from salver.codecs.messages import WireMessage, message_class
+from salver.core.nearest import nearest
 from salver.core.signature import DEFAULT_SIGNATURE, Signature
-from salver.errors import InternalError, NotFound
+from salver.errors import InternalError, InvalidArgument, NotFound, Unimplemented
 
 VERSION_HEADER = "salver-model-version"
 """Sent with a request, it asks a Salver server which version answers; the answer has it too."""
-_FRESH_S = 10.0
 
 
 class RestProtocol:
-    """Operations over REST. From any thread.
-
-    Args:
-        clock: seconds, to tell how old a kept signature is.
-    """
+    """Operations over REST. From any thread."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._known: dict[tuple[str, int | None, str | None], tuple[float, ModelMetadata]] = {}
+        self._known = KnownMetadata(clock, self.metadata)
 
     def predict(
-        self, choice: ModelChoice, inputs: Mapping[str, np.ndarray], outputs: Collection[str]
+        self, choice: ModelChoice, inputs: Inputs, outputs: Collection[str]
     ) -> Operation[Prediction]:
-        metadata = yield from self._metadata(choice)
-        body = encode_inputs(inputs, choice.signature)
+        arrays = yield from arrays_of(inputs, lambda: self._known.signature(choice))
+        metadata = yield from self._known.of(choice)
+        _check_outputs(outputs, signature_in(metadata, choice.signature))
+        body = encode_inputs(arrays, choice.signature)
         answer = yield Call(f"{_path(choice)}:predict", body)
-        version = _version_told(answer)
-        if version is None:
-            version = choice.version
-        elif version != metadata.version:
+        version = _version_told(answer, choice)
+        if version is not None and version != metadata.version:
             # Another version has taken over since.
-            metadata = yield from self._metadata(ModelChoice(choice.model, version))
-            self._keep(choice, metadata)
-        signature = _signature(metadata, choice.signature)
-        arrays = outputs_of(answer.body, signature)
-        chosen = (
-            {name: arrays[name] for name in _checked(outputs, signature)} if outputs else arrays
-        )
-        return Prediction(chosen, choice.model, version, signature.name)
+            metadata = yield from self._known.of(ModelChoice(choice.model, version))
+            self._known.keep(choice, metadata)
+        signature = signature_in(metadata, choice.signature)
+        results = outputs_of(answer.body, signature)
+        if outputs:
+            results = {name: results[name] for name in outputs}
+        return Prediction(results, choice.model, version, signature.name)
+
+    def classify(
+        self, choice: ModelChoice, examples: Sequence[Example], context: Example | None
+    ) -> Operation[Classification]:
+        body = _examples_body(choice, examples, context)
+        answer = yield Call(f"{_path(choice)}:classify", body)
+        try:
+            rows = [
+                [(str(label), float(score)) for label, score in row] for row in _results(answer)
+            ]
+        except (TypeError, ValueError) as error:
+            raise InternalError("the server's answer has no labels and scores") from error
+        return classification_of_rows(rows, *_told(answer, choice))
+
+    def regress(
+        self, choice: ModelChoice, examples: Sequence[Example], context: Example | None
+    ) -> Operation[Regression]:
+        body = _examples_body(choice, examples, context)
+        answer = yield Call(f"{_path(choice)}:regress", body)
+        try:
+            values = np.array([float(value) for value in _results(answer)], np.float32)
+        except (TypeError, ValueError) as error:
+            raise InternalError("the server's answer has no values") from error
+        return Regression(values, *_told(answer, choice))
+
+    def multi_inference(
+        self,
+        choice: ModelChoice,
+        tasks: Sequence[Task],
+        examples: Sequence[Example],
+        context: Example | None,
+    ) -> Operation[tuple[Classification | Regression, ...]]:
+        raise Unimplemented("the REST API has no multi-inference: use the server's gRPC address")
 
     def metadata(self, choice: ModelChoice) -> Operation[ModelMetadata]:
         answer = yield Call(f"{_path(choice)}/metadata", None)
@@ -70,7 +113,7 @@ class RestProtocol:
                 f"the server's answer is no metadata of a model: {error}"
             ) from error
         metadata = metadata_of(spec, definitions.SerializeToString())
-        self._keep(choice, metadata)
+        self._known.keep(choice, metadata)
         return metadata
 
     def status(self, choice: ModelChoice) -> Operation[tuple[VersionStatus, ...]]:
@@ -80,16 +123,18 @@ class RestProtocol:
         except json_format.ParseError as error:
             raise InternalError(f"the server's answer is no status of a model: {error}") from error
 
-    def _metadata(self, choice: ModelChoice) -> Operation[ModelMetadata]:
-        """The metadata that is known, or the server's."""
-        known = self._known.get((choice.model, choice.version, choice.label))
-        # A version stays what it is, but the latest one is soon another.
-        if known and (choice.version is not None or self._clock() - known[0] < _FRESH_S):
-            return known[1]
-        return (yield from self.metadata(choice))
+    def models(self) -> Operation[tuple[str, ...]]:
+        try:
+            answer = yield Call("/salver/models", None)
+        except (InvalidArgument, NotFound) as error:
+            raise Unimplemented(TELLS_NO_NAMES) from error
+        try:
+            return tuple(map(str, _json(answer)["models"]))
+        except (KeyError, TypeError) as error:
+            raise InternalError("the server's answer is no list of models") from error
 
-    def _keep(self, choice: ModelChoice, metadata: ModelMetadata) -> None:
-        self._known[choice.model, choice.version, choice.label] = (self._clock(), metadata)
+    def reload_config(self, config: str | Message) -> Operation[None]:
+        raise Unimplemented("the REST API cannot reload the config: use the server's gRPC address")
 
 
 def _path(choice: ModelChoice) -> str:
@@ -101,26 +146,44 @@ def _path(choice: ModelChoice) -> str:
     return path
 
 
-def _version_told(answer: Answer) -> int | None:
+def _told(answer: Answer, choice: ModelChoice) -> tuple[str, int | None, str]:
+    """Model, version and signature of an answer."""
+    return choice.model, _version_told(answer, choice), choice.signature or DEFAULT_SIGNATURE
+
+
+def _version_told(answer: Answer, choice: ModelChoice) -> int | None:
     told = answer.headers.get(VERSION_HEADER, "")
-    return int(told) if told.isascii() and told.isdigit() else None
+    return int(told) if told.isascii() and told.isdigit() else choice.version
 
 
-def _signature(metadata: ModelMetadata, name: str) -> Signature:
-    wanted = name or DEFAULT_SIGNATURE
-    signature = metadata.signatures.get(wanted)
-    if signature is None:
-        raise NotFound(
-            f"version {metadata.version} of model {metadata.name} has no signature {wanted!r}"
-        )
-    return signature
-
-
-def _checked(outputs: Collection[str], signature: Signature) -> Collection[str]:
+def _check_outputs(outputs: Collection[str], signature: Signature) -> None:
     for name in outputs:
         if name not in signature.outputs:
-            raise NotFound(f"signature {signature.name!r} has no output {name!r}")
-    return outputs
+            raise InvalidArgument(
+                f"signature {signature.name!r} has no output {name!r}"
+                f"{nearest(name, signature.outputs)}"
+            )
+
+
+def _examples_body(
+    choice: ModelChoice, examples: Sequence[Example], context: Example | None
+) -> bytes:
+    fields: dict[str, Any] = {"examples": [json_form(example) for example in examples]}
+    if choice.signature:
+        fields["signature_name"] = choice.signature
+    if context is not None:
+        fields["context"] = json_form(context)
+    return json.dumps(fields).encode()
+
+
+def _results(answer: Answer) -> list[Any]:
+    try:
+        results = _json(answer)["results"]
+    except (KeyError, TypeError) as error:
+        raise InternalError("the server's answer has no member 'results'") from error
+    if not isinstance(results, list):
+        raise InternalError("the server's answer has no list of results")
+    return results
 
 
 def _json(answer: Answer) -> Any:

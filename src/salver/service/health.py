@@ -69,6 +69,11 @@ class Health:
         is_known = version in found if version is not None else found or name in self._configured
         return Condition.NOT_SERVING if is_known else Condition.UNKNOWN
 
+    @property
+    def configured_models(self) -> tuple[str, ...]:
+        """The names of the config, in its order."""
+        return self._configured
+
     def unready_models(self) -> dict[str, str]:
         """The configured models without a version that answers, each with its reason."""
         return {

@@ -60,6 +60,9 @@ _CORS_HEADERS = (
 # Above these, a body takes some milliseconds to read, and an answer to write: on a thread.
 _LONG_BODY_BYTES = 2 * 1024 * 1024
 _MANY_VALUES = 50_000
+_VERSION_HEADER = b"salver-model-version"
+"""A request that has it is told in the same header of its answer which version answered. Others,
+all those of TensorFlow Serving's clients, get no header that they do not know."""
 _GZIP_HEADERS = ((b"Content-Encoding", b"gzip"), (b"Vary", b"Accept-Encoding"))
 
 
@@ -125,6 +128,7 @@ class RestApi:
             request.header(b"accept-encoding")
         )
         exchange = _Exchange(self, found, respond, wants_gzip, request.record)
+        exchange.tells_version = bool(request.header(_VERSION_HEADER))
         if request.record is not None:
             request.record.asks(found.model)
         try:
@@ -216,6 +220,7 @@ class RestApi:
         if record is not None:
             record.asks(found.model, parsed.signature_name or DEFAULT_SIGNATURE)
         handle = self._opening.open(found.model, found.version, found.label)
+        exchange.version = handle.id.version
         if record is not None:
             record.opened(handle.id)
         try:
@@ -238,6 +243,7 @@ class RestApi:
         if record is not None:
             record.asks(found.model, parsed.signature_name or DEFAULT_SIGNATURE)
         handle = self._opening.open(found.model, found.version, found.label)
+        exchange.version = handle.id.version
         if record is not None:
             record.opened(handle.id)
         try:
@@ -291,17 +297,22 @@ class RestApi:
             HTTP_STATUS[error.code], _JSON, encode_error(error.message), self._headers
         )
 
-    def answer(self, body: bytes, compresses: bool) -> HttpResponse:
+    def answer(
+        self, body: bytes, compresses: bool, more: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> HttpResponse:
+        headers = (*self._headers, *more)
         if compresses and len(body) >= self._compression_min_bytes:
-            headers = (*self._headers, *_GZIP_HEADERS)
-            return HttpResponse(200, _JSON, gzipped(body), headers)
-        return HttpResponse(200, _JSON, body, self._headers)
+            return HttpResponse(200, _JSON, gzipped(body), (*headers, *_GZIP_HEADERS))
+        return HttpResponse(200, _JSON, body, headers)
 
 
 class _Exchange:
     """One request under /v1/ and its way back."""
 
-    __slots__ = ("_api", "_respond", "_started", "_takes_gzip", "cancel", "record", "route")
+    __slots__ = (
+        "_api", "_respond", "_started", "_takes_gzip", "cancel", "record", "route",
+        "tells_version", "version",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -318,6 +329,9 @@ class _Exchange:
         self.route = found
         self.cancel: Cancel | None = None
         self.record = record
+        self.tells_version = False
+        self.version: int | None = None
+        """Of the model, once it is open."""
 
     def give_up(self) -> None:
         """The client does not wait any more."""
@@ -326,7 +340,10 @@ class _Exchange:
 
     def succeed(self, body: bytes) -> None:
         self._api.answered(self.route, self._started)
-        self._respond(self._api.answer(body, self._takes_gzip))
+        told: tuple[tuple[bytes, bytes], ...] = ()
+        if self.tells_version and self.version is not None:
+            told = ((_VERSION_HEADER, b"%d" % self.version),)
+        self._respond(self._api.answer(body, self._takes_gzip, told))
 
     def fail(self, error: ServingError) -> None:
         self._respond(self._api.failed(self.route, error))

@@ -1,0 +1,103 @@
+"""Inputs as arrays: those that are arrays as they are, others of the type that is declared."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from salver.client.exchange import Operation
+from salver.core.data_type import DataType, data_type_of, numpy_type_of
+from salver.core.nearest import nearest
+from salver.core.signature import Signature, TensorSpec
+from salver.errors import InvalidArgument
+
+Inputs = Mapping[str, npt.ArrayLike]
+
+
+def arrays_of(
+    inputs: Inputs, signature: Callable[[], Operation[Signature]]
+) -> Operation[dict[str, np.ndarray]]:
+    """The inputs as arrays; `signature` is only asked for if one has no type of its own.
+
+    Raises:
+        InvalidArgument: a value cannot be had in the declared type without a loss, or the
+            signature has no such input.
+    """
+    arrays = {
+        name: _checked(name, np.asarray(value))
+        for name, value in inputs.items()
+        if isinstance(value, np.ndarray | np.generic)
+    }
+    if len(arrays) == len(inputs):
+        return arrays
+    declared = yield from signature()
+    for name, value in inputs.items():
+        if name not in arrays:
+            spec = declared.inputs.get(name)
+            if spec is None:
+                raise InvalidArgument(
+                    f"signature {declared.name!r} has no input {name!r}"
+                    f"{nearest(name, declared.inputs)}"
+                )
+            arrays[name] = array_of_type(name, value, spec)
+    return {name: arrays[name] for name in inputs}
+
+
+def array_of_type(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
+    """Numbers, text or nested lists of these as an array of the declared type.
+
+    Raises:
+        InvalidArgument: they do not fit: ragged, fractions for integers, out of range.
+    """
+    wanted = numpy_type_of(spec.data_type)
+    if wanted is None:
+        raise InvalidArgument(f"input {name!r} is {spec.data_type.short_name}, which has no values")
+    try:
+        if spec.data_type is DataType.STRING:
+            return _text(name, value)
+        plain = np.asarray(value)
+        if plain.size and _rank(plain.dtype) > _rank(wanted):
+            given = "text" if plain.dtype.kind in "SUO" else plain.dtype
+            raise InvalidArgument(
+                f"input {name!r} takes {spec.data_type.short_name}, and was given {given}"
+            )
+        # From the values themselves: as an array, large integers might be rounded already.
+        array = np.asarray(value, wanted) if plain.size else plain.astype(wanted)
+        if _rank(wanted) == _INTEGER and not np.array_equal(array.astype(plain.dtype), plain):
+            raise OverflowError("a value is out of its range")
+        return array
+    except (ValueError, OverflowError, TypeError) as error:
+        raise InvalidArgument(
+            f"input {name!r} cannot be an array of {spec.data_type.short_name}: {error}"
+        ) from error
+
+
+_TRUTH, _INTEGER, _FLOAT, _COMPLEX, _OTHER = range(5)
+
+
+def _rank(dtype: np.dtype) -> int:
+    """How much a type can hold: one of a lower rank has nothing to lose but range and digits."""
+    if dtype.kind == "V" and dtype.names is None:
+        # Of ml_dtypes.
+        return _INTEGER if "int" in dtype.name else _FLOAT
+    ranks = {"b": _TRUTH, "u": _INTEGER, "i": _INTEGER, "f": _FLOAT, "c": _COMPLEX}
+    return ranks.get(dtype.kind, _OTHER)
+
+
+def _text(name: str, value: Any) -> np.ndarray:
+    array = np.array(value, object)
+    flat = array.reshape(-1)
+    for index, item in enumerate(flat):
+        if isinstance(item, str):
+            flat[index] = item.encode()
+        elif not isinstance(item, bytes):
+            kind = type(item).__name__
+            raise InvalidArgument(f"input {name!r} takes text, and was given a {kind}")
+    return array
+
+
+def _checked(name: str, array: np.ndarray) -> np.ndarray:
+    if data_type_of(array.dtype) is DataType.INVALID:
+        raise InvalidArgument(f"input {name!r} is {array.dtype}, which no tensor can have")
+    return array

@@ -1,0 +1,75 @@
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from salver.client.exchange import Operation
+from salver.client.typed_inputs import Inputs, array_of_type, arrays_of
+from salver.core.data_type import DataType, numpy_type_of
+from salver.core.signature import Signature, TensorSpec
+from salver.errors import InvalidArgument
+
+
+def typed(value: Any, data_type: DataType) -> np.ndarray:
+    return array_of_type("x", value, TensorSpec("x:0", data_type, None))
+
+
+@pytest.mark.parametrize(
+    ("value", "data_type"),
+    [
+        (1, DataType.FLOAT),
+        ([1, 2.5], DataType.HALF),
+        ([[1.5]], DataType.BFLOAT16),
+        ([True, 2], DataType.INT32),
+        ([2**63 - 1, -(2**63)], DataType.INT64),
+        ([2**64 - 1], DataType.UINT64),
+        ([-8, 7], DataType.INT4),
+        ([True], DataType.BOOL),
+        ([1, 2j], DataType.COMPLEX64),
+        ([], DataType.INT8),
+        ([[], []], DataType.BOOL),
+    ],
+)
+def test_values_become_arrays_of_the_declared_type(value: Any, data_type: DataType) -> None:
+    array = typed(value, data_type)
+    assert array.dtype == numpy_type_of(data_type)
+    assert array.tolist() == value
+
+
+def test_text_becomes_bytes() -> None:
+    assert typed([["ä", b"\0b\0"]], DataType.STRING).tolist() == [["ä".encode(), b"\0b\0"]]
+    assert typed("word", DataType.STRING)[()] == b"word"
+
+
+@pytest.mark.parametrize(
+    ("value", "data_type", "reason"),
+    [
+        ([1.5], DataType.INT64, "takes int64, and was given float64"),
+        ([1], DataType.BOOL, "takes bool, and was given int64"),
+        (["1"], DataType.FLOAT, "takes float, and was given text"),
+        ([300], DataType.UINT8, "cannot be an array of uint8"),
+        ([8], DataType.INT4, "cannot be an array of int4"),
+        ([1j], DataType.DOUBLE, "takes double, and was given complex"),
+        ([[1], [1, 2]], DataType.FLOAT, "cannot be an array of float"),
+        ([1], DataType.STRING, "takes text, and was given a int"),
+        ([1], DataType.RESOURCE, "which has no values"),
+    ],
+)
+def test_what_would_be_lost_is_refused(value: Any, data_type: DataType, reason: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"input 'x'.*{reason}"):
+        typed(value, data_type)
+
+
+def test_arrays_need_no_signature() -> None:
+    def asked() -> Operation[Signature]:
+        raise AssertionError
+
+    inputs: Inputs = {"a": np.ones(2, ml_dtypes.bfloat16), "b": np.float32(1)}
+    with pytest.raises(StopIteration) as end:
+        next(arrays_of(inputs, asked))
+    arrays = end.value.value
+    assert arrays["a"] is inputs["a"]
+    assert arrays["b"].shape == ()
+    with pytest.raises(InvalidArgument, match=r"'c' is datetime64\[D\]"):
+        next(arrays_of({"c": np.array("2020-01-01", "datetime64[D]")}, asked))
