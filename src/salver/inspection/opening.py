@@ -1,6 +1,5 @@
 """A version opened in this process, as the server would load it, and run without one."""
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from salver.backends.tensorflow import TensorFlowOptions
 from salver.backends.tflite import TfLiteOptions
 from salver.backends.version_folder import VersionFolder
 from salver.core.backend import AUTOMATIC, BackendOptions
+from salver.core.nearest import nearest as nearest  # also for those who open models
 from salver.core.servable import Loader, Servable
 from salver.core.signature import DEFAULT_SIGNATURE, Signature
 from salver.errors import InvalidArgument, NotFound
@@ -137,12 +137,3 @@ def _loader(folder: str, options: OpenOptions, backends: Backends) -> Loader:
             trusted_types=options.trusted_types,
         ),
     ).loader(backends)
-
-
-def nearest(given: str, known: Collection[str]) -> str:
-    """The end of a message about a name that is not there: which is meant, or which there are."""
-    by_lower_case = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(given.lower(), by_lower_case, n=1)
-    if close:
-        return f"; did you mean {by_lower_case[close[0]]!r}?"
-    return f"; there are: {', '.join(map(repr, sorted(known)))}" if known else "; there are none"
