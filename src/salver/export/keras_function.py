@@ -43,16 +43,18 @@ def keras_function(
     Raises:
         InvalidArgument: the model does not say what it takes, or has no such layer.
     """
-    if getattr(model, "inputs", None) is None or not _is_graph(model):
+    structures = _structures(keras, model)
+    if structures is None:
         return _subclassed(tf, model, inputs, layers)
-    tensors = keras.tree.flatten(model.input)
-    names = _input_names(model.input, tensors)
+    structure, output = structures
+    tensors = keras.tree.flatten(structure)
+    names = _input_names(structure, tensors)
     specs = _specs(tf, names, tensors, model)
     if inputs is not None:
         specs = _narrowed(tf, specs, inputs, model)
     hidden = _hidden(model, layers)
-    outputs = _output_names(model)
-    own = keras.tree.flatten(model.output)
+    outputs = _output_names(model, output)
+    own = keras.tree.flatten(output)
     for name in outputs:
         if name in hidden:
             raise InvalidArgument(
@@ -62,7 +64,6 @@ def keras_function(
     # Functional: what is asked for is one more output of the same graph of layers.
     whole = keras.Model(tensors, [*own, *hidden.values()]) if hidden else None
     all_names = [*outputs, *hidden]
-    structure = model.input
 
     def call(named: Named) -> Named:
         flat = [named[name] for name in names]
@@ -77,12 +78,14 @@ def keras_function(
     return ModelFunction(specs, call)
 
 
-def _is_graph(model: Any) -> bool:
-    """Whether the model is made of layers whose inputs and outputs are known."""
-    try:
-        return model.input is not None and model.output is not None
-    except (AttributeError, ValueError):
-        return False
+def _structures(keras: Any, model: Any) -> tuple[Any, Any] | None:
+    """The symbolic inputs and outputs of a model that is made of layers, else None."""
+    if isinstance(model, keras.Sequential):
+        # Its `input` would be that of the model in which it is a layer.
+        return (model.inputs[0], model.outputs[0]) if model.built and model.inputs else None
+    if isinstance(model, keras.Model) and getattr(model, "inputs", None):
+        return model.input, model.output
+    return None
 
 
 def _subclassed(
@@ -144,8 +147,7 @@ def _narrowed(tf: Any, specs: Mapping[str, Any], inputs: Mapping[str, Any], mode
     }
 
 
-def _output_names(model: Any) -> list[str]:
-    structure = model.output
+def _output_names(model: Any, structure: Any) -> list[str]:
     if isinstance(structure, Mapping):
         return sorted(structure)
     flat = structure if isinstance(structure, list | tuple) else [structure]

@@ -11,7 +11,7 @@ from salver.backends.version_folder import VersionFolder
 from salver.core.backend import AUTOMATIC, BackendOptions
 from salver.core.servable import ServableId
 from salver.core.signature import Signature
-from salver.errors import PermissionDenied
+from salver.errors import PermissionDenied, ServingError, error_of
 from salver.execution.prepared import PreparedServable, PreparingLoader
 from salver.transport.warm_up import WarmUp
 
@@ -46,7 +46,11 @@ def try_version(
 
     def warm_up(servable: PreparedServable) -> None:
         write_warm_up(_signatures(servable))
-        WarmUp(1, True, lambda report: None).play(servable, id_, str(folder))
+        try:
+            WarmUp(1, True, lambda report: None).play(servable, id_, str(folder))
+        except ServingError as error:
+            told = " ".join(error.message.split())
+            raise error_of(error.code, f"a warm-up request fails: {told}") from error
 
     loader = PreparingLoader(version.loader(Backends()), warm_up)
     try:

@@ -73,7 +73,7 @@ def _told_as_ours(save: Any) -> None:
     try:
         save()
     except AssertionError as error:
-        if "untracked resource" not in str(error):
+        if "untracked" not in str(error):
             raise
         raise InvalidArgument(
             "a function uses a table or another resource that belongs to no tf.Module; keep it as "
