@@ -24,13 +24,13 @@ class Exported:
 
     def __str__(self) -> str:
         lines = [f"Exported {self.path} ({_size_text(self.size)})"]
-        for name, signature in self.signatures.items():
+        for name, signature in sorted(self.signatures.items()):
             method = signature.method_name.rpartition("/")[2] or "predict"
             lines.append(f"  signature {name}: {method}")
             lines += [
                 f"    {kind} {alias}: {_spec_text(spec)}"
                 for kind, specs in (("in ", signature.inputs), ("out", signature.outputs))
-                for alias, spec in specs.items()
+                for alias, spec in sorted(specs.items())
             ]
         if self.warm_up_requests:
             lines.append(f"  warm-up requests: {self.warm_up_requests}")
