@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/configuration.md",
     "docs/operations.md", "docs/protocols.md", "docs/batching.md", "docs/isolation.md",
+    "docs/export.md",
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*backend*.md"))),
     "benchmarks/README.md",
     "benchmarks/results/README.md", "benchmarks/results/batching.md",
