@@ -1,6 +1,5 @@
 """A version opened in this process, as the server would load it, and run without one."""
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from salver.core.servable import Loader, Servable
 from salver.core.signature import DEFAULT_SIGNATURE, Signature
 from salver.errors import InvalidArgument, NotFound
 from salver.inspection.finding import FoundVersion
+from salver.inspection.nearest_name import nearest as nearest
 from salver.sources.remote_models import RemoteModels
 from salver.sources.uri import scheme_of
 
@@ -38,9 +38,11 @@ class OpenOptions:
 class OpenModel:
     """A loaded version. From any thread."""
 
-    def __init__(self, version: FoundVersion, servable: Servable) -> None:
+    def __init__(self, version: FoundVersion, servable: Servable, folder: str = "") -> None:
+        """`folder` is where its files lie on this machine."""
         self.version = version
         self.servable = servable
+        self.folder = folder or version.path
 
     @property
     def signatures(self) -> Mapping[str, Signature]:
@@ -108,15 +110,21 @@ def opened(version: FoundVersion, options: OpenOptions, backends: Backends) -> I
     Raises:
         ServingError: it cannot be loaded; code and message tell why.
     """
-    loader: Loader
+    folder = version.path
+
+    def loader_in(local_folder: str) -> Loader:
+        nonlocal folder
+        folder = local_folder
+        return _loader(local_folder, options, backends)
+
     if scheme_of(version.path):
         remote = RemoteModels(options.model_cache_dir, backends.lacking, lacking_inside)
-        loader = remote.loader(version.path, lambda folder: _loader(folder, options, backends))
+        loader: Loader = remote.loader(version.path, loader_in)
     else:
-        loader = _loader(version.path, options, backends)
+        loader = loader_in(version.path)
     servable = loader.load()
     try:
-        yield OpenModel(version, servable)
+        yield OpenModel(version, servable, folder)
     finally:
         loader.unload()
 
@@ -137,12 +145,3 @@ def _loader(folder: str, options: OpenOptions, backends: Backends) -> Loader:
             trusted_types=options.trusted_types,
         ),
     ).loader(backends)
-
-
-def nearest(given: str, known: Collection[str]) -> str:
-    """The end of a message about a name that is not there: which is meant, or which there are."""
-    by_lower_case = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(given.lower(), by_lower_case, n=1)
-    if close:
-        return f"; did you mean {by_lower_case[close[0]]!r}?"
-    return f"; there are: {', '.join(map(repr, sorted(known)))}" if known else "; there are none"
