@@ -42,7 +42,7 @@ def main() -> None:
                         saved_model_cli.show()
                     Path(file.name).write_text(output.getvalue())
                     os._exit(0)
-                except BaseException:
+                except BaseException:  # noqa: BLE001 - it ends the process
                     traceback.print_exc()
                     os._exit(1)
             _, status = os.waitpid(child, 0)

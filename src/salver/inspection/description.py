@@ -50,6 +50,8 @@ class Description:
     """Without secrets. Empty: it is known by its server alone."""
     model: str = ""
     """Its name at the server that was asked."""
+    url: str = ""
+    """The server's, without secrets."""
     number: int | None
     backend: str
     """As in `model_platform`; empty where a server does not say."""
@@ -66,6 +68,8 @@ class Description:
     """What is written into the graph itself."""
     assets: Sequence[File] = ()
     warm_up: WarmUpRequests | None = None
+    states: Mapping[int, str] = field(default_factory=dict)
+    """Of all versions of the model at its server: `AVAILABLE` and the like."""
     pipeline: bool = False
     """Whether a `pipeline.py` stands around the model, and decides what clients see."""
     error: str = ""
@@ -82,6 +86,7 @@ def as_json(description: Description) -> dict[str, Any]:
     warm_up = description.warm_up
     return {
         "path": description.path or None,
+        "url": description.url or None,
         "model": description.model or None,
         "version": description.number,
         "backend": description.backend or None,
@@ -99,6 +104,7 @@ def as_json(description: Description) -> dict[str, Any]:
         "assets": [{"name": file.name, "size": file.size} for file in description.assets],
         "warm_up": warm_up
         and {"requests": warm_up.count, **warm_up.kinds, "error": warm_up.error or None},
+        "states": {str(number): state for number, state in sorted(description.states.items())},
         "pipeline": description.pipeline,
         "error": description.error or None,
     }

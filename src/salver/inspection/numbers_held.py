@@ -15,8 +15,9 @@ _REFERENCES = 100
 
 
 def parameters_of(meta_graph: WireMessage) -> Numbers:
-    """The model's variables: not what an optimizer keeps beside them, if that was saved, too.
+    """The variables that the model's functions use; all, where it has none that use any.
 
+    Not what an optimizer keeps beside them, if that was saved, too.
     A variable of unknown shape counts as none.
     """
     if meta_graph.HasField("object_graph_def"):
@@ -32,7 +33,13 @@ def constants_of(graph: WireMessage) -> Numbers:
 
 
 def _of_objects(objects: WireMessage) -> Numbers:
-    variables = [node.variable for node in _model_nodes(objects) if node.HasField("variable")]
+    reached = {
+        number: node.variable for number, node in _model_nodes(objects) if node.HasField("variable")
+    }
+    used = {each for saved in objects.concrete_functions.values() for each in saved.bound_inputs}
+    # Keras 3 exports every weight twice: its functions use one of them.
+    chosen = reached.keys() & used or reached
+    variables = [reached[number] for number in chosen]
     counts = [_count(variable.shape) for variable in variables]
     sizes = [
         count * _item_size(variable.dtype)
@@ -44,8 +51,8 @@ def _of_objects(objects: WireMessage) -> Numbers:
     return Numbers(sum(counts), sum(sizes), trainable)
 
 
-def _model_nodes(objects: WireMessage) -> Iterator[WireMessage]:
-    """Every object that the root reaches other than through an optimizer."""
+def _model_nodes(objects: WireMessage) -> Iterator[tuple[int, WireMessage]]:
+    """Every object that the root reaches other than through an optimizer, with its number."""
     slots = {slot.slot_variable_node_id for node in objects.nodes for slot in node.slot_variables}
     seen, waiting = {0}, [0]
     while waiting:
@@ -55,7 +62,7 @@ def _model_nodes(objects: WireMessage) -> Iterator[WireMessage]:
         node = objects.nodes[number]
         if node.user_object.identifier == _OPTIMIZER or number in slots:
             continue
-        yield node
+        yield number, node
         new = {child.node_id for child in node.children} - seen
         seen |= new
         waiting += new

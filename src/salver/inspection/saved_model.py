@@ -85,7 +85,7 @@ def served_graph(saved_model: WireMessage, path: str) -> WireMessage:
     Raises:
         NotFound: there is no graph at all.
     """
-    graphs = list(saved_model.meta_graphs)
+    graphs: list[WireMessage] = list(saved_model.meta_graphs)
     if not graphs:
         raise NotFound(f"{path} holds no graph")
     return next((graph for graph in graphs if tag_set(graph) == [SERVE]), graphs[0])

@@ -27,7 +27,7 @@ def heading(description: Description) -> str:
     version = "" if description.number is None else f"version {description.number}"
     if description.path:
         return f"{description.path}" + (f" ({version})" if version else "")
-    return f"Model {description.model}, {version}"
+    return f"Model {description.model} at {description.url} ({version})"
 
 
 def facts(description: Description) -> Iterator[tuple[str, str]]:
@@ -38,6 +38,7 @@ def facts(description: Description) -> Iterator[tuple[str, str]]:
         ("size", _size(description.files)),
         ("parameters", _parameters(description)),
         ("constants", _constants(description)),
+        ("versions", _states(description)),
         ("tag-sets", " ".join(repr(", ".join(tags)) for tags in description.tag_sets)),
     ):
         if value:
@@ -58,6 +59,10 @@ def _size(files: Sequence[File]) -> str:
 
 def _parameters(description: Description) -> str:
     return "" if description.parameters is None else _numbers(description.parameters)
+
+
+def _states(description: Description) -> str:
+    return ", ".join(f"{number} {state}" for number, state in sorted(description.states.items()))
 
 
 def _constants(description: Description) -> str:

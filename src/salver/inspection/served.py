@@ -4,6 +4,7 @@ from salver.backends.signature_def import signature_def_map_of
 from salver.client import Client
 from salver.codecs.messages import message_class
 from salver.inspection.description import Description
+from salver.sources.uri import redacted
 
 
 def served_description(
@@ -16,12 +17,15 @@ def served_description(
     """
     with Client(url) as client:
         metadata = client.metadata(model, version=version, label=label)
+        states = {each.version: each.state for each in client.status(model)}
     definitions = message_class("tensorflow.serving.SignatureDefMap")()
     definitions.ParseFromString(signature_def_map_of(metadata.signatures.values()))
     return Description(
         path="",
-        model=f"{metadata.name} at {url}",
+        model=metadata.name,
+        url=redacted(url),
         number=metadata.version,
         backend="",
         signatures=dict(definitions.signature_def),
+        states=states,
     )
