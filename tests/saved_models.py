@@ -215,11 +215,54 @@ def heavy(tf: Any, path: str) -> None:
     tf.saved_model.save(model, path, model.call)
 
 
+def traces(tf: Any, path: str) -> None:
+    """Functions with many traces, arguments of many kinds, state of an optimizer beside."""
+
+    class Traces(tf.Module):  # type: ignore[misc] # TensorFlow has no types
+        def __init__(self) -> None:
+            self.weights = tf.Variable([1.0, 2.0])
+            self.count = tf.Variable(0, trainable=False)
+
+        @tf.function  # type: ignore[untyped-decorator]
+        def __call__(self, pair: Any, options: Any = None) -> Any:
+            return pair[0] + pair[1]
+
+        @tf.function  # type: ignore[untyped-decorator]
+        def many(self, x: Any, training: Any = False, *, scale: Any = 1.0) -> Any:
+            return self.inner(x) * self.weights * scale if training else tf.split(x, 2, 0)
+
+        @tf.function  # type: ignore[untyped-decorator]
+        def inner(self, x: Any) -> Any:
+            return tf.cond(tf.size(x) > 1, lambda: x + 1.0, lambda: x)
+
+        @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.float32)])  # type: ignore[untyped-decorator]
+        def ragged(self, x: Any) -> Any:
+            return tf.reduce_sum(x)
+
+        @tf.function(input_signature=[tf.SparseTensorSpec([None, 4], tf.float32)])  # type: ignore[untyped-decorator]
+        def sparse(self, x: Any) -> Any:
+            return tf.sparse.reduce_sum(x)
+
+        @tf.function(input_signature=[])  # type: ignore[untyped-decorator]
+        def nothing(self) -> Any:
+            return self.weights * 2.0
+
+    model = Traces()
+    for number in range(40):
+        spec = tf.TensorSpec([2 * number, 2] if number % 3 else [None, 2])
+        model.many.get_concrete_function(spec, training=bool(number % 2), scale=float(number))
+    pairs = [[tf.TensorSpec([size]), tf.TensorSpec([size])] for size in (2, 3, 4)]
+    for pair, options in zip(pairs, [(1, "x", None, 2.5, True), {"k": "v"}, "text"], strict=True):
+        model.__call__.get_concrete_function(pair, options)
+    model.bare = model.many.get_concrete_function(tf.TensorSpec([8, 2], name="x"))
+    tf.saved_model.save(model, path, {"serving_default": model.nothing, "ragged": model.ragged})
+
+
 MAKERS: dict[str, Callable[[Any, str], None]] = {
     maker.__name__: maker
     for maker in (
         half_plus_two_1, half_plus_two_2, echo, lookup, loops, several, counter, keras,
-        custom_op, compiled, heavy,
+        custom_op, compiled, heavy, traces,
     )
 }  # fmt: skip
 
@@ -274,6 +317,7 @@ INPUTS: dict[str, dict[str, Arrays]] = {
     "custom_op": {"serving_default": {"audio": np.arange(4000, dtype=np.int16)}},
     "counter": {},
     "heavy": {},
+    "traces": {},
 }
 
 

@@ -1,5 +1,6 @@
 """The contract, loader by loader, inside this process; `test_contract_served.py` has the rest."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from salver.cli.main import main
 from salver.core.data_type import data_type_of
 from salver.core.servable import Loader, Program, Servable
 from salver.core.signature import Signature
@@ -228,3 +230,20 @@ def test_a_program_of_an_unloaded_version_only_fails(made: Made, run: Run, loade
 
     with pytest.raises(ServingError):
         run(made.case.inputs)
+
+
+def test_its_signature_is_shown(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
+    allowed = ["--allow_pickle", "--allow_python_code", "--json"]
+
+    code = main(["show", str(made.version(1)), *allowed])
+
+    (shown,) = json.loads(capfd.readouterr().out)["versions"]
+    assert code == 0
+    assert shown["backend"] == made.case.platform
+    signature = shown["signatures"]["serving_default"]
+    assert signature["inputs"].keys() >= made.case.inputs.keys()
+    assert signature["outputs"].keys() >= made.answers(1).keys()
+    # Of a TFLite file that has been read by no converter, of TorchScript and of Python code
+    # nobody knows.
+    assert shown["written_by"] or made.case.platform in ("tflite", "pytorch", "python")
+    assert made.case.model_file in {file["name"] for file in shown["files"]}

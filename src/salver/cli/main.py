@@ -10,6 +10,7 @@ from salver.cli.explain_batching import explain_batching
 from salver.cli.scan import scan
 from salver.cli.serve import serve
 from salver.cli.serve import tensorflow_model_server as serve_like_tensorflow
+from salver.cli.show import show
 
 WRONG_USE = 2
 
@@ -26,6 +27,7 @@ class Command:
 COMMANDS = {
     "serve": Command("serve models over gRPC and REST", serve),
     "scan": Command("what a model could do beside computing: files, code, network", scan),
+    "show": Command("what a model takes, gives and holds, and what made it", show),
     "explain-batching": Command("what the scheduler of a running server does", explain_batching),
 }
 

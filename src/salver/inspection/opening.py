@@ -17,6 +17,7 @@ from salver.core.servable import Loader, Servable
 from salver.core.signature import DEFAULT_SIGNATURE, Signature
 from salver.errors import InvalidArgument, NotFound
 from salver.inspection.finding import FoundVersion
+from salver.inspection.nearest_name import nearest as nearest
 from salver.sources.remote_models import RemoteModels
 from salver.sources.uri import scheme_of
 
@@ -38,9 +39,11 @@ class OpenOptions:
 class OpenModel:
     """A loaded version. From any thread."""
 
-    def __init__(self, version: FoundVersion, servable: Servable) -> None:
+    def __init__(self, version: FoundVersion, servable: Servable, folder: str = "") -> None:
+        """`folder` is where its files lie on this machine."""
         self.version = version
         self.servable = servable
+        self.folder = folder or version.path
 
     @property
     def signatures(self) -> Mapping[str, Signature]:
@@ -108,15 +111,21 @@ def opened(version: FoundVersion, options: OpenOptions, backends: Backends) -> I
     Raises:
         ServingError: it cannot be loaded; code and message tell why.
     """
-    loader: Loader
+    folder = version.path
+
+    def loader_in(local_folder: str) -> Loader:
+        nonlocal folder
+        folder = local_folder
+        return _loader(local_folder, options, backends)
+
     if scheme_of(version.path):
         remote = RemoteModels(options.model_cache_dir, backends.lacking, lacking_inside)
-        loader = remote.loader(version.path, lambda folder: _loader(folder, options, backends))
+        loader: Loader = remote.loader(version.path, loader_in)
     else:
-        loader = _loader(version.path, options, backends)
+        loader = loader_in(version.path)
     servable = loader.load()
     try:
-        yield OpenModel(version, servable)
+        yield OpenModel(version, servable, folder)
     finally:
         loader.unload()
 
