@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from salver import __version__
 from salver.cli.explain_batching import explain_batching
+from salver.cli.run import run
 from salver.cli.serve import serve
 from salver.cli.serve import tensorflow_model_server as serve_like_tensorflow
 
@@ -24,6 +25,7 @@ class Command:
 
 COMMANDS = {
     "serve": Command("serve models over gRPC and REST", serve),
+    "run": Command("try a model on data, in a folder or on a server", run),
     "explain-batching": Command("what the scheduler of a running server does", explain_batching),
 }
 

@@ -1,7 +1,7 @@
 """A version opened in this process, as the server would load it, and run without one."""
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -102,18 +102,25 @@ class OpenModel:
 
 
 @contextmanager
-def opened(version: FoundVersion, options: OpenOptions, backends: Backends) -> Iterator[OpenModel]:
+def opened(
+    version: FoundVersion,
+    options: OpenOptions,
+    backends: Backends,
+    loader_of: Callable[[str], Loader] | None = None,
+) -> Iterator[OpenModel]:
     """Load a version, from a local copy if it lies on remote storage, and unload it at the end.
+
+    `loader_of` takes the place of the loader that the server would make for the local folder.
 
     Raises:
         ServingError: it cannot be loaded; code and message tell why.
     """
-    loader: Loader
+    make = loader_of or (lambda folder: _loader(folder, options, backends))
     if scheme_of(version.path):
         remote = RemoteModels(options.model_cache_dir, backends.lacking, lacking_inside)
-        loader = remote.loader(version.path, lambda folder: _loader(folder, options, backends))
+        loader: Loader = remote.loader(version.path, make)
     else:
-        loader = _loader(version.path, options, backends)
+        loader = make(version.path)
     servable = loader.load()
     try:
         yield OpenModel(version, servable)
@@ -125,18 +132,28 @@ def _loader(folder: str, options: OpenOptions, backends: Backends) -> Loader:
     return VersionFolder(
         path=folder,
         platform=options.platform,
-        tensorflow=TensorFlowOptions(tags=options.tags, intra_op_threads=options.intra_op_threads),
+        tensorflow=tensorflow_options(options),
         tflite=TfLiteOptions(pools=1, interpreters_per_pool=options.concurrency),
         prefers_tflite=False,
-        backend=BackendOptions(
-            model_name=folder,
-            intra_op_threads=options.intra_op_threads,
-            concurrency=options.concurrency,
-            allow_pickle=options.allow_pickle,
-            allow_python_code=options.allow_python_code,
-            trusted_types=options.trusted_types,
-        ),
+        backend=backend_options(folder, options),
     ).loader(backends)
+
+
+def tensorflow_options(options: OpenOptions) -> TensorFlowOptions:
+    """What of the options concerns SavedModels."""
+    return TensorFlowOptions(tags=options.tags, intra_op_threads=options.intra_op_threads)
+
+
+def backend_options(folder: str, options: OpenOptions) -> BackendOptions:
+    """What of the options concerns all other frameworks."""
+    return BackendOptions(
+        model_name=folder,
+        intra_op_threads=options.intra_op_threads,
+        concurrency=options.concurrency,
+        allow_pickle=options.allow_pickle,
+        allow_python_code=options.allow_python_code,
+        trusted_types=options.trusted_types,
+    )
 
 
 def nearest(given: str, known: Collection[str]) -> str:
