@@ -36,7 +36,7 @@ def debugged_target(
         return _loader(folder, options, backends, report)
 
     with opened(version, options, backends, loader_of) as model:
-        yield OpenTarget(model)
+        yield OpenTarget(model, options.tags)
 
 
 def _loader(folder: str, options: OpenOptions, backends: Backends, report: Report) -> Loader:

@@ -12,6 +12,7 @@ from salver.core.signature import DEFAULT_SIGNATURE, Signature
 from salver.errors import NotFound
 from salver.inspection.finding import FoundVersion
 from salver.inspection.opening import OpenModel, OpenOptions, nearest, opened
+from salver.trial.old_graphs import has_shapes_unknown, without_scalars
 
 if TYPE_CHECKING:
     from salver.client import Client
@@ -40,11 +41,15 @@ class Target(Protocol):
 class OpenTarget:
     """A version in this process."""
 
-    def __init__(self, model: OpenModel) -> None:
+    def __init__(self, model: OpenModel, tags: tuple[str, ...]) -> None:
         self._model = model
+        self._tags = tags
 
     def signature(self, name: str) -> Signature:
-        return self._model.signature(name)
+        found = self._model.signature(name)
+        if has_shapes_unknown(self._model.version.path, self._tags):
+            return without_scalars(found)
+        return found
 
     def run(self, inputs: Arrays, signature: Signature) -> dict[str, np.ndarray]:
         return self._model.run(inputs, signature.name)
@@ -60,7 +65,7 @@ def folder_target(
         ServingError: it cannot be loaded.
     """
     with opened(version, options, backends) as model:
-        yield OpenTarget(model)
+        yield OpenTarget(model, options.tags)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +90,15 @@ class _ServedTarget:
         metadata = self._client.metadata(served.model, version=served.version, label=served.label)
         signatures = metadata.signatures
         if not name and DEFAULT_SIGNATURE not in signatures and len(signatures) == 1:
-            return next(iter(signatures.values()))
+            return without_scalars(next(iter(signatures.values())))
         wanted = name or DEFAULT_SIGNATURE
         if wanted not in signatures:
             raise NotFound(
                 f"model {served.model} of {served.url} has no signature {wanted!r}"
                 f"{nearest(wanted, signatures)}"
             )
-        return signatures[wanted]
+        # The server knows how old the graph is.
+        return without_scalars(signatures[wanted])
 
     def run(self, inputs: Arrays, signature: Signature) -> dict[str, np.ndarray]:
         served = self._served
