@@ -75,6 +75,11 @@ def signature_of(session: Any, path: str, model_name: str) -> Signature:
     return Signature(DEFAULT_SIGNATURE, inputs, outputs, PREDICT)
 
 
+def is_readable(runtime_type: str) -> bool:
+    """Whether values of a type, as the runtime writes it, come back as NumPy arrays."""
+    return runtime_type in _DATA_TYPES
+
+
 def _spec(argument: Any, scalars: set[str]) -> TensorSpec:
     shape: tuple[int, ...] | None
     if argument.shape:

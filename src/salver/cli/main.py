@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from salver import __version__
 from salver.cli.explain_batching import explain_batching
+from salver.cli.run import run
 from salver.cli.scan import scan
 from salver.cli.serve import serve
 from salver.cli.serve import tensorflow_model_server as serve_like_tensorflow
@@ -28,6 +29,7 @@ COMMANDS = {
     "serve": Command("serve models over gRPC and REST", serve),
     "scan": Command("what a model could do beside computing: files, code, network", scan),
     "show": Command("what a model takes, gives and holds, and what made it", show),
+    "run": Command("try a model on data, in a folder or on a server", run),
     "explain-batching": Command("what the scheduler of a running server does", explain_batching),
 }
 

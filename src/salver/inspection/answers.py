@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 
 from salver.codecs.messages import WireMessage
+from salver.core.nearest import nearest
 from salver.errors import InvalidArgument, NotFound
 from salver.inspection.description import Description
-from salver.inspection.nearest_name import nearest
 from salver.inspection.saved_model import meta_graph_of, served_graph, tag_set
 from salver.inspection.saved_model_words import (
     all_text,

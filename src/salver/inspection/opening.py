@@ -1,6 +1,6 @@
 """A version opened in this process, as the server would load it, and run without one."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,12 +12,11 @@ from salver.backends.tensorflow import TensorFlowOptions
 from salver.backends.tflite import TfLiteOptions
 from salver.backends.version_folder import VersionFolder
 from salver.core.backend import AUTOMATIC, BackendOptions
-from salver.core.nearest import nearest as nearest  # also for those who open models
+from salver.core.nearest import nearest
 from salver.core.servable import Loader, Servable
 from salver.core.signature import DEFAULT_SIGNATURE, Signature
 from salver.errors import InvalidArgument, NotFound
 from salver.inspection.finding import FoundVersion
-from salver.inspection.nearest_name import nearest as nearest
 from salver.sources.remote_models import RemoteModels
 from salver.sources.uri import scheme_of
 
@@ -105,18 +104,26 @@ class OpenModel:
 
 
 @contextmanager
-def opened(version: FoundVersion, options: OpenOptions, backends: Backends) -> Iterator[OpenModel]:
+def opened(
+    version: FoundVersion,
+    options: OpenOptions,
+    backends: Backends,
+    loader_of: Callable[[str], Loader] | None = None,
+) -> Iterator[OpenModel]:
     """Load a version, from a local copy if it lies on remote storage, and unload it at the end.
+
+    `loader_of` takes the place of the loader that the server would make for the local folder.
 
     Raises:
         ServingError: it cannot be loaded; code and message tell why.
     """
     folder = version.path
+    make = loader_of or (lambda local_folder: _loader(local_folder, options, backends))
 
     def loader_in(local_folder: str) -> Loader:
         nonlocal folder
         folder = local_folder
-        return _loader(local_folder, options, backends)
+        return make(local_folder)
 
     if scheme_of(version.path):
         remote = RemoteModels(options.model_cache_dir, backends.lacking, lacking_inside)
@@ -134,15 +141,25 @@ def _loader(folder: str, options: OpenOptions, backends: Backends) -> Loader:
     return VersionFolder(
         path=folder,
         platform=options.platform,
-        tensorflow=TensorFlowOptions(tags=options.tags, intra_op_threads=options.intra_op_threads),
+        tensorflow=tensorflow_options(options),
         tflite=TfLiteOptions(pools=1, interpreters_per_pool=options.concurrency),
         prefers_tflite=False,
-        backend=BackendOptions(
-            model_name=folder,
-            intra_op_threads=options.intra_op_threads,
-            concurrency=options.concurrency,
-            allow_pickle=options.allow_pickle,
-            allow_python_code=options.allow_python_code,
-            trusted_types=options.trusted_types,
-        ),
+        backend=backend_options(folder, options),
     ).loader(backends)
+
+
+def tensorflow_options(options: OpenOptions) -> TensorFlowOptions:
+    """What of the options concerns SavedModels."""
+    return TensorFlowOptions(tags=options.tags, intra_op_threads=options.intra_op_threads)
+
+
+def backend_options(folder: str, options: OpenOptions) -> BackendOptions:
+    """What of the options concerns all other frameworks."""
+    return BackendOptions(
+        model_name=folder,
+        intra_op_threads=options.intra_op_threads,
+        concurrency=options.concurrency,
+        allow_pickle=options.allow_pickle,
+        allow_python_code=options.allow_python_code,
+        trusted_types=options.trusted_types,
+    )

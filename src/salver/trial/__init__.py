@@ -1,0 +1,1 @@
+"""A model tried on data: inputs from files and expressions, one run, outputs shown and saved."""
