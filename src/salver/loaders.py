@@ -11,6 +11,7 @@ from functools import partial
 from salver.backends.registry import Backends
 from salver.backends.saved_model_files import lacking_inside
 from salver.backends.tensorflow import TensorFlowOptions
+from salver.backends.tensorflow_library import give_models_own_threads
 from salver.backends.tflite import TfLiteOptions
 from salver.backends.version_folder import VersionFolder, loader_of
 from salver.config.flags import schedulable_cpus
@@ -22,6 +23,7 @@ from salver.core.quiet_thread import run_quietly
 from salver.core.servable import Loader, Servable, ServableId
 from salver.core.state import State
 from salver.execution.prepared import PreparedServable, PreparingLoader
+from salver.execution.thread_choice import Choice, ThreadChoosingLoader
 from salver.isolation.loader import IsolatedLoader, IsolationOptions
 from salver.scanning.refusing_loader import RefusingLoader, refusing_loader_of
 from salver.sources.remote_models import RemoteModels
@@ -55,6 +57,12 @@ class Loaders:
         self._platform_of: Mapping[str, str] = {}
         self.remote = RemoteModels(flags.model_cache_dir, backends.lacking, lacking_inside)
         self._available: set[ServableId] = set()
+        # Threads that run operations side by side are for models that the operator knows well.
+        session = settings.session
+        self._chooses_threads = not session.intra_op_threads and session.inter_op_threads <= 0
+        self._thread_choices: dict[str, Choice] = {}
+        if self._chooses_threads:
+            give_models_own_threads()
         self._warm_up = WarmUp(
             flags.num_request_iterations_for_warmup,
             flags.enable_signature_method_name_check,
@@ -91,7 +99,7 @@ class Loaders:
                 self._backends,
                 partial(self._workers_of, id_.name),
                 partial(self._isolated, id_),
-                self._inline,
+                partial(self._inline, id_),
             ),
             lambda succeeded, elapsed_s: self._loop.call_soon_threadsafe(
                 self._metrics.loads.load_attempted, path, succeeded, elapsed_s
@@ -125,10 +133,23 @@ class Loaders:
             lambda report: self._loop.call_soon_threadsafe(changed, report),
         )
 
-    def _inline(self, folder: VersionFolder) -> Loader:
+    def _inline(self, id_: ServableId, folder: VersionFolder) -> Loader:
+        loader: Loader
+        if self._chooses_threads and folder.has_threads_of_its_own(self._backends):
+            loader = ThreadChoosingLoader(
+                id_.name,
+                lambda threads: self._quiet_loader(folder.with_threads(threads)),
+                lambda servable: self._warm_up.replay(servable, id_, folder.path),
+                schedulable_cpus(),
+                self._thread_choices,
+            )
+        else:
+            loader = self._quiet_loader(folder)
         exceptions = self._settings.unsafe_model_exceptions
-        loader = folder.loads_quietly(self._niceness()).loader(self._backends)
         return loader if exceptions is None else RefusingLoader(folder.path, exceptions, loader)
+
+    def _quiet_loader(self, folder: VersionFolder) -> Loader:
+        return folder.loads_quietly(self._niceness()).loader(self._backends)
 
     def _version_folder(self, id_: ServableId, path: str) -> VersionFolder:
         flags, session = self._flags, self._settings.session

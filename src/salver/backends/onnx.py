@@ -36,6 +36,7 @@ class OnnxBackend:
     name = "onnx"
     extra = "onnx"
     wraps = False
+    keeps_own_threads = True
 
     def lacking(self, names: Collection[str]) -> str | None:
         return None if FILE_NAME in names else FILE_NAME

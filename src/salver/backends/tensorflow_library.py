@@ -39,6 +39,14 @@ def open_tensorflow(op_libraries: tuple[str, ...] = ()) -> None:
             raise error_of(error.code, error.message) from error
 
 
+def give_models_own_threads() -> None:
+    """Have the number of threads in an operation be a matter of each model, not of the first.
+
+    Takes effect only before the first model is loaded.
+    """
+    os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
+
+
 def find_library() -> Path:
     """The shared library in the installed package.
 

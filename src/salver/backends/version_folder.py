@@ -17,6 +17,7 @@ from salver.core.backend import (
     Backend,
     BackendOptions,
     holds_interpreter_lock,
+    keeps_own_threads,
 )
 from salver.core.servable import Loader
 from salver.errors import ServingError
@@ -66,21 +67,42 @@ class VersionFolder:
         """
         if self._has(PIPELINE):
             return True
-        if self.platform == TENSORFLOW:
+        if self._is_saved_model():
             return False
-        if self.platform == AUTOMATIC and any(map(self._has, SAVED_MODEL_FILES)):
-            return False
+        backend = self._backend(backends)
+        return backend is not None and holds_interpreter_lock(backend)
+
+    def _is_saved_model(self) -> bool:
+        if self.platform == AUTOMATIC:
+            return any(map(self._has, SAVED_MODEL_FILES))
+        return self.platform == TENSORFLOW
+
+    def _backend(self, backends: Backends) -> Backend | None:
+        """What serves other models than SavedModels; None where the files do not tell."""
         try:
             if self.platform == AUTOMATIC:
-                backend = backends.of_folder(Path(self.path))
-            else:
-                backend = backends.named(self.platform)
+                return backends.of_folder(Path(self.path))
+            return backends.named(self.platform)
         except (ServingError, OSError):
-            return False
-        return backend is not None and holds_interpreter_lock(backend)
+            return None
 
     def _has(self, name: str) -> bool:
         return os.path.exists(os.path.join(self.path, name))
+
+    def with_threads(self, threads: int) -> "VersionFolder":
+        """The same with so many threads within one run."""
+        return replace(
+            self,
+            tensorflow=replace(self.tensorflow, intra_op_threads=threads),
+            backend=replace(self.backend, intra_op_threads=threads),
+        )
+
+    def has_threads_of_its_own(self, backends: Backends) -> bool:
+        """Whether the number of threads in its runs is a matter of this version alone."""
+        if self._is_saved_model():
+            return True
+        backend = self._backend(backends)
+        return backend is not None and keeps_own_threads(backend)
 
     def loads_quietly(self, niceness: int) -> "VersionFolder":
         """The same, loaded with so much less of the cores, where that can be done."""

@@ -98,6 +98,21 @@ class LockHolder(Protocol):
     holds_interpreter_lock: bool
 
 
+@runtime_checkable
+class ThreadKeeper(Protocol):
+    """What a backend may add: whether `BackendOptions.intra_op_threads` is for each loaded version.
+
+    The server then measures which number suits a version, unless the operator has chosen one.
+    """
+
+    keeps_own_threads: bool
+
+
 def holds_interpreter_lock(backend: Backend) -> bool:
     """Whether runs of this backend's models hold the interpreter lock; no, if it does not say."""
     return isinstance(backend, LockHolder) and backend.holds_interpreter_lock
+
+
+def keeps_own_threads(backend: Backend) -> bool:
+    """Whether each version of this backend has threads of its own; no, if it does not say."""
+    return isinstance(backend, ThreadKeeper) and backend.keeps_own_threads

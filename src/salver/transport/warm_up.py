@@ -86,6 +86,16 @@ class WarmUp:
             elapsed_s * 1e6,
         )
 
+    def replay(self, servable: PreparedServable, id_: ServableId, path: str) -> None:
+        """Play the file, if there is one, for somebody who looks on: nothing is reported.
+
+        Raises:
+            ServingError: as `play`.
+        """
+        file_name = os.path.join(path, _FILE)
+        if os.path.exists(file_name):
+            _Player(id_, servable, 1, self._check_method_names).play(file_name)
+
     def _tell(
         self, player: "_Player", path: str, started: float, error: ServingError | None = None
     ) -> float:
