@@ -115,10 +115,18 @@ class Bucket:
                 self.put(f"{prefix}/{path.relative_to(folder)}".lstrip("/"), path.read_bytes())
 
     def keys(self, prefix: str = "") -> list[str]:
+        return [prefix + name for name in self.sizes(prefix)]
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """The bytes of each object whose key begins so, by the rest of the key."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self.name, Prefix=prefix
         )
-        return [item["Key"] for page in pages for item in page.get("Contents", ())]
+        return {
+            item["Key"].removeprefix(prefix): item["Size"]
+            for page in pages
+            for item in page.get("Contents", ())
+        }
 
     def remove(self, prefix: str) -> None:
         """Delete every object whose key begins so."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from salver import __version__
 from salver.cli.explain_batching import explain_batching
+from salver.cli.push import push
+from salver.cli.rollback import rollback
 from salver.cli.run import run
 from salver.cli.scan import scan
 from salver.cli.serve import serve
@@ -30,6 +32,8 @@ COMMANDS = {
     "scan": Command("what a model could do beside computing: files, code, network", scan),
     "show": Command("what a model takes, gives and holds, and what made it", show),
     "run": Command("try a model on data, in a folder or on a server", run),
+    "push": Command("check a model and publish it as a new version", push),
+    "rollback": Command("return to the version before the newest one", rollback),
     "explain-batching": Command("what the scheduler of a running server does", explain_batching),
 }
 

@@ -163,3 +163,11 @@ def backend_options(folder: str, options: OpenOptions) -> BackendOptions:
         allow_python_code=options.allow_python_code,
         trusted_types=options.trusted_types,
     )
+
+
+def loader_of_folder(folder: str, options: OpenOptions) -> Loader:
+    """The loader of the model in a local folder, in a process that has not looked for backends yet.
+
+    A function of plain values, so that it can be sent to a worker process.
+    """
+    return _loader(folder, options, Backends())

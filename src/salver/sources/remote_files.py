@@ -1,8 +1,9 @@
 """Remote storage through fsspec: listing folders and fetching files.
 
-The only module that calls fsspec. It is imported with the first base path that is a URI; so are
-the libraries under it. Credentials, endpoints and the like come from the usual places of those
-libraries: their environment variables, their files, fsspec's own configuration.
+The only module, with `remote_writes`, that calls fsspec. It is imported with the first base path
+that is a URI; so are the libraries under it. Credentials, endpoints and the like come from the
+usual places of those libraries: their environment variables, their files, fsspec's own
+configuration.
 
 A file system of an asynchronous library is shared by all threads and models, so that they share
 its connections too; of the others each thread has its own, as they bear no more.
@@ -48,7 +49,7 @@ class RemoteFiles:
             ServingError: the storage cannot be asked.
         """
         with told_as_ours(uri):
-            file_system, path = self._open(uri)
+            file_system, path = self.opened(uri)
             entries = file_system.ls(path, detail=True)
             inside = [_relative(entry["name"], path) for entry in entries]
             found = first_parts(inside)
@@ -68,7 +69,7 @@ class RemoteFiles:
             ServingError: the storage cannot be asked.
         """
         with told_as_ours(uri):
-            file_system, path = self._open(uri)
+            file_system, path = self.opened(uri)
             files = [
                 _remote_file(file_system, entry, name)
                 for entry in file_system.find(path, detail=True).values()
@@ -91,16 +92,16 @@ class RemoteFiles:
         with told_as_ours(f"{uri}/{file.name}"):
             from fsspec.callbacks import Callback
 
-            file_system, _ = self._open(uri)
+            file_system, _ = self.opened(uri)
             callback = Callback(hooks={"bytes": lambda size, value: on_bytes(value)})
             file_system.get_file(file.path, local_path, callback=callback)
 
     def downloads_at_once(self, uri: str) -> int:
         """How many threads may call `download` for this URI at the same time."""
-        file_system, _ = self._open(uri)
+        file_system, _ = self.opened(uri)
         return 8 if file_system.async_impl else 1
 
-    def _open(self, uri: str) -> tuple[Any, str]:
+    def opened(self, uri: str) -> tuple[Any, str]:
         """The file system of a URI, and its path there, without a `/` at the end."""
         import fsspec
 

@@ -1,0 +1,67 @@
+"""`salver rollback BASE_PATH`: return to the version before the newest one, or undo that."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from salver.cli.push import SIGNAL, WRONG_USE, add_server_flags, hush, server_options, written
+from salver.errors import ServingError
+
+EXIT_CODES = """The newest version N is renamed to rolled-back-N, which no server takes for a version: those with
+the default version policy return to the one before. --undo brings it back.
+
+exit codes:
+  0  done
+  1  there is no version to return to, or none to bring back
+  2  wrong flags
+  3  the server could not serve the version; all is as it was
+  4  the storage could not be asked; all is as it was
+  5  the server could not serve the version, and not all is as it was
+  128 and the number of the signal (130, 143): interrupted; all is as it was
+"""  # noqa: E501
+
+
+def rollback(program: str, arguments: Sequence[str]) -> int:
+    """Do as the arguments say; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=__doc__,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("base_path", metavar="BASE_PATH", help="a path or a URI")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--to", metavar="VERSION", type=int, help="return to this version")
+    chosen.add_argument("--undo", action="store_true", help="bring back what was rolled back last")
+    add_server_flags(parser)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as end:
+        return WRONG_USE if end.code else 0
+    if bool(options.url) != bool(options.model):
+        print(f"{program}: --url and --model go together", file=sys.stderr)
+        return WRONG_USE
+
+    from salver.push.interruption import Interrupted, Interruption
+    from salver.push.rollback import RollbackOrder
+    from salver.push.rollback import rollback as run
+
+    hush()
+    try:
+        server = server_options(options)
+    except ServingError as error:
+        print(f"{program}: {error.message}", file=sys.stderr)
+        return WRONG_USE
+    order = RollbackOrder(
+        base_path=options.base_path, to=options.to, undo=options.undo, server=server
+    )
+    try:
+        with Interruption() as interruption:
+            report = run(order, interruption, lambda line: None if options.json else print(line))
+    except Interrupted as interrupted:
+        print(f"{program}: interrupted by {interrupted}; all is as it was", file=sys.stderr)
+        return SIGNAL + interrupted.number
+    code = written(program, report.as_json(), options)
+    if report.error:
+        print(f"{program}: {report.error}", file=sys.stderr)
+    return code or int(report.exit_code)

@@ -1,0 +1,1 @@
+"""Models brought to where servers find them: checked, published whole or not at all, taken back."""
