@@ -12,6 +12,7 @@ from salver.cli.scan import scan
 from salver.cli.serve import serve
 from salver.cli.serve import tensorflow_model_server as serve_like_tensorflow
 from salver.cli.show import show
+from salver.cli.snippets import snippets
 
 WRONG_USE = 2
 
@@ -30,6 +31,7 @@ COMMANDS = {
     "scan": Command("what a model could do beside computing: files, code, network", scan),
     "show": Command("what a model takes, gives and holds, and what made it", show),
     "run": Command("try a model on data, in a folder or on a server", run),
+    "snippets": Command("source code that calls a served model, in several languages", snippets),
     "explain-batching": Command("what the scheduler of a running server does", explain_batching),
 }
 
