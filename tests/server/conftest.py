@@ -80,3 +80,12 @@ def server(
 def grpc_client(server: RunningServer) -> Iterator[GrpcClient]:
     with GrpcClient(server.grpc_address) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def seen_server(seen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server of its own for those who reload its config, and put it back."""
+    folder = tmp_path_factory.mktemp("config")
+    body = f'name: "seen" base_path: "{seen}" model_platform: "tensorflow"'
+    with RunningServer(write_config(folder / "models.txt", [body])) as running:
+        yield running

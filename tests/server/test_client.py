@@ -29,7 +29,7 @@ from salver.errors import (
     Unimplemented,
 )
 from tests import saved_models
-from tests.running import RunningServer, free_port, write_config
+from tests.running import RunningServer, free_port
 
 X = {"x": np.array([1, 2], np.float32)}
 BOTH = pytest.mark.parametrize("protocol", ["grpc", "rest"])
@@ -55,15 +55,6 @@ def address_of(server: RunningServer, protocol: str) -> str:
 def client(server: RunningServer, request: pytest.FixtureRequest) -> Iterator[Client]:
     with Client(address_of(server, request.param)) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def seen_server(seen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server of its own, because its config changes."""
-    folder = tmp_path_factory.mktemp("config")
-    body = f'name: "seen" base_path: "{seen}" model_platform: "tensorflow"'
-    with RunningServer(write_config(folder / "models.txt", [body])) as running:
-        yield running
 
 
 def is_not_in_json(kind: str) -> bool:

@@ -14,6 +14,7 @@ from salver.cli.scan import scan
 from salver.cli.serve import serve
 from salver.cli.serve import tensorflow_model_server as serve_like_tensorflow
 from salver.cli.show import show
+from salver.cli.snippets import snippets
 
 WRONG_USE = 2
 
@@ -34,6 +35,7 @@ COMMANDS = {
     "run": Command("try a model on data, in a folder or on a server", run),
     "push": Command("check a model and publish it as a new version", push),
     "rollback": Command("return to the version before the newest one", rollback),
+    "snippets": Command("source code that calls a served model, in several languages", snippets),
     "explain-batching": Command("what the scheduler of a running server does", explain_batching),
 }
 

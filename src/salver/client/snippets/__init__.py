@@ -1,0 +1,1 @@
+"""A call of a model as source code in several languages, with its real inputs."""
