@@ -117,7 +117,7 @@ def test_signatures_are_what_the_file_says(tmp_path: Path) -> None:
 def test_an_estimator_that_is_not_fitted_is_not_published(tmp_path: Path) -> None:
     with pytest.raises(ServingError, match="does not tell how many features it takes"):
         exported(classifier_of("sklearn"), tmp_path)
-    assert list((tmp_path / "m").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_operator_must_allow_is_told_and_exported(tmp_path: Path) -> None:

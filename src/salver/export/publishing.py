@@ -61,9 +61,12 @@ def check_version(version: object, names: Iterable[str], where: str) -> None:
 def unfinished_folder(base_path: Path) -> Iterator[Path]:
     """A new folder in `base_path` to write a version to; gone at the end unless it was published.
 
+    So is a base path that was not there before.
+
     Raises:
         FailedPrecondition: it cannot be made.
     """
+    made = [folder for folder in (base_path, *base_path.parents) if not folder.exists()]
     try:
         base_path.mkdir(parents=True, exist_ok=True)
         remove_abandoned(base_path)
@@ -75,6 +78,9 @@ def unfinished_folder(base_path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
+        with suppress(OSError):  # Those that are not empty stay: something was published.
+            for place in made:
+                place.rmdir()
 
 
 def publish(folder: Path, base_path: Path, version: int | None, now_s: float) -> Path:

@@ -88,7 +88,7 @@ def test_an_error_in_between_leaves_nothing_behind(
     with pytest.raises(error):
         fail()
 
-    assert os.listdir(tmp_path / "m") == []
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_version_that_came_up_meanwhile_is_not_replaced(tmp_path: Path) -> None:
