@@ -31,7 +31,7 @@ def require_free(outdir: str, names: Iterable[str], *, overwrite: bool) -> None:
 def show(outputs: Mapping[str, np.ndarray], stream: TextIO) -> None:
     """Print every output, in order of name."""
     for name in sorted(outputs):
-        # One number as a number: of an array of no dimensions, NumPy prints more digits than it has.
+        # One number as a number: of an array of no dimensions, NumPy prints digits it has not.
         stream.write(f"Result for output key {name}:\n{outputs[name][()]!s}\n")
 
 

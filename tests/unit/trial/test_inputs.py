@@ -238,6 +238,12 @@ def test_numbers_become_the_declared_type(
     np.testing.assert_array_equal(found, expected)
 
 
+def test_strings_are_plain_bytes() -> None:
+    for array in (np.array([b"a", b""]), np.array(["a", ""]), np.array([np.bytes_(b"a"), ""], "O")):
+        found = fitted("x", array, TensorSpec("x", DataType.STRING, None))
+        assert [(type(value), value) for value in found] == [(bytes, b"a"), (bytes, b"")]
+
+
 @pytest.mark.parametrize(
     ("array", "kind"),
     [
