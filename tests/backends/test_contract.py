@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_the_command_run_answers_the_same(
     made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Strings of a fixed width are no pickle.
-    fixed = {
+    fixed: dict[str, Any] = {
         name: array.astype(np.bytes_) if array.dtype.kind == "O" else array
         for name, array in made.case.inputs.items()
     }
