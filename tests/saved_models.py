@@ -258,11 +258,60 @@ def traces(tf: Any, path: str) -> None:
     tf.saved_model.save(model, path, {"serving_default": model.nothing, "ragged": model.ragged})
 
 
+def turns_nan(tf: Any, path: str) -> None:
+    """Two nested functions; the logarithm in the inner one has no value for some inputs."""
+
+    class TurnsNan(tf.Module):  # type: ignore[misc] # TensorFlow has no types
+        def __init__(self) -> None:
+            self.weights = tf.Variable([[1.0, -1.0], [2.0, 0.5]], name="weights")
+            self.seen = tf.Variable(0, dtype=tf.int64)
+
+        @tf.function  # type: ignore[untyped-decorator]
+        def score(self, x: Any) -> Any:
+            hidden = tf.matmul(x, self.weights, name="hidden")
+            self.seen.assign_add(1)
+            return tf.nn.softmax(tf.math.log(hidden, name="logarithm"))
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+        def call(self, x: Any) -> Any:
+            scores = self.score(x)
+            return {"scores": scores, "best": tf.argmax(scores, -1), "seen": self.seen.read_value()}
+
+    model = TurnsNan()
+    tf.saved_model.save(model, path, model.call)
+
+
+def loops_1(tf: Any, path: str) -> None:
+    """Loops and conditions as TensorFlow 1 wrote them: nodes that run many times, or not at all."""
+    v1 = tf.compat.v1
+    v1.disable_control_flow_v2()
+    try:
+        with tf.Graph().as_default(), v1.Session() as session:
+            x = v1.placeholder(tf.float32, [], name="x")
+
+            def outer(step: Any, total: Any) -> Any:
+                _, added = v1.while_loop(
+                    lambda i, _: i < step, lambda i, t: (i + 1, t + x), (0, total), name="inner"
+                )
+                return step + 1, added
+
+            _, looped = v1.while_loop(lambda i, _: i < 4, outer, (0, 0.0), name="outer")
+            chosen = v1.cond(
+                looped > 10.0,
+                lambda: v1.cond(x > 100.0, lambda: looped * 3.0, lambda: looped + 1.0),
+                lambda: looped - 1.0,
+                name="chosen",
+            )
+            _save_1(tf, session, path, {"serving_default": ({"x": x}, {"y": chosen + 0.5})})
+    finally:
+        v1.enable_control_flow_v2()
+
+
 MAKERS: dict[str, Callable[[Any, str], None]] = {
     maker.__name__: maker
     for maker in (
         half_plus_two_1, half_plus_two_2, echo, lookup, loops, several, counter, keras,
-        custom_op, compiled, heavy, traces,
+        custom_op, compiled, heavy, traces, turns_nan, loops_1,
     )
 }  # fmt: skip
 
@@ -315,6 +364,8 @@ INPUTS: dict[str, dict[str, Arrays]] = {
     },
     "compiled": {"serving_default": {"x": np.array([0, 1, 4], np.float32)}},
     "custom_op": {"serving_default": {"audio": np.arange(4000, dtype=np.int16)}},
+    "loops_1": {"serving_default": {"x": np.array(2, np.float32)}},
+    "turns_nan": {},
     "counter": {},
     "heavy": {},
     "traces": {},

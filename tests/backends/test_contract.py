@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +80,39 @@ def test_the_default_signature_is_what_is_fed_and_answered(
 
 def test_the_answer_is_the_framework_s_own(made: Made, run: Run) -> None:
     assert_alike(run(made.case.inputs), made.answers(1), made.case)
+
+
+def test_the_command_run_answers_the_same(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Strings of a fixed width are no pickle.
+    fixed: dict[str, Any] = {
+        name: array.astype(np.bytes_) if array.dtype.kind == "O" else array
+        for name, array in made.case.inputs.items()
+    }
+    np.savez(tmp_path / "rows.npz", **fixed)
+    inputs = ";".join(f"{name}={tmp_path}/rows.npz[{name}]" for name in fixed)
+    model = [f"--dir={made.version(1)}", f"--model_platform={made.case.platform}"]
+    consent = ["--allow_pickle", "--allow_python_code"]
+
+    code = main(["run", *model, *consent, f"--inputs={inputs}", f"--outdir={tmp_path / 'out'}"])
+
+    assert code == 0, capsys.readouterr().err
+    expected = made.answers(1)
+    found = {path.stem: np.load(path) for path in (tmp_path / "out").iterdir()}
+    found = {name: a.astype(object) if a.dtype.kind == "S" else a for name, a in found.items()}
+    assert_alike(found, expected, made.case)
+    shown = capsys.readouterr().out
+    assert all(f"Result for output key {name}:\n" in shown for name in expected)
+
+    code = main(["run", *model, *consent, f"--inputs={inputs}", "--debug"])
+    debugged = capsys.readouterr()
+    if made.case.platform in ("tensorflow", "onnx"):
+        assert code == 0, debugged.err
+        assert "Tensors in the order in which they were computed" in debugged.out
+    else:
+        assert code == 2
+        assert f"is a model of {made.case.platform}" in debugged.err
 
 
 def test_no_rows_give_no_rows_or_a_clear_error(case: BackendCase, run: Run) -> None:

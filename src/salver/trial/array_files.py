@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from salver.core.nearest import nearest
-from salver.errors import InvalidArgument, NotFound, PermissionDenied
+from salver.errors import InvalidArgument, NotFound, PermissionDenied, ServingError
 from salver.trial.assignments import GivenFile
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ def _content(path: str, allow_pickle: bool) -> Any:
             if not file.peek(1):
                 raise InvalidArgument(f"{path} is empty")
         return np.load(path, allow_pickle=allow_pickle)
+    except ServingError:
+        raise
     except FileNotFoundError as error:
         raise NotFound(f"{path}: there is no such file") from error
     except OSError as error:

@@ -72,6 +72,6 @@ def _fill(feature: WireMessage, name: str, values: list[Any] | tuple[Any, ...]) 
             f"feature {name!r}: {list(values)!r:.80} is not a list of numbers or of strings"
         )
     elif any(isinstance(value, float) for value in values):
-        feature.float_list.value.extend(values)
+        feature.float_list.value.extend(map(float, values))
     else:
-        feature.int64_list.value.extend(values)
+        feature.int64_list.value.extend(map(int, values))

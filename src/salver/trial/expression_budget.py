@@ -7,8 +7,8 @@ import numpy as np
 
 from salver.errors import InvalidArgument
 
-MOST_ELEMENTS = 1 << 27
-"""Of all arrays of one expression together: a gibibyte of float64."""
+MOST_ELEMENTS = 1 << 26
+"""Of all arrays of one expression together: half a gibibyte of float64."""
 MOST_ITEMS = 1 << 22
 """Of lists, tuples and strings, which take more memory and time."""
 _WORK_PER_ELEMENT = 64

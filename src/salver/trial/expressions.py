@@ -67,8 +67,9 @@ def evaluated(text: str) -> np.ndarray:
     except (MemoryError, RecursionError) as error:
         raise InvalidArgument("it is too large, or too deeply nested") from error
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        # NumPy's own words on shapes, axes and numbers.
-        raise InvalidArgument(" ".join(str(error).split())[:200] or type(error).__name__) from error
+        # NumPy's own words on shapes, axes and numbers; an overflow has a number before them.
+        reason = " ".join(str(error.args[-1] if error.args else "").split())
+        raise InvalidArgument(reason[:200] or type(error).__name__) from error
 
 
 def parsed(text: str) -> ast.expr:

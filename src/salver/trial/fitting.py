@@ -96,10 +96,12 @@ def _strings(name: str, array: np.ndarray) -> np.ndarray:
         raise InvalidArgument(
             f"input {name!r} is string, but {data_type_of(array.dtype).short_name} is given"
         )
-    values = [value.encode() if isinstance(value, str) else value for value in array.flat]
-    for value in values:
-        if not isinstance(value, bytes):
+    values = []
+    for value in array.flat:
+        if not isinstance(value, str | bytes):
             raise InvalidArgument(f"input {name!r} is string, but {value!r:.80} is given")
+        # NumPy has a subclass of bytes, which the bindings do not take for them.
+        values.append(value.encode() if isinstance(value, str) else bytes(value))
     strings = np.empty(len(values), object)
     strings[:] = values
     return strings.reshape(array.shape)

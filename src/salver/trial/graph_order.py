@@ -20,21 +20,25 @@ def ordered(
     What those that are `given` would need is left out: a run feeds them.
     """
     order: list[str] = []
-    state: dict[str, bool] = {}  # True: it is in the order, False: it is being looked at.
+    seen: set[str] = set()
+    back: list[str] = []
     pending = [(name, False) for name in roots]
-    while pending:
-        name, left = pending.pop()
-        if left:
-            state[name] = True
+    while pending or back:
+        if not pending:
+            pending.append((back.pop(), False))
+        name, are_inputs_done = pending.pop()
+        if are_inputs_done:
             order.append(name)
-        elif name not in state and name in nodes:
-            state[name] = False
+        elif name not in seen and name in nodes:
+            seen.add(name)
             pending.append((name, True))
-            inputs = [] if name in given else [node_of(each) for each in nodes[name].input]
-            if nodes[name].op in _MERGES:
-                # The way back of a loop is no reason to wait; all other ways have no ring.
-                inputs.sort(key=lambda each: each in nodes and nodes[each].op in _BACK)
-            pending += [(each, False) for each in reversed(inputs)]
+            for tensor in () if name in given else reversed(nodes[name].input):
+                read = node_of(tensor)
+                # The way back of a loop, its only ring: what is on it comes after all else.
+                if read in nodes and nodes[read].op in _BACK:
+                    back.append(read)
+                else:
+                    pending.append((read, False))
     return order
 
 

@@ -31,7 +31,8 @@ def require_free(outdir: str, names: Iterable[str], *, overwrite: bool) -> None:
 def show(outputs: Mapping[str, np.ndarray], stream: TextIO) -> None:
     """Print every output, in order of name."""
     for name in sorted(outputs):
-        stream.write(f"Result for output key {name}:\n{outputs[name]}\n")
+        # One number as a number: of an array of no dimensions, NumPy prints digits it has not.
+        stream.write(f"Result for output key {name}:\n{outputs[name][()]!s}\n")
 
 
 def show_and_save(outputs: Mapping[str, np.ndarray], outdir: str, stream: TextIO) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 from salver.backends.registry import Backends
 from salver.core.nearest import nearest
 from salver.core.signature import DEFAULT_SIGNATURE, Signature
-from salver.errors import NotFound
+from salver.errors import NotFound, ServingError
 from salver.inspection.finding import FoundVersion
 from salver.inspection.opening import OpenModel, OpenOptions, opened
+from salver.sources.uri import redacted
 from salver.trial.old_graphs import has_shapes_unknown, without_scalars
 
 if TYPE_CHECKING:
@@ -88,18 +89,36 @@ class _ServedTarget:
 
     def signature(self, name: str) -> Signature:
         served = self._served
-        metadata = self._client.metadata(served.model, version=served.version, label=served.label)
+        try:
+            metadata = self._client.metadata(
+                served.model, version=served.version, label=served.label
+            )
+        except NotFound as error:
+            raise self._not_found(error) from error
         signatures = metadata.signatures
         if not name and DEFAULT_SIGNATURE not in signatures and len(signatures) == 1:
             return without_scalars(next(iter(signatures.values())))
         wanted = name or DEFAULT_SIGNATURE
         if wanted not in signatures:
             raise NotFound(
-                f"model {served.model} of {served.url} has no signature {wanted!r}"
+                f"model {served.model} of {redacted(served.url)} has no signature {wanted!r}"
                 f"{nearest(wanted, signatures)}"
             )
         # The server knows how old the graph is.
         return without_scalars(signatures[wanted])
+
+    def _not_found(self, error: NotFound) -> NotFound:
+        """The server's words, or the nearest name if the model is what is not there."""
+        try:
+            names = self._client.models()
+        except ServingError:
+            return error  # Only a Salver server tells its models.
+        model = self._served.model
+        if model in names:
+            return error
+        return NotFound(
+            f"{redacted(self._served.url)} serves no model {model!r}{nearest(model, names)}"
+        )
 
     def run(self, inputs: Arrays, signature: Signature) -> dict[str, np.ndarray]:
         served = self._served
