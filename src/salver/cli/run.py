@@ -64,21 +64,47 @@ def _parser(program: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument_group("which model").add_argument
-    add("--dir", help="a version folder, a base path (its newest version runs), or a URI of either")
+    add("path", nargs="?", help="a version folder, a base path (its newest version runs), or a URI")
+    add("--dir", "-dir", help="the same, as saved_model_cli has it")
     add("--url", help="instead of --dir: a server, localhost:8500 (gRPC), http://localhost:8501")
     add("--model", help="with --url: the model's name")
     add("--version", type=int, help="this version, of a base path or of the server")
     add("--label", help="with --url: the version with this label")
     add("--timeout_s", type=float, default=60.0, help="with --url: how long to wait for an answer")
-    add("--signature_def", default="", help="the signature; serving_default, or the only one")
-    add("--tag_set", default="serve", help="tags of the SavedModel's graph, comma-separated")
+    add(
+        "--signature_def",
+        "-signature_def",
+        default="",
+        help="the signature; serving_default, or the only one",
+    )
+    add(
+        "--tag_set",
+        "-tag_set",
+        default="serve",
+        help="tags of the SavedModel's graph, comma-separated",
+    )
     add("--model_platform", default="auto", help="the framework, where the files do not tell")
     add("--allow_python_code", action="store_true", help="let Python files of the version run")
     add("--skops_trusted_types", default="", help="types that skops may load, comma-separated")
     add = parser.add_argument_group("inputs").add_argument
-    add("--inputs", default="", help="arrays from files: .npy, .npz[key], pickles if allowed")
-    add("--input_exprs", default="", help="NumPy expressions; only a safe part of NumPy")
-    add("--input_examples", default="", help="tf.Examples, as lists of dictionaries")
+    add(
+        "--inputs",
+        "-inputs",
+        default="",
+        help="arrays from files: .npy, .npz[key], pickles if allowed",
+    )
+    add(
+        "--input_exprs",
+        "-input_exprs",
+        default="",
+        help="NumPy expressions; only a safe part of NumPy",
+    )
+    add(
+        "--input_examples",
+        "-input_examples",
+        default="",
+        help="tf.Examples, as lists of dictionaries",
+    )
     add("--images", default="", help="image files, resized to the input; needs Pillow")
     add("--image_scale", default="0..255", help="0..255 (default), 0..1 or -1..1")
     add("--image_size", help="HEIGHTxWIDTH, where the input leaves it open")
@@ -86,8 +112,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add("--csv", default="", help="a table whose columns are inputs")
     add("--allow_pickle", action="store_true", help="load pickles, which can run any code")
     add = parser.add_argument_group("outputs").add_argument
-    add("--outdir", default="", help="a folder for OUTPUT.npy files")
-    add("--overwrite", action="store_true", help="replace files that are there")
+    add("--outdir", "-outdir", default="", help="a folder for OUTPUT.npy files")
+    add("--overwrite", "-overwrite", action="store_true", help="replace files that are there")
     add("--debug", "--tf_debug", action="store_true", help="show what each operation computes")
     add("--watch", default="", metavar="REGEX", help="with --debug: only operations so named")
     return parser
@@ -124,6 +150,9 @@ def _require_one_place(options: argparse.Namespace) -> None:
     Raises:
         InvalidArgument: one line that says which.
     """
+    if options.path and options.dir:
+        raise InvalidArgument("a path and --dir are the same: one of them is enough")
+    options.dir = options.dir or options.path
     if bool(options.dir) == bool(options.url):
         raise InvalidArgument("one of --dir and --url says where the model is")
     if options.url and not options.model:
