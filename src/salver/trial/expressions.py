@@ -8,6 +8,7 @@ before it is made.
 
 import ast
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -29,6 +30,7 @@ MOST_CHARACTERS = 1 << 20
 _DEEPEST = 100
 _LONGEST_CHAIN = 1000
 """Operators in a row, `1+1+1`, which Python's parser nests."""
+_STRING = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 
 _BINARY: Mapping[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide",
@@ -95,16 +97,16 @@ def parsed(text: str) -> ast.expr:
 def _require_shallow(text: str) -> None:
     """Refuse what is plainly nested beyond use; of the rest, Python's parser keeps count."""
     depth = deepest = signs = most_signs = 0
-    for character in text:
+    for character in _STRING.sub("", text):
         if character in "([{":
             depth += 1
             deepest = max(deepest, depth)
         elif character in ")]}":
             depth -= 1
-        if character in "+-~*/%@&|^<>.=":
+        elif character in "+-~*/%@&|^<>.=":
             signs += 1
             most_signs = max(most_signs, signs)
-        elif character in ",":
+        elif character == ",":
             signs = 0
     if deepest > _DEEPEST or most_signs > _LONGEST_CHAIN:
         raise InvalidArgument("it is too deeply nested")

@@ -77,6 +77,12 @@ def test_strings_become_objects_of_bytes() -> None:
     assert evaluated("np.array(['a', 'b']).reshape(2, 1)").tolist() == [[b"a"], [b"b"]]
 
 
+def test_signs_and_brackets_within_strings_nest_nothing() -> None:
+    assert evaluated(repr(["+/=" * 999, "[(" * 999, "'\\\"" * 99])).tolist() == [
+        b"+/=" * 999, b"[(" * 999, b"'\\\"" * 99,
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
