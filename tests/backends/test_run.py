@@ -225,6 +225,27 @@ def test_debug_leaves_out_what_runs_many_times_or_not_at_all(
     assert {"x", "outer/Exit_1", "Greater", "chosen/Merge", "add"} <= set(rows_of(out))
 
 
+def test_debug_leaves_no_copy_behind(
+    saved_model_folder: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(copies))
+    fine = saved_model_folder / "lookup" / "1"
+    assert run(capfd, f"--dir={fine}", "--input_exprs=word=['one']", "--debug")[0] == 0
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "saved_model.pb").write_bytes((fine / "saved_model.pb").read_bytes())
+    code, _, error = run(capfd, f"--dir={broken}", "--input_exprs=word=['one']", "--debug")
+    assert code != 0
+    assert error
+    assert "\n" not in error
+    assert list(copies.iterdir()) == []
+
+
 def test_debug_gives_the_answers_of_a_run_without_it(
     saved_model_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,39 +72,40 @@ class Inputs:
                 self._add(name, value_of(value), flag)
 
     def _add(self, name: str, array: np.ndarray, flag: str) -> None:
+        self._ready[name] = array
         before = self._sources.get(name)
         if before:
-            logger.warning("input %s is given by %s and %s: %s counts", name, before, flag, flag)
-        self._ready[name] = array
+            logger.warning("input %s is given by %s and %s: the latter counts", name, before, flag)
         self._sources[name] = flag
 
     def arrays(self, signature: Signature) -> dict[str, np.ndarray]:
-        """All inputs by name, each of the declared type and shape.
+        """All inputs by name, each of the declared type and shape. To be called once.
 
         Raises:
             ServingError: one line about the first that is wrong.
         """
         given = self._given
-        arrays: dict[str, np.ndarray] = {}
         if self._request is not None:
-            arrays |= self._request.inputs(signature)
+            self._add_all(self._request.inputs(signature), "--json")
         if given.csv:
-            arrays |= table_inputs(given.csv, signature)
+            self._add_all(table_inputs(given.csv, signature), "--csv")
         for name, pattern in self._images.items():
             _require_input(name, signature)
             with told("--images"):
-                arrays[name] = image_input(
-                    name, pattern, signature.inputs[name], given.image_options
-                )
-        arrays |= self._ready
-        for name in arrays:
+                spec = signature.inputs[name]
+                self._add(name, image_input(name, pattern, spec, given.image_options), "--images")
+        for name in self._ready:
             _require_input(name, signature)
-        _require_all(arrays, signature)
+        _require_all(self._ready, signature)
         return {
-            name: fitted(name, arrays[name], spec)
+            name: fitted(name, self._ready[name], spec)
             for name, spec in signature.inputs.items()
-            if name in arrays
+            if name in self._ready
         }
+
+    def _add_all(self, arrays: Mapping[str, np.ndarray], flag: str) -> None:
+        for name, array in arrays.items():
+            self._add(name, array, flag)
 
 
 def _require_input(name: str, signature: Signature) -> None:

@@ -63,9 +63,14 @@ class SavedModelDebugLoader:
         graph = InlinedGraph(meta_graph.graph_def, operations, sorted(roots))
         saved_model.meta_graphs.append(meta_graph)
         self._copy = tempfile.mkdtemp(prefix="salver-debug-")
-        _write(saved_model, self._folder, self._copy)
         self._loader = TensorFlowLoader(self._copy, self._options)
-        return DebugServable(self._loader.load(), graph, operations, self._report)
+        try:
+            _write(saved_model, self._folder, self._copy)
+            return DebugServable(self._loader.load(), graph, operations, self._report)
+        except BaseException:
+            # Nobody unloads what did not load.
+            self.unload()
+            raise
 
     def unload(self) -> None:
         """Close the session and remove the copy."""

@@ -107,6 +107,17 @@ def test_a_semicolon_within_quotes_or_brackets_parts_nothing() -> None:
     assert found["words"].tolist() == [b"a;b", b'c=";']
 
 
+def test_what_is_given_twice_counts_as_given_last(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    np.save(tmp_path / "n.npy", np.array([1]))
+    (tmp_path / "rows.csv").write_text("n\n3\n")
+    flags = {"files": f"n={tmp_path}/n.npy", "expressions": "n=[2];x=[[1, 2]]"}
+    assert given(PAIR, **flags)["n"].tolist() == [2]
+    assert "input n is given by --inputs and --input_exprs: the latter counts" in caplog.text
+    assert given(PAIR, **flags, csv=str(tmp_path / "rows.csv"))["n"].tolist() == [3]
+
+
 def test_the_input_is_named_in_what_is_wrong_with_its_expression() -> None:
     message = error_of(PAIR, expressions="x=np.one((1, 2));n=[1]")
     assert message.startswith("--input_exprs: x: np.one cannot be used")
