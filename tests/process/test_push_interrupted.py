@@ -13,7 +13,7 @@ import pytest
 
 from salver.backends.registry import Backends
 from salver.cli.main import main
-from salver.push.version_number import is_unfinished
+from salver.export.publishing import UNFINISHED
 from tests import interrupted_push
 from tests.interrupted_push import FILES, OLD
 from tests.object_storage import Bucket, ObjectStorage
@@ -50,6 +50,11 @@ def broken_off(case: str, name: str, folder: Path, **environment: str) -> list[d
     ends = [json.loads(line) for line in lines]
     assert ends[-1]["ended"] == 100  # Through, before its step came.
     return ends[:-1]
+
+
+def unfinished(base_path: str) -> list[str]:
+    """What a push has left there that was killed."""
+    return [name for name in os.listdir(base_path) if name.startswith(UNFINISHED)]
 
 
 def versions_of(files: dict[str, int]) -> dict[str, bool]:
@@ -111,11 +116,11 @@ def test_a_local_push_leaves_all_or_nothing(name: str, tmp_path: Path) -> None:
         check(end["ended"], files(), name)
     assert {end["ended"] for end in ends} >= ({-9} if name == "SIGKILL" else {0})
     if name == "SIGKILL":
-        left = [end for end in ends if any(map(is_unfinished, os.listdir(end["base_path"])))]
+        left = [end for end in ends if unfinished(end["base_path"])]
         assert left
         for end in left:
             assert main(["push", str(tmp_path / "model"), end["base_path"], *UNCHECKED]) == 0
-            assert not any(map(is_unfinished, os.listdir(end["base_path"])))
+            assert not unfinished(end["base_path"])
 
 
 @pytest.mark.slow

@@ -3,10 +3,10 @@
 import errno
 import fcntl
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from salver.backends.registry import Backends
 from salver.errors import (
@@ -17,20 +17,14 @@ from salver.errors import (
     ResourceExhausted,
     ServingError,
 )
+from salver.export.publishing import UNFINISHED, publish, remove_abandoned, unfinished_folder
 from salver.push.interruption import Interruption
 from salver.push.model_folder import ModelFolder
-from salver.push.version_number import (
-    aside_name,
-    aside_versions,
-    is_unfinished,
-    next_version,
-    unfinished_name,
-)
+from salver.push.version_number import aside_name, aside_versions, next_version
 from salver.sources.copy_record import sync
 from salver.sources.version_name import versions_by_number
 
 _CHUNK_BYTES = 1 << 20
-_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 _KINDS: dict[int | None, type[ServingError]] = {
     errno.ENOSPC: ResourceExhausted,
     errno.EDQUOT: ResourceExhausted,
@@ -59,34 +53,27 @@ class LocalDestination:
 
     def sweep(self) -> list[str]:
         """See `Destination.sweep`."""
-        return [name for name in self.names() if is_unfinished(name) and self._swept(name)]
-
-    def _swept(self, name: str) -> bool:
-        path = os.path.join(self._base_path, name)
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            return False
-        try:
-            # Whoever fills it has it locked.
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path)
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
+        before = self.names()
+        if any(name.startswith(UNFINISHED) for name in before):
+            with _told(self._base_path):
+                remove_abandoned(Path(self._base_path))
+        return sorted(set(before).difference(self.names()))
 
     def publish(
         self, model: ModelFolder, interruption: Interruption, on_bytes: Callable[[int], None]
     ) -> int:
         """See `Destination.publish`."""
-        with _told(self._base_path), self._made_base_path(), self._part() as part:
+        base_path = Path(self._base_path)
+        with (
+            _told(self._base_path),
+            self._made_base_path(),
+            unfinished_folder(base_path) as unfinished,
+        ):
             self._require_space(model)
-            _copy(model, part, interruption, on_bytes)
+            _copy(model, unfinished, interruption, on_bytes)
             model.require_unchanged()
             interruption.check()
-            return self._rename(part)
+            return self._rename(unfinished)
 
     @contextmanager
     def _made_base_path(self) -> Iterator[None]:
@@ -105,24 +92,6 @@ class LocalDestination:
                     os.rmdir(folder)
             raise
 
-    @contextmanager
-    def _part(self) -> Iterator[str]:
-        """A new folder, locked, that is gone afterwards unless it has another name by then."""
-        while True:
-            part = os.path.join(self._base_path, unfinished_name(secrets.token_hex(8)))
-            os.mkdir(part)
-            descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
-            with suppress(OSError):  # Not every file system has locks.
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.path.isdir(part):
-                break
-            os.close(descriptor)  # Swept in between.
-        try:
-            yield part
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-            os.close(descriptor)
-
     def _require_space(self, model: ModelFolder) -> None:
         free = shutil.disk_usage(self._base_path).free
         if model.size > free:
@@ -130,22 +99,16 @@ class LocalDestination:
                 f"{self._base_path}: {model.size} bytes are to be copied, {free} are free"
             )
 
-    def _rename(self, part: str) -> int:
+    def _rename(self, unfinished: Path) -> int:
         descriptor = os.open(self._base_path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            with suppress(OSError):  # As above; then the number may be lower than the newest one.
+            with suppress(OSError):  # Without locks a number may be lower than the newest one.
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             while True:
                 version = next_version(os.listdir(self._base_path), self._clock())
-                try:
-                    os.rename(part, os.path.join(self._base_path, str(version)))
-                    break
-                except OSError as error:
-                    if error.errno not in _TAKEN:
-                        raise
-            with suppress(OSError):  # It is published, whatever becomes of it now.
-                os.fsync(descriptor)
-            return version
+                with suppress(AlreadyExists):  # Somebody else was quicker, who asks for no lock.
+                    publish(unfinished, Path(self._base_path), version, self._clock())
+                    return version
         finally:
             os.close(descriptor)
 
@@ -160,9 +123,9 @@ class LocalDestination:
 
     def take_back(self, version: int) -> None:
         """See `Destination.take_back`."""
-        with _told(self._base_path), self._part() as part:
+        with _told(self._base_path), unfinished_folder(Path(self._base_path)) as unfinished:
             # At once, then bit by bit.
-            os.rename(self._path_of(version), part)
+            os.rename(self._path_of(version), unfinished)
 
     def set_aside(self, version: int) -> str:
         """See `Destination.set_aside`."""
@@ -193,23 +156,18 @@ class LocalDestination:
 
 def _copy(
     model: ModelFolder,
-    target: str,
+    target: Path,
     interruption: Interruption,
     on_bytes: Callable[[int], None],
 ) -> None:
-    """Copy all files, and have them written to the disk."""
     for folder in model.folders:
-        os.mkdir(os.path.join(target, folder))
+        (target / folder).mkdir()
     for file in model.files:
-        with open(file.path, "rb") as source, open(os.path.join(target, file.name), "xb") as copy:
+        with open(file.path, "rb") as source, open(target / file.name, "xb") as copy:
             while chunk := source.read(_CHUNK_BYTES):
                 interruption.check()
                 copy.write(chunk)
                 on_bytes(len(chunk))
-            copy.flush()
-            os.fsync(copy.fileno())
-    for folder in ("", *model.folders):
-        sync(os.path.join(target, folder))
 
 
 @contextmanager

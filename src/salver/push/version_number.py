@@ -3,13 +3,12 @@
 import re
 from collections.abc import Iterable
 
-from salver.errors import OutOfRange
+from salver.export import publishing
 from salver.sources.version_name import version_of
 
 _ASIDE = "rolled-back-"
-_UNFINISHED = ".salver-push-"
+_CLAIMS = ".salver-push-"
 _CLAIM = re.compile(r"\.salver-push-([0-9]+)-[0-9a-f]+")
-_MAX_VERSION = 2**63 - 1
 
 
 def next_version(names: Iterable[str], now_s: float) -> int:
@@ -20,33 +19,19 @@ def next_version(names: Iterable[str], now_s: float) -> int:
         now_s: Unix time.
 
     Raises:
-        OutOfRange: there is no higher number.
+        FailedPrecondition: there is no higher number.
     """
-    taken = [number for name in names if (number := _number(name)) is not None]
-    version = max([int(now_s), *(number + 1 for number in taken)])
-    if version > _MAX_VERSION:
-        raise OutOfRange(f"Version {max(taken)} is there: no version can have a higher number")
-    return version
+    return publishing.next_version(map(_as_version, names), now_s)
 
 
-def _number(name: str) -> int | None:
+def _as_version(name: str) -> str:
     claimed = claimed_version(name)
-    return version_of(name.removeprefix(_ASIDE)) if claimed is None else claimed
-
-
-def unfinished_name(token: str) -> str:
-    """The name of a folder that is being filled, or emptied."""
-    return f"{_UNFINISHED}{token}"
-
-
-def is_unfinished(name: str) -> bool:
-    """Whether a push uses this name while it lasts."""
-    return name.startswith(_UNFINISHED)
+    return name.removeprefix(_ASIDE) if claimed is None else str(claimed)
 
 
 def claim_name(version: int, token: str) -> str:
     """The name of a file that says who uploads a version."""
-    return f"{_UNFINISHED}{version}-{token}"
+    return f"{_CLAIMS}{version}-{token}"
 
 
 def claimed_version(name: str) -> int | None:

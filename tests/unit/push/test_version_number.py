@@ -1,14 +1,12 @@
 import pytest
 
-from salver.errors import OutOfRange
+from salver.errors import FailedPrecondition
 from salver.push.version_number import (
     aside_name,
     aside_versions,
     claim_name,
     claimed_version,
-    is_unfinished,
     next_version,
-    unfinished_name,
 )
 from salver.sources.version_name import version_of
 
@@ -32,11 +30,11 @@ def test_a_new_version_is_above_all_others(names: list[str], expected: int) -> N
 
 
 def test_there_is_a_highest_version() -> None:
-    with pytest.raises(OutOfRange, match="no version can have a higher number"):
+    with pytest.raises(FailedPrecondition, match="none can be higher"):
         next_version([str(2**63 - 1)], NOW)
 
 
-@pytest.mark.parametrize("name", [aside_name(7), unfinished_name("ab"), claim_name(7, "ab")])
+@pytest.mark.parametrize("name", [aside_name(7), claim_name(7, "ab")])
 def test_no_server_takes_the_names_beside_versions_for_one(name: str) -> None:
     assert version_of(name) is None
 
@@ -44,6 +42,4 @@ def test_no_server_takes_the_names_beside_versions_for_one(name: str) -> None:
 def test_names_can_be_read_again() -> None:
     assert claimed_version(claim_name(7, "0f")) == 7
     assert claimed_version("7") is None
-    assert claimed_version(unfinished_name("0f")) is None
-    assert is_unfinished(unfinished_name("0f"))
     assert aside_versions([aside_name(8), "8", "rolled-back-x"]) == {8: "rolled-back-8"}
