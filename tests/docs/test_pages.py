@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/configuration.md",
     "docs/operations.md", "docs/protocols.md", "docs/batching.md", "docs/isolation.md",
-    "docs/export.md",
+    "docs/client.md", "docs/export.md",
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*backend*.md"))),
     "benchmarks/README.md",
     "benchmarks/results/README.md", "benchmarks/results/batching.md",
@@ -34,6 +34,7 @@ def test_every_flag_that_is_named_exists(page: str) -> None:
     # Those of other programs on these pages.
     known |= {"quick", "only", "rounds", "name", "workdir", "server", "against", "seconds"}
     known |= {"cacert", "factor", "deadlines", "protocols", "allow", "json"}
+    known |= {"url", "model", "language", "label", "signature", "example"}
     named = set(re.findall(r"--([a-z0-9_]+(?:-[a-z]+)?)", (ROOT / page).read_text()))
     assert named - known - {"no-baselines", "help", "version", "prior-knowledge", "h1"} == set()
 

@@ -26,6 +26,11 @@ def serialized(example: Example) -> bytes:
     """
     if isinstance(example, bytes):
         return example
+    if not isinstance(example, Mapping):
+        raise InvalidArgument(
+            f"an example is a {type(example).__name__}, not a dict of features or the bytes of a "
+            "tf.Example; several of them go into a list"
+        )
     message = message_class("tensorflow.Example")()
     for name, value in example.items():
         _fill(message.features.feature[name], name, value)

@@ -24,6 +24,10 @@ def arrays_of(
         InvalidArgument: a value cannot be had in the declared type without a loss, or the
             signature has no such input.
     """
+    if not isinstance(inputs, Mapping):
+        raise InvalidArgument(
+            f"the inputs are a {type(inputs).__name__}, not a dict of arrays by name"
+        )
     arrays = {
         name: _checked(name, np.asarray(value))
         for name, value in inputs.items()

@@ -62,3 +62,8 @@ def test_bytes_are_an_example_already() -> None:
 def test_what_is_no_feature_is_refused(value: object, reason: str) -> None:
     with pytest.raises(InvalidArgument, match=reason):
         serialized({"x": value})  # type: ignore[dict-item]
+
+
+def test_what_is_no_example_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="an example is a str"):
+        serialized("x")  # type: ignore[arg-type]

@@ -73,3 +73,8 @@ def test_arrays_need_no_signature() -> None:
     assert arrays["b"].shape == ()
     with pytest.raises(InvalidArgument, match=r"'c' is datetime64\[D\]"):
         next(arrays_of({"c": np.array("2020-01-01", "datetime64[D]")}, asked))
+
+
+def test_inputs_without_names_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="the inputs are a ndarray"):
+        next(arrays_of(np.ones(1), lambda: iter(())))  # type: ignore[arg-type,return-value]

@@ -526,3 +526,13 @@ async def test_a_long_answer_that_cannot_be_written_is_an_error() -> None:
     answer = await answered(site)
     assert answer.status == 400
     assert b"Failed to write JSON value for tensor type: complex64" in answer.body
+
+
+def test_who_asks_for_the_version_is_told_it_and_nobody_else() -> None:
+    api = Site()
+    asking = (b"salver-model-version", b"?")
+    body = b'{"instances": [1]}'
+    answer = api.ask(b"POST", b"/v1/models/m:predict", body, asking)
+    assert answer.headers == ((b"salver-model-version", b"1"),)
+    assert api.ask(b"POST", b"/v1/models/m:predict", body).headers == ()
+    assert api.ask(b"POST", b"/v1/models/other:predict", body, asking).headers == ()
