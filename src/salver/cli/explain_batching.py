@@ -111,7 +111,9 @@ def _milliseconds(queue: dict[str, Any]) -> str:
 
 def _rule(queue: dict[str, Any]) -> str:
     if queue["automatic"]:
-        return f"an idle thread takes what waits, {queue['largest_batch']} rows if it can"
+        rule = f"an idle thread takes what waits, {queue['largest_batch']} rows if it can"
+        width = queue.get("side_by_side")
+        return rule if width is None else f"{rule}; {width} such batches at a time"
     sizes = queue["allowed_batch_sizes"]
     rule = (
         f"up to {queue['max_execution_batch_size']} rows, after "

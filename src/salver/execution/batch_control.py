@@ -33,6 +33,7 @@ _SURPRISE = 3.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 32, 4096
 """Batches until a size that lost is tried again; twice as many each time."""
 _BETWEEN_TRIALS = 16
+_BETWEEN_JUDGEMENTS = 8
 _LIKE = 1.5
 _FIRST_CREDIT_S, _MOST_CREDIT_S = 0.02, 0.1
 _CREDIT = 0.01
@@ -81,7 +82,12 @@ class _Size:
             self.row_s += (row_s - known_s) * _LOWER_IN_COST
         else:
             self.row_s += (min(row_s, _SURPRISE * known_s) - known_s) * _HIGHER_IN_COST
-        self.worth_s = (self.row_s + _HAND_OVER_S / self.rows) * self.rows**_SMALLNESS
+
+    def judge(self, most_s: float) -> float:
+        """Say what a row is worth, where a batch surely takes no longer than `most_s`."""
+        batch_s = min(self.row_s * self.rows, most_s)
+        self.worth_s = (batch_s + _HAND_OVER_S) / self.rows * self.rows**_SMALLNESS
+        return batch_s
 
 
 class BatchControl:
@@ -230,8 +236,20 @@ class BatchControl:
         size = self._sizes.get(_size_class(rows)) or self._new_size(rows)
         size.next_trial = max(size.next_trial, self._batches + size.pause)
         size.learn(cost_s / rows)
+        if size.batches <= ENOUGH or not self._batches % _BETWEEN_JUDGEMENTS:
+            self._judge()
         self._best_row_s = min(each.row_s for each in self._sizes.values())
         self._credit_s = min(self._credit_s + _CREDIT * cost_s, _MOST_CREDIT_S)
+
+    def _judge(self) -> None:
+        """Say of each size what it is worth.
+
+        Fewer rows take no longer than more would: sizes that are rarely run, and have met with a
+        bad moment, are known by those above them.
+        """
+        most_s = inf
+        for size in reversed(self._sizes.values()):
+            most_s = size.judge(most_s)
 
     def _new_size(self, rows: int) -> _Size:
         size = self._sizes[_size_class(rows)] = _Size(_smallest_of(rows))

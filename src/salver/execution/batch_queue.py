@@ -15,6 +15,7 @@ from salver.errors import FailedPrecondition, InvalidArgument, Unavailable
 from salver.execution.batch_control import BatchControl
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_proof import BatchProof
+from salver.execution.batch_width import BatchWidth
 
 if TYPE_CHECKING:
     from salver.execution.prepared import Executable
@@ -73,7 +74,7 @@ class BatchQueue:
 
     __slots__ = (
         "_batches", "control", "entries", "executable", "feeds_twice", "is_listed", "is_taught",
-        "is_unfit", "name", "options", "proof", "rows", "totals",
+        "is_unfit", "name", "options", "proof", "rows", "running", "totals", "width",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +101,10 @@ class BatchQueue:
         """Requests that wait, or pieces of them."""
         self.is_listed = False
         """Whether the scheduler knows that something waits here; the scheduler's alone."""
+        self.running = 0
+        """Batches that threads compute now."""
+        self.width: BatchWidth | None = None
+        """How many of them there may be; None: as many as there are threads."""
         self.totals = Totals()
         self.is_unfit = False
         """Whether it turned out that requests cannot be run together: each runs alone."""

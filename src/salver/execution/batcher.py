@@ -21,6 +21,7 @@ from salver.execution.batch_arrays import check_outputs
 from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.batch_request import Request, expired
 from salver.execution.batch_run import BatchRun
+from salver.execution.batch_width import BatchWidth
 from salver.execution.prepared import SURPRISE, Executable, Order
 from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
 from salver.execution.workers import Workers
@@ -183,6 +184,8 @@ class Batcher:
             # Its timer would come after the next turn, and it would be run for nobody.
             raise expired(queue, waits=True)
         request = Request(queue, inputs, rows, on_done, on_settled)
+        if queue.control is not None and queue.width is None:
+            queue.width = BatchWidth(self._options.threads)
         try:
             self._check_wait(queue, deadline)
             request.enqueue(now)
@@ -201,7 +204,7 @@ class Batcher:
         Raises:
             Unavailable: it would.
         """
-        if queue.control is None or self._idle:
+        if queue.control is None or self._idle_for(queue):
             return
         assert self._loop is not None
         left_s = None if deadline is None else deadline - self._loop.time()
@@ -263,18 +266,26 @@ class Batcher:
     def _run_next(self, queue: BatchQueue, now: float) -> bool:
         """Run the first batch, on the loop or on an idle thread; False if it has to wait."""
         control = queue.control
-        most = None if control is None else control.size(queue.rows, max(self._idle, 1))
+        idle = self._idle_for(queue)
+        most = None if control is None else control.size(queue.rows, max(idle, 1))
         inline = self._is_cheap(queue, most)
-        if not inline and not self._idle:
+        if not inline and not idle:
             return False
         run = BatchRun(self, queue.take(most), now)
         if inline:
             _compute_here(run)
         else:
             self._idle -= 1
+            queue.running += 1
             run.is_threaded = True
             self._workers.submit(run)
         return True
+
+    def _idle_for(self, queue: BatchQueue) -> int:
+        """Threads that may take a batch of this queue."""
+        if queue.width is None:
+            return self._idle
+        return min(self._idle, max(queue.width.width - queue.running, 0))
 
     def _is_cheap(self, queue: BatchQueue, most: int | None) -> bool:
         """Whether the next batch, of `most` rows, costs next to nothing."""
@@ -289,6 +300,7 @@ class Batcher:
         failed = any(outcome.error is not None for outcome in run.outcomes)
         if run.is_threaded:
             self._idle += 1
+            queue.running -= 1
         if run.run_sizes:
             self._note_cost(run, failed)
         if queue.proof is not None and len(run.batch.entries) > 1:
@@ -314,7 +326,14 @@ class Batcher:
         queue = run.batch.queue
         if queue.control is not None and not failed:
             queue.control.observe(run.batch.rows, run.elapsed_s, run.cpu_s)
-            queue.control.drained(run.batch.rows, perf_counter(), queue.rows > 0)
+            now = perf_counter()
+            queue.control.drained(run.batch.rows, now, queue.rows > 0)
+            if queue.width is not None and run.is_threaded:
+                entries = run.batch.entries
+                # Requests come evenly enough: the first and the last stand for all.
+                came_at = (entries[0].added_at + entries[-1].added_at) / 2
+                count = len(entries)
+                queue.width.ended(count, (now - came_at) * count, queue.running, now)
 
 
 def _compute_here(run: BatchRun) -> None:
