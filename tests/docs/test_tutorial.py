@@ -17,7 +17,7 @@ from tests.running import free_port
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "tutorial.md").read_text()
-LIMIT_S = 240.0
+LIMIT_S = 600.0
 _STEP = re.compile(r"Save this as `([^`]+)`:\n\n```python\n(.*?)```|```sh\n(.*?)```", re.DOTALL)
 _OTHER_TERMINAL = re.compile(r"# in the (second|third) terminal\n")
 

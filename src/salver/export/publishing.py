@@ -19,6 +19,8 @@ from salver.sources.version_name import versions_by_number
 
 UNFINISHED = "unfinished-"
 """How names of folders begin that are being written; see `salver.sources.version_name`."""
+ASIDE = "rolled-back-"
+"""How names of versions begin that were rolled back, and may come back: no other gets theirs."""
 MOST = 2**63 - 1
 
 
@@ -28,7 +30,7 @@ def next_version(names: Iterable[str], now_s: float) -> int:
     Raises:
         FailedPrecondition: the highest version is the highest that there can be.
     """
-    found, _ = versions_by_number(names)
+    found, _ = versions_by_number(name.removeprefix(ASIDE) for name in names)
     version = max([int(now_s), *(number + 1 for number in found)])
     if version > MOST:
         raise FailedPrecondition(f"there is a version {MOST}; none can be higher")

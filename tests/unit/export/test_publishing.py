@@ -23,6 +23,7 @@ NOW = 1_700_000_000.9
         pytest.param(["1", "2", "notes"], 1_700_000_000, id="above what is there"),
         pytest.param(["1700000000"], 1_700_000_001, id="twice in one second"),
         pytest.param(["01700000005"], 1_700_000_006, id="with leading zeros"),
+        pytest.param(["3", "rolled-back-1800000000"], 1_800_000_001, id="above what comes back"),
         pytest.param(["20240101120000"], 20240101120001, id="versions that are dates"),
     ],
 )
