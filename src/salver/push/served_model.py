@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from salver.client import Client, Tls, VersionStatus
+from salver.client import Client, Retries, Tls, VersionStatus
 from salver.core.signature import Signature
 from salver.errors import (
     Code,
     DeadlineExceeded,
     FailedPrecondition,
     NotFound,
+    ServingError,
     Unavailable,
     error_of,
 )
@@ -42,6 +43,7 @@ class ServedModel:
 
     def __init__(self, client: Client, options: ServerOptions) -> None:
         self._client = client
+        self._url = options.url
         self._model = options.model
         self._wait_s = options.wait_s
 
@@ -55,6 +57,8 @@ class ServedModel:
             statuses = self._client.status(self._model, timeout=_CALL_S)
         except NotFound:
             return None
+        except ServingError as error:
+            raise type(error)(f"{self._url} cannot be asked: {error.message}") from error
         available = [status.version for status in statuses if status.state == AVAILABLE]
         return max(available, default=None)
 
@@ -141,5 +145,7 @@ def asked(options: ServerOptions) -> Iterator[ServedModel]:
     Raises:
         InvalidArgument: the address is none.
     """
-    with Client(options.url, tls=options.tls, api_key=options.api_key) as client:
+    # Who waits for a version asks again anyway; and an address that is wrong is told at once.
+    retries = Retries(attempts=1)
+    with Client(options.url, tls=options.tls, api_key=options.api_key, retries=retries) as client:
         yield ServedModel(client, options)
