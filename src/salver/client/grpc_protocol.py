@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Collection, Sequence
 
-import numpy as np
 from google.protobuf.message import DecodeError, Message
 
 from salver.client.example_features import Example, serialized
 from salver.client.exchange import Call, Operation
+from salver.client.grpc_tensors import outputs_of, with_inputs
 from salver.client.known_metadata import KnownMetadata
 from salver.client.message_results import (
     TELLS_NO_NAMES,
@@ -27,11 +27,8 @@ from salver.client.results import (
 )
 from salver.client.typed_inputs import Inputs, arrays_of
 from salver.codecs.messages import WireMessage, message_class
-from salver.codecs.tensor_decoder import decode_tensor
-from salver.codecs.tensor_encoder import encode_tensor
-from salver.core.data_type import DataType, data_type_of
 from salver.core.signature import DEFAULT_SIGNATURE
-from salver.errors import InternalError, InvalidArgument, Unimplemented
+from salver.errors import InternalError, Unimplemented
 
 _PREDICTION = "/tensorflow.serving.PredictionService/"
 _MODEL = "/tensorflow.serving.ModelService/"
@@ -47,15 +44,13 @@ class GrpcProtocol:
         self, choice: ModelChoice, inputs: Inputs, outputs: Collection[str]
     ) -> Operation[Prediction]:
         arrays = yield from arrays_of(inputs, lambda: self._known.signature(choice))
-        request = message_class("salver.SerializedPredictRequest")()
+        request = message_class("tensorflow.serving.PredictRequest")()
         _fill_spec(request.model_spec, choice)
-        for name, array in arrays.items():
-            request.inputs[name] = _tensor(array)
         request.output_filter.extend(outputs)
-        answer = yield Call(_PREDICTION + "Predict", request.SerializeToString())
-        response = _message("salver.SerializedPredictResponse", answer.body)
-        results = {name: _array(tensor) for name, tensor in response.outputs.items()}
-        return Prediction(results, *_told(response.model_spec, choice))
+        message = with_inputs(request.SerializeToString(), arrays)
+        answer = yield Call(_PREDICTION + "Predict", message)
+        results, spec = outputs_of(answer.body)
+        return Prediction(results, *_told(spec, choice))
 
     def classify(
         self, choice: ModelChoice, examples: Sequence[Example], context: Example | None
@@ -161,20 +156,6 @@ def _fill_input(message: WireMessage, examples: Sequence[Example], context: Exam
     else:
         message.example_list_with_context.examples.extend(given)
         message.example_list_with_context.context = serialized(context)
-
-
-def _tensor(array: np.ndarray) -> bytes:
-    # Numbers as they lie in memory; strings have no such form that all servers read.
-    try:
-        return encode_tensor(array, data_type_of(array.dtype) is not DataType.STRING)
-    except InternalError as error:
-        raise InvalidArgument(str(error)) from error
-
-
-def _array(tensor: bytes) -> np.ndarray:
-    array = decode_tensor(tensor)
-    # Over the message it would be read-only, and perhaps not aligned.
-    return array if array.flags.writeable else array.copy()
 
 
 def _message(full_name: str, body: bytes) -> WireMessage:
