@@ -8,7 +8,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ARGS ?=
 MINUTES ?= 10
 # What the tests serve models of.
-EXTRAS := tensorflow,tflite,keras,onnx,torch,sklearn,xgboost,lightgbm,catboost,python,pmml,mojo,mlflow,client,images
+EXTRAS := tensorflow,tflite,keras,onnx,torch,sklearn,xgboost,lightgbm,catboost,python,pmml,mojo,mlflow,client,images,parquet
 SAMPLE := .cache/models/sample
 
 .PHONY: help system setup build format check test fuzz soak serve bench bench-batching overload docs sanitize clean

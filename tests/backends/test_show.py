@@ -156,6 +156,18 @@ def test_parameters_are_counted(
     assert json.loads(output)["versions"][0]["parameters"] == expected
 
 
+def test_operations_that_need_care_are_told(tmp_path: Path, shown: Shown) -> None:
+    saved_model = message_class("tensorflow.SavedModel")()
+    graph = saved_model.meta_graphs.add()
+    graph.meta_info_def.tags.append("serve")
+    graph.graph_def.node.add(name="peek", op="ReadFile")
+    (tmp_path / "saved_model.pb").write_bytes(saved_model.SerializeToString())
+    (line,) = [each for each in shown(str(tmp_path))[1].splitlines() if "needs care" in each]
+    assert "ReadFile" in line
+    (found,) = json.loads(shown(str(tmp_path), "--json")[1])["versions"][0]["needs_care"]
+    assert "ReadFile" in found["what"]
+
+
 def test_what_an_optimizer_keeps_is_no_parameter() -> None:
     graph = message_class("tensorflow.MetaGraphDef")()
     nodes = graph.object_graph_def.nodes
@@ -192,7 +204,7 @@ def test_every_version_of_a_base_path_is_shown_on_storage_too(
         assert one == local.partition("Version 2:\n")[2]
         assert shown(f"{tmp_path}/m", "--version=3")[::2] == (
             2,
-            "salver show: there is no version 3; there are: 1, 2\n",
+            f"salver show: {tmp_path}/m has no version 3; there are: 1, 2\n",
         )
     finally:
         files.rm("/shown", recursive=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from salver import __version__
 from salver.cli.explain_batching import explain_batching
+from salver.cli.predict import predict
 from salver.cli.push import push
 from salver.cli.rollback import rollback
 from salver.cli.run import run
@@ -36,6 +37,7 @@ COMMANDS = {
     "push": Command("check a model and publish it as a new version", push),
     "rollback": Command("return to the version before the newest one", rollback),
     "snippets": Command("source code that calls a served model, in several languages", snippets),
+    "predict": Command("predictions for every row of a file", predict),
     "explain-batching": Command("what the scheduler of a running server does", explain_batching),
 }
 

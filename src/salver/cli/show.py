@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from salver.errors import InvalidArgument, NotFound, ServingError
+from salver.errors import InvalidArgument, ServingError
 
 if TYPE_CHECKING:
     from salver.backends.registry import Backends
@@ -105,16 +105,11 @@ def _show_files(options: argparse.Namespace) -> int:
 
 
 def _versions(path: str, number: int | None, backends: "Backends") -> "list[FoundVersion]":
-    from salver.inspection.finding import versions_at
+    from salver.inspection.finding import numbered_version, versions_at
 
-    versions = versions_at(path, backends)
     if number is None:
-        return versions
-    chosen = [version for version in versions if version.number == number]
-    if not chosen:
-        there = ", ".join(str(version.number) for version in versions)
-        raise NotFound(f"there is no version {number}; there are: {there}")
-    return chosen
+        return versions_at(path, backends)
+    return [numbered_version(path, number, backends)]
 
 
 def _show_version(

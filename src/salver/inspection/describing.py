@@ -24,6 +24,7 @@ from salver.inspection.saved_model import (
     tag_set,
 )
 from salver.inspection.version_files import VersionFiles, files_of
+from salver.scanning.scan import scan
 from salver.sources.uri import redacted
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def saved_model_description(
         files=found.files,
         tag_sets=[tag_set(each) for each in graphs],
         warm_up=_warm_up(found),
+        findings=scan(Path(found.folder)).findings,
         pipeline=PIPELINE in found.names,
     )
     if not graphs:
@@ -128,6 +130,7 @@ def _loaded_description(
                 backend=backend,
                 written_by=written_by(model.folder, backend),
                 signatures=dict(definitions.signature_def),
+                findings=scan(Path(model.folder)).findings,
             )
     except ServingError as error:
         folder = found.folder
@@ -136,6 +139,7 @@ def _loaded_description(
             description,
             backend=backend,
             written_by=written_by(folder, backend),
+            findings=scan(Path(folder)).findings,
             error=redacted(told(error), version.path),
         )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from salver.codecs.messages import WireMessage
 from salver.inspection.saved_model import type_label
+from salver.scanning.report import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class Description:
     warm_up: WarmUpRequests | None = None
     states: Mapping[int, str] = field(default_factory=dict)
     """Of all versions of the model at its server: `AVAILABLE` and the like."""
+    findings: Sequence[Finding] = ()
+    """What the model could do beside computing."""
     pipeline: bool = False
     """Whether a `pipeline.py` stands around the model, and decides what clients see."""
     error: str = ""
@@ -104,6 +107,15 @@ def as_json(description: Description) -> dict[str, Any]:
         "assets": [{"name": file.name, "size": file.size} for file in description.assets],
         "warm_up": warm_up
         and {"requests": warm_up.count, **warm_up.kinds, "error": warm_up.error or None},
+        "needs_care": [
+            {
+                "severity": finding.severity.name.lower(),
+                "rule": finding.rule,
+                "where": finding.where,
+                "what": finding.what,
+            }
+            for finding in description.findings
+        ],
         "states": {str(number): state for number, state in sorted(description.states.items())},
         "pipeline": description.pipeline,
         "error": description.error or None,

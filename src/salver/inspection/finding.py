@@ -80,6 +80,21 @@ def newest_version(path: str, backends: Backends) -> FoundVersion:
     return versions_at(path, backends)[-1]
 
 
+def numbered_version(path: str, number: int, backends: Backends) -> FoundVersion:
+    """The version with this number of those that a path means.
+
+    Raises:
+        NotFound: there is none; the message has those that there are.
+        ServingError: see `versions_at`.
+    """
+    versions = versions_at(path, backends)
+    for version in versions:
+        if version.number == number:
+            return version
+    there = ", ".join(str(version.number or version.path) for version in versions)
+    raise NotFound(f"{redacted(path)} has no version {number}; there are: {redacted(there)}")
+
+
 def _number_of(path: str) -> int | None:
     found, _ = versions_by_number([Path(path).name])
     return next(iter(found), None)

@@ -7,6 +7,7 @@ from salver.inspection.description import Description, File, Numbers, WarmUpRequ
 from salver.inspection.saved_model import type_label
 
 _MOST_ASSETS = 10
+_MOST_FINDINGS = 10
 _FEW_BYTES = 4096
 _INITIALIZER = "__saved_model_init_op"
 """What TensorFlow keeps among the signatures, and no client calls."""
@@ -46,6 +47,7 @@ def facts(description: Description) -> Iterator[tuple[str, str]]:
     yield from _assets(description)
     if description.warm_up is not None:
         yield "warm-up", _warm_up(description.warm_up)
+    yield from _findings(description)
     if description.pipeline:
         yield "pipeline", "pipeline.py stands around the model; its signatures may differ"
     if description.error:
@@ -84,6 +86,14 @@ def _assets(description: Description) -> Iterator[tuple[str, str]]:
 
 def _backend(description: Description) -> str:
     return "tensorflow (SavedModel)" if description.tag_sets else description.backend
+
+
+def _findings(description: Description) -> Iterator[tuple[str, str]]:
+    for number, finding in enumerate(description.findings[:_MOST_FINDINGS]):
+        yield "" if number else "needs care", f"{finding.where}: {finding.what}"
+    if len(description.findings) > _MOST_FINDINGS:
+        rest = len(description.findings) - _MOST_FINDINGS
+        yield "", f"and {rest} more, which salver scan tells"
 
 
 def _numbers(numbers: Numbers) -> str:

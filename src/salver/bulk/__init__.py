@@ -1,0 +1,1 @@
+"""Predictions for whole files: rows in, rows out, in batches; a broken run goes on."""
