@@ -116,7 +116,8 @@ def _by_content(part: Part, start: bytes, count: Callable[[], None]) -> Iterator
         yield from pickle_findings(part)
         yield from _hidden_zip(part, count)
     elif archive.is_compressed(start):
-        yield from _deeper(part, archive.uncompressed(part), count)
+        with archive.uncompressed(part) as inner:
+            yield from _deeper(part, inner, count)
     elif start[257:262] == b"ustar":
         yield from archive.tar_findings(part)
         for member in archive.tar_parts(part):
