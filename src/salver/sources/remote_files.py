@@ -86,7 +86,7 @@ class RemoteFiles:
             ServingError: the storage cannot be asked.
         """
         with told_as_ours(uri):
-            file_system, path = self._open(uri)
+            file_system, path = self.opened(uri)
             entry = file_system.info(path)
             if entry["type"] != "file":
                 raise FileNotFoundError(2, "No such file", redacted(uri))
