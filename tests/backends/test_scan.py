@@ -198,7 +198,7 @@ def made_skops(make_case: Callable[..., Made]) -> Path:
     return make_case("sklearn").version(1) / "model.skops"
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_archives_of_pytorch(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from tests.torch_models import Mlp, Saving

@@ -5,8 +5,11 @@ Whatever cannot be read is a finding: what cannot be looked at cannot be called 
 
 import json
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from tokenize import TokenError
 
 from salver.scanning import archive
 from salver.scanning.keras_config import keras_findings
@@ -75,6 +78,11 @@ _DATA = re.compile(
 )
 _YAML_OBJECT = re.compile(rb"!!python/(object|name|module|apply|new)[^\s]*")
 _MOST_TEXT = 64 << 20
+_DAMAGED = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    SyntaxError, TokenError, TypeError, ValueError, struct.error, zlib.error,
+)  # fmt: skip
+"""What readers, Python's own among them, stumble over in damaged files."""
 
 
 def look_at(part: Part, count: Callable[[], None]) -> Iterator[Finding]:
@@ -84,7 +92,7 @@ def look_at(part: Part, count: Callable[[], None]) -> Iterator[Finding]:
         yield from _looked(part, count)
     except archive.TooLarge as error:
         yield Finding("archive-bomb", part.where, str(error), "")
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGED as error:
         text = " ".join(str(error).split()) or type(error).__name__
         yield Finding("unreadable", part.where, f"it cannot be read: {text[:300]}", "")
 
