@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from salver.backends.registry import Backends
     from salver.scanning.report import Allowance, Finding, Report
 
 CLEAN, FOUND, WRONG_USE = 0, 1, 2
@@ -80,6 +81,8 @@ def _reports(path: str, allowances: "Sequence[Allowance]", cache: str) -> "list[
 
     backends = Backends()
     if scheme_of(path):
+        if _is_remote_file(path):
+            return [_remote_file_report(path, allowances)]
         return [
             _remote_report(version.path, allowances, cache, backends)
             for version in versions_at(path, backends)
@@ -94,33 +97,64 @@ def _reports(path: str, allowances: "Sequence[Allowance]", cache: str) -> "list[
     return [scan_folder(Path(version), allowances) for version in found]
 
 
+def _is_remote_file(uri: str) -> bool:
+    from salver.sources.remote_files import RemoteFiles
+    from salver.sources.remote_schemes import require_scheme
+
+    require_scheme(uri)
+    try:
+        RemoteFiles().names(uri)
+    except NotADirectoryError:
+        return True
+    return False
+
+
+def _remote_file_report(uri: str, allowances: "Sequence[Allowance]") -> "Report":
+    from dataclasses import replace
+    from tempfile import TemporaryDirectory
+
+    from salver.scanning.scan import scan as scan_file
+    from salver.sources.remote_files import RemoteFiles
+    from salver.sources.uri import redacted
+
+    files = RemoteFiles()
+    file = files.file(uri)
+    with TemporaryDirectory(prefix="salver-scan-") as folder:
+        place = Path(folder, file.name)
+        files.download(uri.rpartition("/")[0], file, str(place), lambda size: None)
+        return replace(scan_file(place, allowances), path=redacted(uri))
+
+
 def _remote_report(
-    uri: str, allowances: "Sequence[Allowance]", cache: str, backends: Any
+    uri: str, allowances: "Sequence[Allowance]", cache: str, backends: "Backends"
 ) -> "Report":
     from dataclasses import replace
 
     from salver.backends.saved_model_files import lacking_inside
-    from salver.scanning.report import Report
-    from salver.scanning.scan import scan as scan_folder
     from salver.sources.remote_models import RemoteModels
     from salver.sources.uri import redacted
 
-    class Scanning:
-        """A version that is scanned where it would be loaded."""
-
-        def __init__(self, folder: str) -> None:
-            self._folder = folder
-
-        def load(self) -> Report:
-            return scan_folder(Path(self._folder), allowances)
-
-        def unload(self) -> None:
-            """Nothing was taken."""
-
-    loader = RemoteModels(cache, backends.lacking, lacking_inside).loader(uri, Scanning)
+    models = RemoteModels(cache, backends.lacking, lacking_inside)
+    loader = models.loader(uri, lambda folder: _Scanning(folder, allowances))
     report = loader.load()
     loader.unload()
     return replace(report, path=redacted(uri))
+
+
+class _Scanning:
+    """A version that is scanned where a server would load it."""
+
+    def __init__(self, folder: str, allowances: "Sequence[Allowance]") -> None:
+        self._folder = folder
+        self._allowances = allowances
+
+    def load(self) -> "Report":
+        from salver.scanning.scan import scan as scan_folder
+
+        return scan_folder(Path(self._folder), self._allowances)
+
+    def unload(self) -> None:
+        """Nothing was taken."""
 
 
 def _show(report: "Report") -> None:

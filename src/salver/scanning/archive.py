@@ -11,6 +11,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from tempfile import SpooledTemporaryFile
 from typing import IO, BinaryIO, cast
@@ -23,7 +24,7 @@ _CHUNK = 1 << 20
 _IN_MEMORY = 32 << 20
 _MOST_TIMES = 200
 """Bytes for each byte in the archive; text of honest models shrinks to a tenth or twentieth."""
-_SMALL = 64 << 20
+_SMALL = 32 << 20
 """So much may come out of anything."""
 _MOST_BYTES = 32 << 30
 _ENCRYPTED = 0x1
@@ -54,7 +55,8 @@ def is_compressed(start: bytes) -> bool:
     return any(start.startswith(magic) for magic, _ in _UNPACKERS)
 
 
-def uncompressed(part: Part) -> Part:
+@contextmanager
+def uncompressed(part: Part) -> Iterator[Part]:
     """What is in a compressed stream.
 
     Raises:
@@ -63,14 +65,14 @@ def uncompressed(part: Part) -> Part:
     """
     start = part.start(8)
     make = next(make for magic, make in _UNPACKERS if start.startswith(magic))
-    target = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - the part that is made of it keeps it
     limit = min(_SMALL + _MOST_TIMES * part.size, _MOST_BYTES)
-    try:
-        with part.opened() as file:
-            size = _unpack(file, make, target, limit)
-    except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
-        raise ValueError(str(error)) from error
-    return Part(f"{part.where}", part.name, size, lambda: _again(target), None, part.depth + 1)
+    with SpooledTemporaryFile(_IN_MEMORY) as target:
+        try:
+            with part.opened() as file:
+                size = _unpack(file, make, target, limit)
+        except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
+            raise ValueError(str(error)) from error
+        yield Part(part.where, part.name, size, lambda: _again(target), None, part.depth + 1)
 
 
 def _unpack(file: BinaryIO, make: Callable[[], object], target: IO[bytes], limit: int) -> int:
@@ -140,7 +142,7 @@ def zip_findings(part: Part) -> Iterator[Finding]:
             yield Finding("archive-trick", where, "it is a symbolic link", member.filename)
         if member.flag_bits & _ENCRYPTED:
             yield Finding("unreadable", where, "it is encrypted", member.filename)
-        if member.file_size > max(_SMALL, _MOST_TIMES * member.compress_size):
+        if _is_bomb(member):
             yield _bomb(where, member.file_size, member.compress_size)
     claimed = sum(member.file_size for member in members)
     if claimed > max(_SMALL, _MOST_TIMES * part.size):
@@ -156,7 +158,7 @@ def zip_parts(part: Part) -> Iterator[Part]:
     with part.opened() as file, _zip(file) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
     for member in members:
-        if member.flag_bits & _ENCRYPTED:
+        if member.flag_bits & _ENCRYPTED or _is_bomb(member):
             continue
         yield Part(
             f"{part.where}!{member.filename}",
@@ -169,9 +171,8 @@ def zip_parts(part: Part) -> Iterator[Part]:
 
 
 def _member_opener(part: Part, member: zipfile.ZipInfo) -> Callable[[], BinaryIO]:
-    def opened() -> BinaryIO:
+    def copy(target: IO[bytes]) -> None:
         # Read to a place of its own: to seek in a packed member would unpack it again.
-        target = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - the reader closes it
         limit = max(_SMALL, _MOST_TIMES * member.compress_size)
         try:
             with part.opened() as file, _zip(file) as archive, archive.open(member) as content:
@@ -183,10 +184,20 @@ def _member_opener(part: Part, member: zipfile.ZipInfo) -> Callable[[], BinaryIO
                     target.write(chunk)
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
             raise ValueError(str(error)) from error
-        target.seek(0)
-        return cast(BinaryIO, target)
 
-    return opened
+    return lambda: _copied(copy)
+
+
+def _copied(copy: Callable[[IO[bytes]], None]) -> BinaryIO:
+    """A file of its own, filled and at its beginning."""
+    target = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - the reader closes it
+    try:
+        copy(target)
+    except BaseException:
+        target.close()
+        raise
+    target.seek(0)
+    return cast(BinaryIO, target)
 
 
 def _zip(file: BinaryIO) -> zipfile.ZipFile:
@@ -235,18 +246,15 @@ def tar_parts(part: Part) -> Iterator[Part]:
 
 
 def _slice_opener(part: Part, offset: int, size: int) -> Callable[[], BinaryIO]:
-    def opened() -> BinaryIO:
-        target = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - the reader closes it
+    def copy(target: IO[bytes]) -> None:
         with part.opened() as file:
             file.seek(offset)
             left = size
             while left and (chunk := file.read(min(_CHUNK, left))):
                 left -= len(chunk)
                 target.write(chunk)
-        target.seek(0)
-        return cast(BinaryIO, target)
 
-    return opened
+    return lambda: _copied(copy)
 
 
 def _tar_members(part: Part) -> list[tarfile.TarInfo]:
@@ -264,6 +272,10 @@ def _name_findings(name: str, where: str) -> Iterator[Finding]:
             "archive-trick", where, "its name leads out of the archive", name,
             "whoever unpacks it writes outside of the folder",
         )  # fmt: skip
+
+
+def _is_bomb(member: zipfile.ZipInfo) -> bool:
+    return member.file_size > max(_SMALL, _MOST_TIMES * member.compress_size)
 
 
 def _bomb(where: str, claimed: int, packed: int) -> Finding:

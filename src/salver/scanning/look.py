@@ -5,8 +5,11 @@ Whatever cannot be read is a finding: what cannot be looked at cannot be called 
 
 import json
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from tokenize import TokenError
 
 from salver.scanning import archive
 from salver.scanning.keras_config import keras_findings
@@ -75,6 +78,11 @@ _DATA = re.compile(
 )
 _YAML_OBJECT = re.compile(rb"!!python/(object|name|module|apply|new)[^\s]*")
 _MOST_TEXT = 64 << 20
+_DAMAGED = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    SyntaxError, TokenError, TypeError, ValueError, struct.error, zlib.error,
+)  # fmt: skip
+"""What readers, Python's own among them, stumble over in damaged files."""
 
 
 def look_at(part: Part, count: Callable[[], None]) -> Iterator[Finding]:
@@ -84,7 +92,7 @@ def look_at(part: Part, count: Callable[[], None]) -> Iterator[Finding]:
         yield from _looked(part, count)
     except archive.TooLarge as error:
         yield Finding("archive-bomb", part.where, str(error), "")
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGED as error:
         text = " ".join(str(error).split()) or type(error).__name__
         yield Finding("unreadable", part.where, f"it cannot be read: {text[:300]}", "")
 
@@ -116,7 +124,8 @@ def _by_content(part: Part, start: bytes, count: Callable[[], None]) -> Iterator
         yield from pickle_findings(part)
         yield from _hidden_zip(part, count)
     elif archive.is_compressed(start):
-        yield from _deeper(part, archive.uncompressed(part), count)
+        with archive.uncompressed(part) as inner:
+            yield from _deeper(part, inner, count)
     elif start[257:262] == b"ustar":
         yield from archive.tar_findings(part)
         for member in archive.tar_parts(part):

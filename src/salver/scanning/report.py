@@ -1,5 +1,6 @@
 """What a scan found."""
 
+import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -65,7 +66,9 @@ class Allowance:
         """
         rule, _, subject = text.partition(":")
         if rule not in RULES:
-            raise ValueError(f"there is no rule {rule!r}; there are: {', '.join(RULES)}")
+            close = difflib.get_close_matches(rule, RULES, n=1)
+            known = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(RULES)}"
+            raise ValueError(f"there is no rule {rule!r}; {known}")
         return cls(rule, subject)
 
     def covers(self, finding: Finding) -> bool:

@@ -78,6 +78,20 @@ class RemoteFiles:
             ]
         return listing_of(files, redacted(uri))
 
+    def file(self, uri: str) -> RemoteFile:
+        """One file by its own URI, as if it were in a folder; to be given to `download`.
+
+        Raises:
+            NotFound: there is no such file.
+            ServingError: the storage cannot be asked.
+        """
+        with told_as_ours(uri):
+            file_system, path = self.opened(uri)
+            entry = file_system.info(path)
+            if entry["type"] != "file":
+                raise FileNotFoundError(2, "No such file", redacted(uri))
+            return _remote_file(file_system, entry, path.rpartition("/")[2])
+
     def download(
         self, uri: str, file: RemoteFile, local_path: str, on_bytes: Callable[[int], None]
     ) -> None:
