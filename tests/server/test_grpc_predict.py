@@ -100,6 +100,23 @@ def test_every_shape_comes_back_as_it_was_sent(
     assert same(got, array)
 
 
+@pytest.mark.parametrize("rank", [65, 254])
+@pytest.mark.parametrize("large", [1, 5000])
+def test_more_dimensions_than_numpy_has_come_back_as_they_were_sent(
+    grpc_client: GrpcClient, rank: int, large: int
+) -> None:
+    values = {"float32": ("float_val", 1.5, 1), "string": ("string_val", b"text", 7)}
+    for name, (field, value, data_type) in values.items():
+        tensor = tf.compat.v1.make_tensor_proto(0.0)
+        tensor.Clear()
+        tensor.dtype = data_type
+        for size in [1] * (rank - 1) + [large]:
+            tensor.tensor_shape.dim.add().size = size
+        getattr(tensor, field)[:] = [value] * large
+        output = grpc_client.response("echo", {"x": tensor}, signature=name).outputs["y"]
+        assert output == tensor
+
+
 def test_several_inputs_and_outputs_keep_their_names(
     grpc_client: GrpcClient, saved_model_folder: Path
 ) -> None:

@@ -4,6 +4,7 @@ cimport numpy as cnp
 cdef class ElementTypes:
     cdef dict _by_number
     cdef dict _by_numpy_type
+    cdef object _deep_array
 
     cdef object numpy_type(self, int number)
     cdef int number(self, object numpy_type) except -1

@@ -27,6 +27,7 @@ cdef enum:
     STRING = 7
     ALIGNMENT = 64  # what TensorFlow's kernels want, EIGEN_MAX_ALIGN_BYTES
     MAX_RANK = 64  # of a NumPy array
+    MAX_DEEP_RANK = 254  # of a tensor
     INVALID_ARGUMENT = 3
     UNIMPLEMENTED = 12
     INTERNAL = 13
@@ -37,7 +38,8 @@ cdef size_t SHARED_OUTPUT_BYTES = 2048
 
 
 cdef class ElementTypes:
-    def __init__(self, numpy_types):
+    def __init__(self, numpy_types, deep_array):
+        self._deep_array = deep_array
         self._by_number = {int(number): np.dtype(t) for number, t in numpy_types.items()}
         self._by_numpy_type = {t: number for number, t in self._by_number.items()}
 
@@ -62,6 +64,7 @@ cdef class _TensorMemory:
 
 cdef void* tensor_of(object value, void* expected, int number, ElementTypes types) except NULL:
     cdef cnp.ndarray array
+    cdef object dims = None
     if (
         not cnp.PyArray_CheckExact(value)
         or <void*>cnp.PyArray_DESCR(<cnp.ndarray>value) is not expected
@@ -69,13 +72,20 @@ cdef void* tensor_of(object value, void* expected, int number, ElementTypes type
     ):
         array = _plain(value)
         number = types.number(array.dtype)
+        dims = getattr(value, "dims", None)
     else:
         array = <cnp.ndarray>value
     cdef void* tensor
+    cdef int rank = cnp.PyArray_NDIM(array)
+    cdef const int64_t* shape = <const int64_t*>cnp.PyArray_DIMS(array)
+    if dims is not None:
+        # More axes than NumPy has: the elements lie in one line, the shape beside them.
+        rank = cnp.PyArray_SIZE(<cnp.ndarray?>dims)
+        shape = <const int64_t*>cnp.PyArray_DATA(<cnp.ndarray>dims)
     if number == STRING:
-        tensor = _string_tensor(array)
+        tensor = _string_tensor(array, rank, shape)
     else:
-        tensor = _number_tensor(array, number)
+        tensor = _number_tensor(array, number, rank, shape)
     if tensor is NULL:
         raise TensorFlowError(INTERNAL, f"No tensor can be made of {array!r}")
     return tensor
@@ -91,11 +101,9 @@ cdef cnp.ndarray _plain(object value):
     return array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
 
 
-cdef void* _number_tensor(cnp.ndarray array, int number):
+cdef void* _number_tensor(cnp.ndarray array, int number, int rank, const int64_t* shape):
     cdef void* data = cnp.PyArray_DATA(array)
     cdef size_t size = cnp.PyArray_NBYTES(array)
-    cdef int rank = cnp.PyArray_NDIM(array)
-    cdef const int64_t* shape = <const int64_t*>cnp.PyArray_DIMS(array)
     if size >= SHARED_INPUT_BYTES and <size_t>data % ALIGNMENT == 0:
         Py_INCREF(array)
         return api.TF_NewTensor(number, shape, rank, data, size, _release_array, <void*>array)
@@ -110,7 +118,7 @@ cdef void _release_array(void* data, size_t size, void* array) noexcept with gil
     Py_DECREF(<object>array)
 
 
-cdef void* _string_tensor(cnp.ndarray array) except? NULL:
+cdef void* _string_tensor(cnp.ndarray array, int rank, const int64_t* shape) except? NULL:
     cdef size_t count = cnp.PyArray_SIZE(array)
     cdef size_t size = count * sizeof(TF_TString)
     cdef PyObject** elements = <PyObject**>cnp.PyArray_DATA(array)
@@ -130,9 +138,7 @@ cdef void* _string_tensor(cnp.ndarray array) except? NULL:
     except BaseException:
         _free_strings(data, size, NULL)
         raise
-    return api.TF_NewTensor(
-        STRING, <const int64_t*>cnp.PyArray_DIMS(array), cnp.PyArray_NDIM(array),
-        data, size, _free_strings, NULL)
+    return api.TF_NewTensor(STRING, shape, rank, data, size, _free_strings, NULL)
 
 
 cdef bytes _bytes_of(object element):
@@ -157,17 +163,30 @@ cdef cnp.ndarray array_of(void* tensor, ElementTypes types):
     memory.tensor = tensor
     cdef int number = api.TF_TensorType(tensor)
     cdef int rank = api.TF_NumDims(tensor)
-    cdef cnp.npy_intp[MAX_RANK] shape
+    cdef cnp.npy_intp[MAX_DEEP_RANK] shape
     cdef cnp.npy_intp count = 1
     cdef int axis
     cdef cnp.dtype numpy_type = types.numpy_type(number)
     if numpy_type is None:
         raise TensorFlowError(UNIMPLEMENTED, f"A tensor of type {number} has no values to return")
-    if rank > MAX_RANK:
-        raise TensorFlowError(UNIMPLEMENTED, f"The result has {rank} axes, more than {MAX_RANK}")
+    if rank > MAX_DEEP_RANK:
+        raise TensorFlowError(
+            UNIMPLEMENTED, f"The result has {rank} axes, more than {MAX_DEEP_RANK}")
     for axis in range(rank):
         shape[axis] = api.TF_Dim(tensor, axis)
         count *= shape[axis]
+    if rank > MAX_RANK:
+        dims = [shape[axis] for axis in range(rank)]
+        shape[0] = count
+        return types._deep_array(
+            _array_of(memory, number, numpy_type, 1, shape, count), dims)
+    return _array_of(memory, number, numpy_type, rank, shape, count)
+
+
+cdef cnp.ndarray _array_of(
+    _TensorMemory memory, int number, cnp.dtype numpy_type, int rank, cnp.npy_intp* shape,
+    cnp.npy_intp count):
+    cdef void* tensor = memory.tensor
     if number == STRING:
         return _string_array(api.TF_TensorData(tensor), rank, shape, count)
     cdef size_t size = api.TF_TensorByteSize(tensor)

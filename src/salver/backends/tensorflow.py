@@ -22,6 +22,7 @@ from salver.backends.protobuf_wire import encoded_integer
 from salver.backends.signature_def import signature_def_map, signature_entries, signature_of
 from salver.backends.tensorflow_library import open_tensorflow
 from salver.core.data_type import DataType, numpy_type_of
+from salver.core.deep_array import deep_array
 from salver.core.quiet_thread import run_quietly
 from salver.core.servable import Program
 from salver.core.signature import Signature
@@ -132,6 +133,8 @@ class TensorFlowLoader:
 class SavedModelServable:
     """A SavedModel that is ready to run. From any thread."""
 
+    takes_deep_arrays = True
+
     def __init__(self, session: GraphSession) -> None:
         entries = signature_entries(memoryview(session.take_meta_graph()))
         self._session = session
@@ -202,4 +205,4 @@ def _require_saved_model(path: str) -> None:
 @cache
 def _element_types() -> ElementTypes:
     numpy_types = {data_type: numpy_type_of(data_type) for data_type in DataType}
-    return ElementTypes({n: t for n, t in numpy_types.items() if t is not None})
+    return ElementTypes({n: t for n, t in numpy_types.items() if t is not None}, deep_array)

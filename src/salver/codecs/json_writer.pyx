@@ -24,7 +24,8 @@ from salver.codecs.json_decimal cimport (
     MAX_NUMBER_BYTES, put_double, put_float, put_int64, put_uint64)
 
 from salver.core.data_type import data_type_of
-from salver.errors import InvalidArgument
+from salver.core.deep_array import DeepArray
+from salver.errors import InvalidArgument, Unimplemented
 
 cnp.import_array()
 
@@ -181,6 +182,9 @@ cdef cnp.ndarray plain(object value):
         array = <cnp.ndarray>value
         if cnp.PyArray_ISCARRAY_RO(array) and cnp.PyArray_TYPE(array) < cnp.NPY_STRING:
             return array
+    if isinstance(value, DeepArray):
+        raise Unimplemented(
+            f"The result has {len(value.dims)} axes; JSON is written of 64 at the most: use gRPC")
     array = np.asarray(value)
     if array.dtype.kind in "SU":
         array = array.astype(object)

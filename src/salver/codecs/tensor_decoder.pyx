@@ -27,6 +27,7 @@ from salver.codecs.tensor_scanner cimport (
 )
 
 from salver.core.data_type import DataType
+from salver.core.deep_array import deep_array
 from salver.errors import InvalidArgument
 
 cdef extern from "numpy/arrayobject.h":
@@ -39,6 +40,7 @@ cnp.import_array()
 
 cdef enum:
     MAX_RANK = 64  # of a NumPy array
+    MAX_DEEP_RANK = 254  # of a tensor
 
 # The most that one tensor may take in memory. A message of a few bytes can ask for any
 # size, since missing values are filled in.
@@ -86,19 +88,48 @@ cdef cnp.ndarray array_of(const Tensor* tensor, object owner):
     """The array of a scanned tensor; `owner` holds the memory of the message."""
     cdef Form form
     cdef int64_t[MAX_RANK] shape
-    if not 0 < tensor.data_type < DATA_TYPES:
-        raise InvalidArgument(f"a tensor cannot have data type {tensor.data_type}")
-    form.layout = &LAYOUTS[tensor.data_type]
-    if form.layout.coding == UNSUPPORTED:
-        raise InvalidArgument(f"{DataType(tensor.data_type).label} has no values to send")
+    if tensor.rank > MAX_RANK:
+        return _deep_array_of(tensor, owner)
+    form.layout = _layout_of(tensor)
     form.rank = tensor.rank
     form.shape = &tensor.shape[0]
-    if tensor.rank > MAX_RANK:
-        raise InvalidArgument(f"{tensor.rank} dimensions, limit {MAX_RANK}")
     if tensor.rank > INLINE_RANK:
         read_long_shape(tensor, shape, MAX_RANK)
         form.shape = &shape[0]
     form.elements = _count_elements(&form)
+    return _values(tensor, &form, owner)
+
+
+cdef cnp.ndarray _deep_array_of(const Tensor* tensor, object owner):
+    """The same of more dimensions than NumPy has."""
+    cdef Form form
+    cdef int64_t[MAX_DEEP_RANK] shape
+    cdef int i
+    if tensor.rank > MAX_DEEP_RANK:
+        raise InvalidArgument(f"{tensor.rank} dimensions, limit {MAX_DEEP_RANK}")
+    form.layout = _layout_of(tensor)
+    form.rank = tensor.rank
+    read_long_shape(tensor, shape, MAX_DEEP_RANK)
+    form.shape = &shape[0]
+    form.elements = _count_elements(&form)
+    form.rank = 1
+    form.shape = &form.elements
+    dims = [shape[i] for i in range(tensor.rank)]
+    return deep_array(_values(tensor, &form, owner), dims)
+
+
+cdef const Layout* _layout_of(const Tensor* tensor) except NULL:
+    cdef const Layout* layout
+    if not 0 < tensor.data_type < DATA_TYPES:
+        raise InvalidArgument(f"a tensor cannot have data type {tensor.data_type}")
+    layout = &LAYOUTS[tensor.data_type]
+    if layout.coding == UNSUPPORTED:
+        raise InvalidArgument(f"{DataType(tensor.data_type).label} has no values to send")
+    return layout
+
+
+cdef cnp.ndarray _values(const Tensor* tensor, Form* form_, object owner):
+    cdef Form form = form_[0]
     if form.elements == 0:
         return _new_array(&form)
     _check_filled(&form, tensor.body.end - tensor.body.at)

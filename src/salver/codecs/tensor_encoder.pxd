@@ -5,6 +5,7 @@ cdef struct Plan:
     # How an array becomes a TensorProto: all sizes, so that it can be written at one go.
     int data_type
     int rank
+    const cnp.npy_intp* shape  # in the memory of the array, or of its `dims`
     bint as_content
     Py_ssize_t elements
     Py_ssize_t shape_size

@@ -22,6 +22,7 @@ from salver.codecs.tensor_layout cimport (
 
 import numpy as np
 
+from salver.core.deep_array import DeepArray, deep_array
 from salver.errors import InternalError, ResourceExhausted
 
 cdef extern from "Python.h":
@@ -42,6 +43,7 @@ def encode_tensor(cnp.ndarray array not None, bint as_tensor_content=False):
 cdef cnp.ndarray plan_tensor(cnp.ndarray array, bint as_content, Plan* plan):
     """Compute all sizes. Returns the array to write: the same one, or a plain copy."""
     cdef const Layout* layout
+    cdef cnp.ndarray dims
     cdef Py_ssize_t dimension
     cdef int i
     plan.data_type = data_type_number(array)
@@ -50,14 +52,19 @@ cdef cnp.ndarray plan_tensor(cnp.ndarray array, bint as_content, Plan* plan):
     if plan.data_type == STRING_TYPE and cnp.PyArray_TYPE(array) != cnp.NPY_OBJECT:
         array = _string_objects(array)
     if not cnp.PyArray_ISCARRAY_RO(array):
-        array = np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
+        array = _plain(array)
     layout = &LAYOUTS[plan.data_type]
     plan.as_content = as_content
     plan.elements = cnp.PyArray_SIZE(array)
     plan.rank = cnp.PyArray_NDIM(array)
+    plan.shape = cnp.PyArray_DIMS(array)
+    if not cnp.PyArray_CheckExact(array) and isinstance(array, DeepArray):
+        dims = array.dims
+        plan.rank = cnp.PyArray_SIZE(dims)
+        plan.shape = <const cnp.npy_intp*>cnp.PyArray_DATA(dims)
     plan.shape_size = 0
     for i in range(plan.rank):
-        dimension = cnp.PyArray_DIM(array, i)
+        dimension = plan.shape[i]
         plan.shape_size += delimited_size(1 + varint_size(dimension) if dimension else 0)
     plan.size = 1 + varint_size(plan.data_type) + delimited_size(plan.shape_size)
     plan.values_size = 0
@@ -72,6 +79,12 @@ cdef cnp.ndarray plan_tensor(cnp.ndarray array, bint as_content, Plan* plan):
     if plan.size > MAX_MESSAGE_BYTES:
         raise ResourceExhausted(f"a tensor takes {plan.size} bytes as a message, limit 2 GiB")
     return array
+
+
+def _plain(array):
+    """The same elements, contiguous, aligned and in native byte order."""
+    plain = np.require(np.asarray(array), array.dtype.newbyteorder("="), ["C", "A"])
+    return deep_array(plain, array.dims) if isinstance(array, DeepArray) else plain
 
 
 def _string_objects(array):
@@ -141,20 +154,20 @@ cdef uint8_t* write_head(cnp.ndarray array, const Plan* plan, uint8_t* out) noex
     cdef const Layout* layout = &LAYOUTS[plan.data_type]
     out[0] = 1 << 3 | VARINT
     out = write_varint(out + 1, plan.data_type)
-    out = _write_shape(array, plan, out)
+    out = _write_shape(plan, out)
     if plan.elements == 0 or layout.coding == STRINGS:
         return out
     out = write_varint(out, (TENSOR_CONTENT if plan.as_content else layout.field) << 3 | DELIMITED)
     return write_varint(out, plan.values_size)
 
 
-cdef uint8_t* _write_shape(cnp.ndarray array, const Plan* plan, uint8_t* out) noexcept:
+cdef uint8_t* _write_shape(const Plan* plan, uint8_t* out) noexcept:
     cdef Py_ssize_t dimension
     cdef int i
     out[0] = 2 << 3 | DELIMITED
     out = write_varint(out + 1, plan.shape_size)
     for i in range(plan.rank):
-        dimension = cnp.PyArray_DIM(array, i)
+        dimension = plan.shape[i]
         out[0] = 2 << 3 | DELIMITED
         if dimension == 0:
             out[1] = 0

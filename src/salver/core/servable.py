@@ -71,6 +71,14 @@ class RemoteServable(Protocol):
         """Within, what is run prepares all places, and those that replace them later."""
 
 
+@runtime_checkable
+class DeepServable(Protocol):
+    """A servable that may say that its programs take arrays of more dimensions than NumPy has."""
+
+    takes_deep_arrays: bool
+    """See `salver.core.deep_array`. Who does not say it never gets any."""
+
+
 class Loader(Protocol):
     """Knows how to make one version ready, and how to let it go.
 

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
+from salver.core.deep_array import DeepArray
 from salver.errors import ServingError, Unavailable
 from salver.execution.batch_arrays import check_outputs
 from salver.execution.batch_queue import BatchQueue, fits, rows_of
@@ -121,7 +122,8 @@ class Batcher:
     ) -> Pending | None:
         """As `Runner.run`."""
         queue = executable.queue
-        if queue is None:
+        if queue is None or any(type(array) is DeepArray for array in inputs):
+            # So many dimensions cannot be joined.
             return self._runner.run(executable, inputs, deadline, on_done, on_settled)
         if queue.control is not None:
             if not queue.rows and executable.order is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from salver.core.servable import Loader, Program, RemoteServable, Servable
+from salver.core.servable import DeepServable, Loader, Program, RemoteServable, Servable
 from salver.core.signature import Signature
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_queue import BatchQueue
@@ -188,16 +188,25 @@ class Order:
 class PreparedSignature:
     """One signature, ready to run with all its outputs. Attributes are read on each request."""
 
-    __slots__ = ("executable", "feeds", "input_names", "measured", "output_names", "signature")
+    __slots__ = (
+        "executable", "feeds", "input_names", "measured", "output_names", "signature",
+        "takes_deep_arrays",
+    )  # fmt: skip
 
     def __init__(
-        self, signature: Signature, executable: Executable, feeds: tuple[str, ...]
+        self,
+        signature: Signature,
+        executable: Executable,
+        feeds: tuple[str, ...],
+        takes_deep_arrays: bool = False,
     ) -> None:
         self.signature = signature
         self.executable = executable
         self.feeds = feeds
         self.input_names = tuple(signature.inputs)
         self.output_names = tuple(signature.outputs)
+        self.takes_deep_arrays = takes_deep_arrays
+        """Whether inputs may be `DeepArray`s."""
         self.measured: dict[str, Any] = {}
         """For those who measure runs: what they have found, by the API of the request."""
 
@@ -227,7 +236,8 @@ class PreparedServable:
     def _prepare(self, signature: Signature) -> PreparedSignature:
         feeds = tuple(spec.name for spec in signature.inputs.values())
         fetches = tuple(spec.name for spec in signature.outputs.values())
-        return PreparedSignature(signature, self.executable(feeds, fetches), feeds)
+        is_deep = isinstance(self._servable, DeepServable) and self._servable.takes_deep_arrays
+        return PreparedSignature(signature, self.executable(feeds, fetches), feeds, is_deep)
 
     def executable(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Executable:
         """The program from `feeds` to `fetches` (backend tensor names), resolved once.

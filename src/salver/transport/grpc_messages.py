@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError
 
 from salver.codecs.messages import message_class
 from salver.codecs.predict_codec import PredictRequest
+from salver.core.deep_array import DeepArray
 from salver.errors import InternalError, InvalidArgument
 from salver.execution.prepared import PreparedSignature
 from salver.service.predict import Predict
@@ -59,7 +60,12 @@ def tensors_of(
             inputs.append(prepared.signature.defaults[name])
             continue
         try:
-            inputs.append(request.tensor(name))
+            array = request.tensor(name)
         except InvalidArgument as error:
             raise InvalidArgument(f"tensor parsing error: {name}") from error
+        if type(array) is DeepArray and not prepared.takes_deep_arrays:
+            raise InvalidArgument(
+                f"Input {name} has {len(array.dims)} dimensions: the model takes 64 at the most"
+            )
+        inputs.append(array)
     return inputs

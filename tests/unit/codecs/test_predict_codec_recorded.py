@@ -15,8 +15,7 @@ from salver.errors import InvalidArgument
 
 RECORDINGS = Path(__file__).resolve().parents[3].parent / "shared" / "golden" / "open"
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
-# NumPy holds 64 dimensions, TensorFlow 254.
-MAX_RANK = 64
+MAX_RANK = 254
 
 
 def request_of(exchange: Any) -> bytes:
@@ -119,7 +118,7 @@ def test_what_was_no_message_is_refused(exchange: Any) -> None:
 
 
 @pytest.mark.parametrize("exchange", recorded("high rank"))
-def test_more_dimensions_than_numpy_holds_are_refused(exchange: Any) -> None:
+def test_more_dimensions_than_a_tensor_has_are_refused(exchange: Any) -> None:
     request = decode_predict_request(request_of(exchange))
-    with pytest.raises(InvalidArgument, match="limit 64"):
+    with pytest.raises(InvalidArgument, match="limit 254"):
         request.tensor("x")

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from salver.codecs.messages import message_class
 from salver.codecs.tensor_decoder import decode_tensor
+from salver.codecs.tensor_encoder import encode_tensor
 from salver.core.data_type import DataType, numpy_type_of
+from salver.core.deep_array import DeepArray
 from salver.errors import InvalidArgument
 from tests.unit.codecs.tensorflow_child import TensorFlowChild, as_parsed
 
@@ -310,13 +312,42 @@ def test_types_without_an_array_are_refused(data_type: int) -> None:
         decode_tensor(tensor_proto(data_type, [1], {}).SerializeToString())
 
 
-def test_rank_64_is_read_and_rank_65_refused() -> None:
+DEEP = [2, 1, 3, *[1] * 100]
+"""More dimensions than NumPy has."""
+
+
+@pytest.mark.parametrize(
+    ("data_type", "fields", "elements"),
+    [
+        (DataType.FLOAT, {"float_val": [1.0, 2.0]}, [1.0, 2.0, 2.0, 2.0, 2.0, 2.0]),
+        (DataType.INT64, {"int64_val": [7, -1]}, [7, -1, -1, -1, -1, -1]),
+        (DataType.STRING, {"string_val": [b"a", b""]}, [b"a", b"", b"", b"", b"", b""]),
+        (DataType.DOUBLE, {"tensor_content": np.arange(6.0).tobytes()}, list(range(6))),
+    ],
+)
+def test_a_tensor_of_more_dimensions_than_numpy_has_is_read_and_written(
+    data_type: DataType, fields: dict[str, Any], elements: list[object]
+) -> None:
+    array = decode_tensor(tensor_proto(data_type, DEEP, fields).SerializeToString())
+    assert isinstance(array, DeepArray)
+    assert array.tolist() == elements
+    assert array.dims.tolist() == DEEP
+    again = decode_tensor(encode_tensor(array))
+    assert isinstance(again, DeepArray)
+    assert (again.tolist(), again.dims.tolist()) == (elements, DEEP)
+
+
+def test_up_to_254_dimensions_are_read() -> None:
     fields = {"float_val": [4.0]}
-    message = tensor_proto(DataType.FLOAT, [1] * 64, fields).SerializeToString()
-    assert decode_tensor(message).shape == (1,) * 64
-    message = tensor_proto(DataType.FLOAT, [1] * 65, fields).SerializeToString()
-    with pytest.raises(InvalidArgument, match="65 dimensions"):
+    for rank, kind in ((64, np.ndarray), (65, DeepArray), (254, DeepArray)):
+        message = tensor_proto(DataType.FLOAT, [1] * rank, fields).SerializeToString()
+        assert type(decode_tensor(message)) is kind
+    message = tensor_proto(DataType.FLOAT, [1] * 255, fields).SerializeToString()
+    with pytest.raises(InvalidArgument, match="255 dimensions, limit 254"):
         decode_tensor(message)
+    empty = decode_tensor(tensor_proto(DataType.FLOAT, [1] * 99 + [0], {}).SerializeToString())
+    assert isinstance(empty, DeepArray)
+    assert (empty.size, empty.dims[-1]) == (0, 0)
 
 
 @pytest.mark.parametrize("groups", [100, 101, 100000])
