@@ -153,6 +153,10 @@ class Batcher:
         done = on_done if queue.control is not None else partial(_checked, rows, on_done)
         return self._runner.run(queue.executable, inputs, deadline, done, on_settled)
 
+    def refusal(self, executable: Executable) -> ServingError | None:
+        """As `Runner.refusal`; a queue has bounds of its own, which need the request."""
+        return self._runner.refusal(executable) if executable.queue is None else None
+
     def _note_alone(self, queue: BatchQueue, inputs: Sequence[np.ndarray]) -> None:
         if inputs and inputs[0].ndim:
             queue.totals.alone += 1

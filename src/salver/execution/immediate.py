@@ -42,6 +42,9 @@ class ImmediateRunner:
         finally:
             on_settled()
 
+    def refusal(self, executable: Executable) -> None:
+        """As `Runner.refusal`: everything is run."""
+
 
 def _outcome(
     executable: Executable, inputs: Sequence[np.ndarray]

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from salver.errors import ServingError
 from salver.execution.batcher import Batcher
 from salver.execution.lane import Lane
 from salver.execution.prepared import Executable
@@ -94,6 +95,12 @@ class Lanes:
             return self._front.run(executable, inputs, deadline, on_done, on_settled)
         way = self._ways.get(lane) or self._opened(lane)
         return (way.batcher or way.runner).run(executable, inputs, deadline, on_done, on_settled)
+
+    def refusal(self, executable: Executable) -> ServingError | None:
+        """As `Runner.refusal`."""
+        lane = executable.lane
+        way = self._shared if lane is None else self._ways.get(lane)
+        return None if way is None else (way.batcher or way.runner).refusal(executable)
 
     def _opened(self, lane: Lane) -> Way:
         assert self._loop is not None

@@ -52,6 +52,8 @@ class RunsPrograms(Protocol):
         on_settled: Callable[[], None],
     ) -> Pending | None: ...
 
+    def refusal(self, executable: Executable) -> ServingError | None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class RunnerOptions:
@@ -278,6 +280,15 @@ class Runner:
         self._workers.submit(run)
         return run
 
+    def refusal(self, executable: Executable) -> ServingError | None:
+        """Why a run of the program would be refused now, whatever its inputs; None if it might not.
+
+        For those who can find out before they have made the inputs.
+        """
+        if min(executable.cost_s) <= self._options.inline_budget_s:
+            return None
+        return self._crowded(self._expected_wait_s() * self._pace)
+
     def _expected_wait_s(self) -> float:
         """How long one more would wait, if all went as expected."""
         workers = self._workers.count
@@ -291,19 +302,29 @@ class Runner:
         pace = min(max(waited_s / expected_s, 1.0), _SLOWEST_PACE)
         self._pace += (pace - self._pace) * _PACE_SMOOTHING
 
-    def _refusal(self, run: Run, wait_s: float, deadline: float | None) -> ServingError | None:
-        """Why one more cannot be taken, at once rather than after a wait that helps nobody."""
+    def _crowded(self, wait_s: float) -> ServingError | None:
+        """Why nothing more can be taken at all."""
         if self._workers.is_stopping:
             return _stopping()
         if self.in_flight < self._workers.count:
-            # What is left of sums of floats goes when nothing is under way.
-            self.expected_s = self.expected_s if self.in_flight else 0.0
             return None
         options = self._options
         if self.in_flight >= options.max_queued:
             return Unavailable(f"{options.max_queued} requests are under way already")
         if options.max_wait_s and wait_s > self.patience.limit_s:
             return overload(wait_s, self.patience.limit_s, None)
+        return None
+
+    def _refusal(self, run: Run, wait_s: float, deadline: float | None) -> ServingError | None:
+        """Why one more cannot be taken, at once rather than after a wait that helps nobody."""
+        crowded = self._crowded(wait_s)
+        if crowded is not None:
+            return crowded
+        if self.in_flight < self._workers.count:
+            # What is left of sums of floats goes when nothing is under way.
+            self.expected_s = self.expected_s if self.in_flight else 0.0
+            return None
+        options = self._options
         if options.max_queued_bytes and self.queued_bytes + run.size > options.max_queued_bytes:
             return Unavailable(f"{self.queued_bytes} bytes of inputs wait already")
         if deadline is None:

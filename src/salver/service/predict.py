@@ -128,6 +128,15 @@ class Predict:
                 f"request input: {','.join(sorted(sent))}"
             )
 
+    def refusal(self, handle: ServableHandle) -> ServingError | None:
+        """Why any request to the servable would be refused now; None if one might be taken."""
+        refusal = None
+        for prepared in handle.servable.signatures.values():
+            refusal = self._runner.refusal(prepared.executable)
+            if refusal is None:
+                return None
+        return refusal
+
     def run(
         self,
         handle: ServableHandle,

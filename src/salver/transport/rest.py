@@ -60,6 +60,8 @@ _CORS_HEADERS = (
 # Above these, a body takes some milliseconds to read, and an answer to write: on a thread.
 _LONG_BODY_BYTES = 2 * 1024 * 1024
 _MANY_VALUES = 50_000
+_DEAR_BODY_BYTES = 64 * 1024
+"""To read a longer one only to refuse the request would cost more than to ask before."""
 _VERSION_HEADER = b"salver-model-version"
 """A request that has it is told in the same header of its answer which version answered. Others,
 all those of TensorFlow Serving's clients, get no header that they do not know."""
@@ -201,11 +203,30 @@ class RestApi:
             self._run_examples(exchange, body, _METHODS[verb])
 
     def _run_predict(self, exchange: "_Exchange", body: bytes | bytearray) -> None:
+        if len(body) >= _DEAR_BODY_BYTES:
+            self._refuse_unread(exchange.route)
         if len(body) < _LONG_BODY_BYTES:
             self._predict_parsed(exchange, PredictBody.parse(body))
         else:
             work = partial(PredictBody.parse, body)
             exchange.cancel = off_loop(work, partial(self._parsed, exchange), exchange.fail_by)
+
+    def _refuse_unread(self, found: Route) -> None:
+        """Find out, before a long body is read, whether its request has to be refused anyway.
+
+        Raises:
+            ServingError: the servable takes nothing more at present.
+        """
+        try:
+            handle = self._opening.open(found.model, found.version, found.label)
+        except ServingError:
+            return  # To be told in its turn: what is wrong with the body comes first.
+        try:
+            refusal = self._predict.refusal(handle)
+        finally:
+            handle.release()
+        if refusal is not None:
+            raise refusal
 
     def _parsed(self, exchange: "_Exchange", parsed: PredictBody) -> None:
         exchange.cancel = None

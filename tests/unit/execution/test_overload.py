@@ -177,3 +177,18 @@ async def test_large_inputs_do_not_fill_the_memory_while_they_wait() -> None:
     assert not scene.is_refused(input_bytes=600)
     assert scene.is_refused(input_bytes=601)
     await scene.end()
+
+
+async def test_who_asks_before_hears_what_a_request_would_hear() -> None:
+    scene = Scene(max_wait_s=2.5 * RUN_S)
+    assert scene.runner.refusal(scene.executable) is None
+    while not scene.is_refused():
+        assert scene.runner.refusal(scene.executable) is None
+        scene.submit()
+    assert isinstance(scene.runner.refusal(scene.executable), Unavailable)
+    # What may run on the loop does not wait for workers.
+    cheap = Executable(scene.program)
+    cheap.cost_s[3] = NEVER_INLINE_S
+    assert scene.runner.refusal(cheap) is None
+    await scene.end()
+    assert scene.runner.refusal(scene.executable) is not None

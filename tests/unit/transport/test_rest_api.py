@@ -536,3 +536,21 @@ def test_who_asks_for_the_version_is_told_it_and_nobody_else() -> None:
     assert answer.headers == ((b"salver-model-version", b"1"),)
     assert api.ask(b"POST", b"/v1/models/m:predict", body).headers == ()
     assert api.ask(b"POST", b"/v1/models/other:predict", body, asking).headers == ()
+
+
+async def test_a_long_body_is_not_read_when_its_request_would_be_refused_anyway() -> None:
+    site = Site(inline_budget_s=-1.0)
+    site.runner.start()
+    long = b'{"instances": [' + b"1.0, " * 20_000 + b"1.0]}"
+    site.model.gate.clear()
+    cancel = site.send(b"POST", PREDICT, long)
+    assert cancel is not None
+    site.runner.stop()
+    # What is wrong with a short body, or with the name of the model, is told all the same.
+    assert site.ask(b"POST", PREDICT, b"{").status == 400
+    assert site.ask(b"POST", PREDICT, long + b"}").status == 503
+    assert site.ask(b"POST", b"/v1/models/other:predict", long).status == 404
+    site.model.gate.set()
+    await until(lambda: site.answers)
+    assert site.answers.pop().status == 200
+    assert site.handle.uses == 0
