@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from salver.cli.main import main
+from salver.sources.file_lock import try_lock
 from tests import saved_models, served_models
 from tests.row_files import (
     ENDINGS,
@@ -95,6 +96,8 @@ def test_bad_rows_are_set_apart_and_cost_their_batch_nothing(
         15: (json.dumps({**rows[0], "pair": [2**63, 2]}), "is no int64"),
         16: (json.dumps({**rows[0], "word": 7}), "7 is no text"),
         17: (json.dumps({**rows[0], "x": [1, 1e60, 3]}), r"1e\+60 is no float32"),
+        18: (json.dumps({**rows[0], "x": [1, None, 3]}), "null is no number"),
+        19: (json.dumps({**rows[0], "pair": [10**20, 2]}), "is no int64"),
         20: (json.dumps({**rows[0], "x": [1, -2, 3]}), "x must not be below zero"),
         37: (json.dumps({**rows[0], "x": [-1, 2, 3]}), "x must not be below zero"),
     }
@@ -108,7 +111,7 @@ def test_bad_rows_are_set_apart_and_cost_their_batch_nothing(
     code, told = predict(tmp_path / "in.jsonl", output, "--keep=id", f"--batch_size={batch_size}")
 
     assert code == 1
-    assert told.splitlines()[-1] == f"13 were bad: {output}.bad_rows.jsonl"
+    assert told.splitlines()[-1] == f"15 were bad: {output}.bad_rows.jsonl"
     found = bad_rows_of(output)
     assert [each["line"] for each in found] == list(bad)
     for each in found:
@@ -117,6 +120,44 @@ def test_bad_rows_are_set_apart_and_cost_their_batch_nothing(
         assert re.search(error, each["error"]), each
     good = [row for number, row in enumerate(rows, 1) if number + (number > 25) not in bad]
     assert read_rows(output) == [expected_answer(row) for row in good]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_numbers_are_what_they_are_whatever_is_beside_them(
+    tmp_path: Path, predict: Predict, batch_size: int
+) -> None:
+    """Integers that no float64 holds, beside fractions; floats written as large integers."""
+    row = {"x": [1, 2, 3], "word": "a", "pair": [2**53 + 1, 1]}
+    rows = [
+        row,
+        {**row, "pair": [1.0, 2.0]},
+        {**row, "pair": [2**53 + 1, 1.0], "x": [10**20, 0, 0]},
+    ]
+    write_rows(tmp_path / "in.jsonl", rows)
+    output = tmp_path / "out.jsonl"
+    code, told = predict(tmp_path / "in.jsonl", output, f"--batch_size={batch_size}")
+    assert code == 0, told
+    found = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [each["doubled"] for each in found] == [[2**54 + 2, 2], [2, 4], [2**54 + 2, 2]]
+    assert found[2]["total"] == 1e20
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_values_that_the_output_cannot_hold_are_bad_rows(
+    tmp_path: Path, predict: Predict, ending: str
+) -> None:
+    good = made_rows(4)
+    rows = [{**row, "kept": "text"} for row in good]
+    rows[1]["kept"] = "\ud800"
+    write_rows(tmp_path / "in.jsonl", rows)
+    output = tmp_path / f"out.{ending}"
+    code, told = predict(tmp_path / "in.jsonl", output, "--keep=id,kept")
+    assert code == 1
+    assert len(told.splitlines()) == 2
+    (bad,) = bad_rows_of(output)
+    assert bad["line"] == 2
+    assert "a value has no place in the" in bad["error"]
+    assert read_rows(output) == [expected_answer(row) for row in good if row["id"] != 1]
 
 
 def test_bad_rows_of_other_formats_are_named_by_their_place(
@@ -338,6 +379,63 @@ def test_nothing_is_overwritten_unless_asked(tmp_path: Path, predict: Predict) -
     assert told == f"salver predict: {output} is there already; --overwrite takes its place\n"
     assert predict(tmp_path / "in.jsonl", output, "--overwrite")[0] == 0
     assert len(output.read_text().splitlines()) == 5
+
+
+def test_the_input_is_never_overwritten(tmp_path: Path, predict: Predict) -> None:
+    given = tmp_path / "in.jsonl"
+    write_rows(given, made_rows(5))
+    content = given.read_text()
+    (tmp_path / "link.jsonl").symlink_to(given)
+    output = tmp_path / "out.jsonl"
+    for place, *flags in (
+        (given,),
+        (tmp_path / "link.jsonl",),
+        (output, f"--bad_rows={given}"),
+        (output, f"--bad_rows={output}"),
+    ):
+        code, told = predict(given, place, "--overwrite", *flags)
+        assert code == 2
+        assert "must be three files" in told
+        assert given.read_text() == content
+    assert not output.exists()
+
+
+def test_two_runs_do_not_write_to_one_output(tmp_path: Path, predict: Predict) -> None:
+    write_rows(tmp_path / "in.jsonl", made_rows(5))
+    output = tmp_path / "out.jsonl"
+    other = try_lock(f"{output}.lock", "alone")
+    assert other is not None
+    code, told = predict(tmp_path / "in.jsonl", output)
+    assert (code, told) == (2, f"salver predict: another run is writing {output} now\n")
+    other.release()
+    assert predict(tmp_path / "in.jsonl", output)[0] == 0
+    assert sorted(os.listdir(tmp_path)) == ["in.jsonl", "out.jsonl"]
+
+
+def test_what_is_not_there_any_more_is_not_made_up(tmp_path: Path, predict: Predict) -> None:
+    """Of an unfinished output, parts were lost."""
+    (tmp_path / "in.jsonl").write_text("{}\n" * 500)
+    flags = ("--max_bad_rows=10", "--batch_size=8", "--overwrite")
+    code, told = predict(tmp_path / "in.jsonl", tmp_path / "o.jsonl", *flags)
+    assert code == 1
+    assert told.endswith("; the same command without --overwrite goes on from here\n")
+    bad_rows = tmp_path / "o.jsonl.bad_rows.jsonl.unfinished"
+    bad_rows.write_bytes(bad_rows.read_bytes()[:100])
+    code, told = predict(tmp_path / "in.jsonl", tmp_path / "o.jsonl", "--batch_size=8")
+    assert code == 1
+    assert "has 100 bytes, of" in told
+    assert told.endswith("--overwrite begins anew\n")
+
+
+def test_without_its_library_parquet_is_refused_in_a_line(
+    tmp_path: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows(tmp_path / "in.jsonl", made_rows(5))
+    for name in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    code, told = predict(tmp_path / "in.jsonl", tmp_path / "o.parquet", "--keep=id")
+    assert code == 2
+    assert told == "salver predict: Parquet files need pyarrow: pip install 'salver[parquet]'\n"
 
 
 def test_a_run_goes_on_with_the_same_settings_alone(tmp_path: Path, predict: Predict) -> None:

@@ -13,13 +13,14 @@ from salver.bulk.progress_record import Progress
 from salver.bulk.row_encoding import beginning_of, encoder_of
 from salver.bulk.row_format import RowFormat, format_of
 from salver.bulk.row_sink import GrowingFile, ParquetColumns, ParquetParts, RowSink
-from salver.bulk.row_source import Parquet, RowSource, Values, open_source
+from salver.bulk.row_source import Parquet, RowSource, Values, open_source, parquet_library
 from salver.bulk.row_values import InputValues, columns_of, takes_batches
 from salver.bulk.run import BulkRun, Places, RunOptions, starting_point
 from salver.core.data_type import DataType
 from salver.core.nearest import nearest
 from salver.core.signature import Signature
 from salver.errors import InvalidArgument, NotFound
+from salver.sources.file_lock import FileLock
 
 _ROWS_FOR_TYPES = 1000
 _RECORD = "the record itself"
@@ -59,12 +60,15 @@ class Job:
         self._source = open_source(options.input, self._format)
         self._progress = Progress()
         self._is_over = False
+        self._lock: FileLock | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._source.close()
+        if self._lock is not None:
+            self._lock.remove()
 
     def start(self) -> Progress:
         """Check everything; where the run is going to begin.
@@ -77,6 +81,8 @@ class Job:
         self._inputs = self._input_values(signature)
         self._require_columns()
         self._sink = self._sink_of(signature)
+        self._require_different_files()
+        self._lock = self._places.locked()
         self._progress, self._is_over = starting_point(
             self._places, self._settings(), overwrite=self._options.overwrite
         )
@@ -149,6 +155,14 @@ class Job:
                     "--columns INPUT=COLUMN says where values are"
                 )
 
+    def _require_different_files(self) -> None:
+        options = self._options
+        files = (options.input, options.output, options.bad_rows)
+        if len(set(map(os.path.realpath, files))) < len(files):
+            raise InvalidArgument(
+                "the input, --output and --bad_rows must be three files, and two of them are one"
+            )
+
     def _sink_of(self, signature: Signature) -> RowSink:
         keep, outputs = self._options.keep, list(signature.outputs)
         if self._output_format is RowFormat.PARQUET:
@@ -160,6 +174,7 @@ class Job:
 
     def _kept_fields(self) -> list[Any]:
         """Arrow's types of the columns that are kept: those of the input, or of its beginning."""
+        parquet_library()
         import pyarrow
 
         if isinstance(self._source, Parquet):

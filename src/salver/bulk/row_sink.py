@@ -11,7 +11,7 @@ from salver.bulk.row_encoding import Encoder, OutputValues, plain
 from salver.bulk.row_source import parquet_library
 from salver.core.data_type import DataType, numpy_type_of
 from salver.core.signature import Signature
-from salver.errors import InvalidArgument
+from salver.errors import DataLoss, InvalidArgument
 
 _PART_ROWS = 8192
 _PART_BYTES = 64 << 20
@@ -61,7 +61,12 @@ class GrowingFile:
 
     def encode(self, rows: Sequence[GoodRow]) -> bytes:
         assert self._encoder is not None
-        return self._encoder(rows)
+        try:
+            return self._encoder(rows)
+        except (ValueError, TypeError) as error:
+            # Text that no bytes stand for, a number beyond what an Example holds.
+            text = " ".join(str(error).split())
+            raise InvalidArgument(f"a value has no place in the output: {text}") from error
 
     def add(self, encoded: bytes) -> None:
         assert self._file is not None
@@ -79,11 +84,20 @@ class GrowingFile:
     def resume(self, size: int) -> None:
         if size and os.path.exists(self._path) and not os.path.exists(self.unfinished_path):
             os.replace(self._path, self.unfinished_path)  # It ended while it finished.
+        self._require_all(size)
         self._file = open(self.unfinished_path, "r+b" if size else "wb")  # noqa: SIM115
         self._file.truncate(size)
         self._file.seek(size)
         if not size:
             self._file.write(self._beginning)
+
+    def _require_all(self, size: int) -> None:
+        path = self.unfinished_path
+        there = os.path.getsize(path) if os.path.exists(path) else 0
+        if there < size:
+            raise DataLoss(
+                f"{path} has {there} bytes, of {size} that were written; --overwrite begins anew"
+            )
 
     def finish(self) -> None:
         self.sync()

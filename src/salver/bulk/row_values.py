@@ -17,6 +17,8 @@ from salver.errors import InvalidArgument
 
 _WORDS = {"true": True, "false": False, "1": True, "0": False}
 _MISSING = object()
+_EXACT = 2.0**53
+"""Below, every integer is a float64 of its own."""
 
 
 def takes_batches(signature: Signature) -> bool:
@@ -51,7 +53,7 @@ class InputValues:
         """
         value = self._found(row)
         try:
-            return self._shaped(self._typed(np.asarray(self._plain(value), self._loose_type)))
+            return self._shaped(self._typed(self._plain(value)))
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"input {self.name!r}: {_line(error)}") from None
 
@@ -63,7 +65,7 @@ class InputValues:
         """
         values = [self._plain(self._found(row)) for row in rows]
         try:
-            array = self._typed(np.asarray(values, self._loose_type))
+            array = self._typed(values)
         except (TypeError, OverflowError) as error:
             raise ValueError(str(error)) from None
         if self.values is Values.FLAT and self.shape is not None:
@@ -85,11 +87,6 @@ class InputValues:
             return [each for values in lists for each in values]
         return found
 
-    @property
-    def _loose_type(self) -> type | None:
-        """What NumPy may make of values: of text nothing, or it would cut it."""
-        return object if self.spec.data_type is DataType.STRING else None
-
     def _plain(self, value: Any) -> Any:
         if self.values is Values.TEXT:
             value = self._parsed(value)
@@ -109,28 +106,38 @@ class InputValues:
             raise ValueError("the cell is empty")
         if self.spec.data_type is DataType.BOOL:
             return _WORDS.get(text.lower(), cell)
+        if "_" in text:  # Which Python takes, as in its programs.
+            raise ValueError(f"{text!r:.60} is no number")
         try:
             return int(text)
         except ValueError:
             return float(text)
 
-    def _typed(self, array: np.ndarray) -> np.ndarray:
+    def _typed(self, values: Any) -> np.ndarray:
         wanted = numpy_type_of(self.spec.data_type)
         if wanted is None:
             raise ValueError(f"a file cannot hold a {self.spec.data_type.short_name}")
-        kind = array.dtype.kind
         if self.spec.data_type is DataType.STRING:
+            array = np.asarray(values, object)  # As anything else, text would be cut.
             for each in array.flat:
                 if not isinstance(each, bytes):
                     raise ValueError(f"{each!r:.60} is no text")
             return array
+        array = np.asarray(values)
+        kind = array.dtype.kind
         if self.spec.data_type is DataType.BOOL:
             if kind != "b" and not (self.values is Values.FLAT and _is_bit(array)):
                 raise ValueError(f"{_first(array)} is neither true nor false")
             return array.astype(wanted)
-        if kind not in "iuf" and array.size:
+        if kind == "O" and all(type(each) in (int, float) for each in array.flat):
+            array = _of_large_numbers(array, wanted)
+        elif kind not in "iuf" and array.size:
             raise ValueError(f"{_first(array)} is no number")
-        return _converted(array, wanted)
+        found = _converted(array, wanted)
+        if array.dtype.kind == "f" and wanted.kind in "iu" and (np.abs(array) >= _EXACT).any():
+            # Integers beside fractions have become fractions, and are not what they were.
+            return np.asarray(values, object).astype(wanted)
+        return found
 
     def _shaped(self, array: np.ndarray) -> np.ndarray:
         if self.values is Values.FLAT and self.shape is not None:
@@ -185,12 +192,28 @@ def _converted(array: np.ndarray, wanted: np.dtype) -> np.ndarray:
     return found
 
 
+def _of_large_numbers(array: np.ndarray, wanted: np.dtype) -> np.ndarray:
+    """Numbers of Python as NumPy's, where some are integers of more than 64 bits."""
+    if wanted.kind in "iu":
+        large = max(array.flat, key=abs)
+        raise ValueError(f"{large!r:.60} is no {wanted}")
+    try:
+        return array.astype(np.float64)
+    except OverflowError:
+        raise ValueError(f"{max(array.flat, key=abs)!r:.60} is no {wanted}") from None
+
+
 def _is_bit(array: np.ndarray) -> bool:
     return array.dtype.kind in "iu" and bool(np.isin(array, (0, 1)).all())
 
 
 def _first(array: np.ndarray) -> str:
-    return f"{array.flat[0].item()!r:.60}" if array.size else "nothing"
+    """The first value, or among values of several kinds the first that is no number."""
+    values = array.reshape(-1).tolist()
+    wrong = [value for value in values if type(value) not in (int, float)]
+    for value in wrong or values:
+        return "null" if value is None else f"{value!r:.60}"
+    return "nothing"
 
 
 def _shown(shape: Sequence[int]) -> str:

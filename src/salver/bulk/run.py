@@ -1,6 +1,7 @@
 """A run over a whole file: rows are read, answered by several threads, and written in order."""
 
 import os
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,7 @@ from salver.bulk.row_encoding import bad_row_line
 from salver.bulk.row_sink import GrowingFile, RowSink
 from salver.bulk.row_source import Row, RowSource
 from salver.errors import DataLoss, FailedPrecondition, InvalidArgument, ResourceExhausted
+from salver.sources.file_lock import FileLock, try_lock
 
 _BETWEEN_RECORDS_S = 0.25
 
@@ -29,6 +31,17 @@ class Places:
     @property
     def record(self) -> str:
         return f"{self.output}.progress.json"
+
+    def locked(self) -> FileLock:
+        """A lock that other runs with this output respect.
+
+        Raises:
+            FailedPrecondition: one of them is going on.
+        """
+        lock = try_lock(f"{self.output}.lock", "alone")
+        if lock is None:
+            raise FailedPrecondition(f"another run is writing {self.output} now")
+        return lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +102,9 @@ class BulkRun:
             OSError: the output cannot be written.
         """
         self._progress, self._settled = progress, replace(progress)
-        self._sink.resume(progress.output_size)
-        self._bad_sink.resume(progress.bad_size)
         try:
+            self._sink.resume(progress.output_size)
+            self._bad_sink.resume(progress.bad_size)
             self._run()
             self._finish()
         finally:
@@ -217,7 +230,8 @@ def starting_point(
         return Progress(settings), False
     require_same(settings, left, places.record)
     if os.path.exists(places.output):
-        # The run before this one ended between its last two steps.
+        # The run before this one ended in its last steps: the output was in its place by then.
+        shutil.rmtree(f"{places.output}.unfinished", ignore_errors=True)
         record.remove()
         return left, True
     return left, False

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from salver.errors import FailedPrecondition, InvalidArgument, NotFound, ServingError
+from salver.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, ServingError
 
 if TYPE_CHECKING:
     from salver.bulk.predictor import Predictor
@@ -28,12 +28,14 @@ def predict(program: str, arguments: Sequence[str]) -> int:
         options = _parser(program).parse_args(arguments)
     except SystemExit as end:
         return WRONG_USE if end.code else DONE
-    begun = _Begun()
+    begun = _Begun(options.overwrite)
     try:
         return _run(options, begun)
     except ServingError as error:
         text = " ".join(error.message.split())
-        print(f"{program}: {text}{begun.advice}", file=sys.stderr)
+        # A file that is damaged is so the next time, too.
+        advice = "" if isinstance(error, DataLoss) else begun.advice
+        print(f"{program}: {text}{advice}", file=sys.stderr)
         return FAILED if begun.is_begun else WRONG_USE
     except OSError as error:
         text = f"{error.filename or options.output}: {error.strerror or error}"
@@ -47,11 +49,15 @@ def predict(program: str, arguments: Sequence[str]) -> int:
 class _Begun:
     """Whether a run has left something that the next one goes on from."""
 
-    is_begun = False
+    def __init__(self, overwrites: bool) -> None:
+        self.is_begun = False
+        self._otherwise = " without --overwrite" if overwrites else ""
 
     @property
     def advice(self) -> str:
-        return "; the same command goes on from here" if self.is_begun else ""
+        if not self.is_begun:
+            return ""
+        return f"; the same command{self._otherwise} goes on from here"
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
