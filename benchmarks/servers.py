@@ -122,6 +122,10 @@ class RunningServer:
         children = sum(child.memory_full_info().uss for child in self._process.children(True))
         return int(self._process.memory_info().rss + children)
 
+    def process_count(self) -> int:
+        """How many processes it consists of."""
+        return len(self._tree())
+
     def stop(self) -> None:
         """SIGTERM, and SIGKILL if that is not heard. Does no harm if it ended already."""
         if self._child.poll() is not None:

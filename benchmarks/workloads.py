@@ -65,6 +65,7 @@ class Question:
         with np.load(folder / f"{model.name}.npz") as arrays:
             inputs, self._expected = arrays["input"], arrays["expected"]
         self.model = model
+        self.form = form
         self.name = f"{model.name} over {form.name}"
         self.protocol = form.protocol
         self.path = PREDICT if form.protocol == "grpc" else f"/v1/models/{model.name}:predict"

@@ -20,14 +20,14 @@ def _onnx(folder: Path) -> Predict:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(folder / "1" / "model.onnx"), options)
-    return lambda rows: session.run(None, {"x": rows})[0]  # type: ignore[no-any-return]
+    return lambda rows: session.run(None, {"x": rows})[0]
 
 
 def _sklearn(folder: Path) -> Predict:
     import joblib
 
     estimator = joblib.load(folder / "model.joblib")
-    return lambda rows: estimator.predict_proba(rows)  # type: ignore[no-any-return]
+    return lambda rows: estimator.predict_proba(rows)
 
 
 def _xgboost(folder: Path) -> Predict:
@@ -35,23 +35,24 @@ def _xgboost(folder: Path) -> Predict:
 
     booster = xgboost.Booster(model_file=str(folder / "1" / "model.ubj"))
     booster.set_param({"nthread": 1})
-    return lambda rows: booster.inplace_predict(rows)  # type: ignore[no-any-return]
+    return lambda rows: booster.inplace_predict(rows)
 
 
 def _lightgbm(folder: Path) -> Predict:
     import lightgbm
 
-    booster = lightgbm.Booster(model_file=str(folder / "1" / "model.txt"))
-    return lambda rows: booster.predict(rows, num_threads=1)  # type: ignore[no-any-return]
+    booster: Any = lightgbm.Booster(model_file=str(folder / "1" / "model.txt"))
+    return lambda rows: booster.predict(rows, num_threads=1)
 
 
 def _torch(folder: Path) -> Predict:
     import torch
 
+    load_exported: Any = torch.export.load
     torch.set_num_threads(1)
     exported = folder / "1" / "model.pt2"
     if exported.exists():
-        module: Any = torch.export.load(exported).module()
+        module: Any = load_exported(exported).module()
     else:
         module = torch.jit.load(str(folder / "1" / "model.pt"))
 
@@ -59,7 +60,7 @@ def _torch(folder: Path) -> Predict:
         with torch.inference_mode():
             found: Any = module(torch.from_numpy(rows))
         tensor = found["y"] if isinstance(found, dict) else found
-        return tensor.numpy()  # type: ignore[no-any-return]
+        return tensor.numpy()
 
     return predict
 

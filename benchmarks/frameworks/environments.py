@@ -63,9 +63,7 @@ class Environment:
         """Of the distribution that is measured, as it is installed there."""
         code = f"from importlib.metadata import version; print(version({self.distribution!r}))"
         python = self.python(workdir)
-        done = subprocess.run(
-            [str(python), "-c", code], check=True, capture_output=True, text=True
-        )
+        done = subprocess.run([str(python), "-c", code], check=True, capture_output=True, text=True)
         return done.stdout.strip()
 
 

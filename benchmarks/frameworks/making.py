@@ -74,9 +74,11 @@ def _network(*, is_image: bool) -> Any:
         ).eval()
     stages: list[Any] = []
     channels = IMAGE[0]
-    for wider in (16, 32, 64, 128):
-        stages += [layers.Conv2d(channels, wider, 3, stride=1, padding=1)]
-        stages += [layers.BatchNorm2d(wider), layers.ReLU(), layers.MaxPool2d(2)]
+    for wider in (64, 64, 128, 128):
+        for before, after in ((channels, wider), (wider, wider)):
+            stages += [layers.Conv2d(before, after, 3, padding=1), layers.BatchNorm2d(after)]
+            stages += [layers.ReLU()]
+        stages += [layers.MaxPool2d(2)]
         channels = wider
     ends = [layers.AdaptiveAvgPool2d(1), layers.Flatten(), layers.Linear(channels, 10)]
     return layers.Sequential(*stages, *ends, layers.Softmax(dim=1)).eval()
@@ -124,15 +126,6 @@ def make_exported(version: Path, *, is_image: bool) -> None:
     torch.export.save(program, version / "model.pt2")
 
 
-def make_script(version: Path) -> None:
-    import torch
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        script = torch.jit.trace(_network(is_image=False), torch.zeros(2, COLUMNS))
-        torch.jit.save(torch.jit.freeze(script), str(version / "model.pt"))
-
-
 MAKERS: dict[str, Callable[[Path], None]] = {
     "onnx-mlp": lambda version: make_onnx(version, is_image=False),
     "onnx-image": lambda version: make_onnx(version, is_image=True),
@@ -143,7 +136,6 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "lightgbm-small": lambda version: make_lightgbm(version, 100, 15),
     "lightgbm-large": lambda version: make_lightgbm(version, 4000, 127),
     "torch-mlp": lambda version: make_exported(version, is_image=False),
-    "torch-script-mlp": make_script,
     "torch-image": lambda version: make_exported(version, is_image=True),
 }
 

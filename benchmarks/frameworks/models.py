@@ -10,7 +10,7 @@ import numpy as np
 
 COLUMNS = 20
 TRAINED_ROWS = 4000
-IMAGE = (3, 96, 96)
+IMAGE = (3, 64, 64)
 RNG_SEED = 7
 
 
@@ -40,14 +40,20 @@ class FrameworkModel:
         return (1, *IMAGE) if self.is_image else (1, COLUMNS)
 
 
-def _rows(name: str, framework: str, title: str, **more: bool) -> FrameworkModel:
-    return FrameworkModel(name, framework, title, "inputs", "outputs", **more)
+def _trees(
+    name: str, framework: str, title: str, data_type: str, *, is_large: bool = False
+) -> FrameworkModel:
+    return FrameworkModel(
+        *(name, framework, title, "inputs", "outputs", "", data_type),
+        computes_long=is_large,
+        has_rivals=framework == "xgboost",
+    )
 
 
-def _classifier(name: str, title: str, **more: bool) -> FrameworkModel:
+def _classifier(name: str, title: str, *, is_large: bool = False) -> FrameworkModel:
     return FrameworkModel(
         *(name, "sklearn", title, "inputs", "probabilities", "predict_proba", "float64"),
-        **more,
+        computes_long=is_large,
         has_rivals=True,
     )
 
@@ -57,24 +63,18 @@ MODELS = {
     for model in (
         FrameworkModel("onnx-mlp", "onnx", "dense layers, 20-64-64-1", "x", "y"),
         FrameworkModel(
-            "onnx-image", "onnx", "convolutions, 3 x 96 x 96", "x", "y",
+            "onnx-image", "onnx", "convolutions, 3 x 64 x 64", "x", "y",
             is_image=True, computes_long=True,
         ),
         _classifier("sklearn-linear", "scaler and logistic regression"),
-        _classifier("sklearn-forest", "random forest, 100 trees", computes_long=True),
-        _rows("xgboost-small", "xgboost", "100 trees of depth 4", has_rivals=True),
-        _rows(
-            "xgboost-large", "xgboost", "4000 trees of depth 8",
-            has_rivals=True, computes_long=True,
-        ),
-        _rows("lightgbm-small", "lightgbm", "100 trees of 15 leaves"),
-        _rows("lightgbm-large", "lightgbm", "4000 trees of 127 leaves", computes_long=True),
+        _classifier("sklearn-forest", "random forest, 100 trees", is_large=True),
+        _trees("xgboost-small", "xgboost", "100 trees of depth 4", "float32"),
+        _trees("xgboost-large", "xgboost", "4000 trees of depth 8", "float32", is_large=True),
+        _trees("lightgbm-small", "lightgbm", "100 trees of 15 leaves", "float64"),
+        _trees("lightgbm-large", "lightgbm", "4000 trees of 127 leaves", "float64", is_large=True),
         FrameworkModel("torch-mlp", "torch", "dense layers, 20-64-64-1, exported", "x", "y"),
         FrameworkModel(
-            "torch-script-mlp", "torch", "the same as TorchScript", "x", "output_0"
-        ),
-        FrameworkModel(
-            "torch-image", "torch", "convolutions, 3 x 96 x 96, exported", "x", "y",
+            "torch-image", "torch", "convolutions, 3 x 64 x 64, exported", "x", "y",
             is_image=True, computes_long=True,
         ),
     )

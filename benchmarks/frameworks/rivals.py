@@ -18,7 +18,6 @@ SALVER = "salver"
 AUTO = "salver, batching=auto"
 IN_SERVER = "salver, in the server"
 IN_SERVER_AUTO = "salver, in the server, batching=auto"
-ISOLATED = "salver, isolated"
 GRPC_AIO = "grpc.aio"
 MLSERVER = "MLServer"
 MLSERVER_IN_PROCESS = "MLServer, no worker process"
@@ -37,9 +36,7 @@ class Pythons:
     fastapi: Path | None = None
 
 
-def programs(
-    model: FrameworkModel, salver: tuple[str, ...], pythons: Pythons
-) -> list[Program]:
+def programs(model: FrameworkModel, salver: tuple[str, ...], pythons: Pythons) -> list[Program]:
     """All servers of a model."""
     own = [
         Program(SALVER, salver, BOTH),
@@ -48,9 +45,7 @@ def programs(
     if model.framework == "sklearn":
         own += [
             Program(IN_SERVER, (*salver, "--isolate_models=none"), BOTH),
-            Program(
-                IN_SERVER_AUTO, (*salver, "--isolate_models=none", "--batching=auto"), BOTH
-            ),
+            Program(IN_SERVER_AUTO, (*salver, "--isolate_models=none", "--batching=auto"), BOTH),
         ]
     return [*own, _grpc_aio(model), *_others(model, pythons)]
 
@@ -71,7 +66,12 @@ def _others(model: FrameworkModel, pythons: Pythons) -> list[Program]:
     framework = f"--framework={model.framework}"
     found = []
     if pythons.mlserver is not None:
-        command = (str(pythons.mlserver), "-m", "benchmarks.baselines.mlserver_start", framework)
+        command: tuple[str, ...] = (
+            str(pythons.mlserver),
+            "-m",
+            "benchmarks.baselines.mlserver_start",
+            framework,
+        )
         found += [
             Program(MLSERVER, command, BOTH),
             Program(MLSERVER_IN_PROCESS, (*command, "--workers=0"), BOTH),
