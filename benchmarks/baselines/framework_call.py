@@ -48,19 +48,13 @@ def _lightgbm(folder: Path) -> Predict:
 def _torch(folder: Path) -> Predict:
     import torch
 
-    load_exported: Any = torch.export.load
     torch.set_num_threads(1)
-    exported = folder / "1" / "model.pt2"
-    if exported.exists():
-        module: Any = load_exported(exported).module()
-    else:
-        module = torch.jit.load(str(folder / "1" / "model.pt"))
+    module: Any = torch.export.load(folder / "1" / "model.pt2").module()
 
     def predict(rows: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            found: Any = module(torch.from_numpy(rows))
-        tensor = found["y"] if isinstance(found, dict) else found
-        return tensor.numpy()
+            found: np.ndarray = module(torch.from_numpy(rows))["y"].numpy()
+        return found
 
     return predict
 

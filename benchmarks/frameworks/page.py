@@ -34,10 +34,10 @@ START_HEADER = [
 ]
 NOTES = {
     "Against the framework's own loop": "The model called in a loop in a process of its own, by "
-    "one or two threads, whichever gave more. Answers per second as a share of its calls; and its CPU "
-    "time as a share of the server's, which is steadier: there the load generator, which has a "
-    "part of the same cores, does not count. Above 1: the server is quicker than the loop, because "
-    "it runs several rows at once, or knows a shorter way into the framework.",
+    "one or two threads, whichever gave more. Answers per second as a share of its calls; and its "
+    "CPU time as a share of the server's, which is steadier: there the load generator, which has "
+    "a part of the same cores, does not count. Above 1: the server is quicker than the loop, "
+    "because it runs several rows at once, or knows a shorter way into the framework.",
     "Against grpc.aio": "How many times more answers, and less CPU time, Salver has than a server "
     "of `grpc.aio` with the same model. REST is compared with the same server, which speaks gRPC.",
     "Against MLServer and FastAPI": "How many times more answers, and less CPU time, Salver has.",
