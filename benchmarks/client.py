@@ -17,17 +17,27 @@ import numpy as np
 from salver.codecs.messages import message_class
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
-DATA_TYPES = {np.dtype(np.float32): (1, "float_val"), np.dtype(np.int32): (3, "int_val")}
+DATA_TYPES = {
+    np.dtype(np.float32): (1, "float_val"),
+    np.dtype(np.float64): (2, "double_val"),
+    np.dtype(np.int32): (3, "int_val"),
+}
 TIMEOUT_S = 120.0
 UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 
 def predict_request(
-    model_name: str, input_name: str, values: np.ndarray, *, packed_values: bool
+    model_name: str,
+    input_name: str,
+    values: np.ndarray,
+    *,
+    packed_values: bool,
+    signature_name: str = "",
 ) -> bytes:
-    """A serialized PredictRequest; the numbers in `float_val`, `int_val` or `tensor_content`."""
+    """A serialized PredictRequest; the numbers in `float_val` and the like or `tensor_content`."""
     request = message_class("tensorflow.serving.PredictRequest")()
     request.model_spec.name = model_name
+    request.model_spec.signature_name = signature_name
     tensor = request.inputs[input_name]
     tensor.dtype, field = DATA_TYPES[values.dtype]
     for size in values.shape:
@@ -44,20 +54,24 @@ def grpc_body(message: bytes) -> bytes:
     return struct.pack(">BI", 0, len(message)) + message
 
 
-def rest_body(values: np.ndarray) -> bytes:
+def rest_body(values: np.ndarray, signature_name: str = "") -> bytes:
     """The row format with six decimals, as most clients send it."""
     rounded = np.round(values.astype(np.float64), 6)
-    return json.dumps({"instances": rounded.tolist()}, separators=(",", ":")).encode()
+    body = {"signature_name": signature_name} if signature_name else {}
+    return json.dumps({**body, "instances": rounded.tolist()}, separators=(",", ":")).encode()
 
 
 def floats_of_response(message: bytes, output_name: str) -> np.ndarray:
-    """The one output of a PredictResponse, in its shape."""
+    """The one output of a PredictResponse, floats of either width, in its shape."""
     response = message_class("tensorflow.serving.PredictResponse")()
     response.ParseFromString(message)
     tensor = response.outputs[output_name]
     shape = [dimension.size for dimension in tensor.tensor_shape.dim]
+    is_double = tensor.dtype == DATA_TYPES[np.dtype(np.float64)][0]
     if tensor.tensor_content:
-        values = np.frombuffer(tensor.tensor_content, "<f4")
+        values = np.frombuffer(tensor.tensor_content, "<f8" if is_double else "<f4")
+    elif is_double:
+        values = np.array(tensor.double_val)
     else:
         values = np.array(tensor.float_val, np.float32)
     return values.reshape(shape)
@@ -66,9 +80,9 @@ def floats_of_response(message: bytes, output_name: str) -> np.ndarray:
 class GrpcClient:
     """One channel. Use as a context manager."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, method: str = PREDICT) -> None:
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=UNLIMITED)
-        self._predict = self._channel.unary_unary(PREDICT)
+        self._predict = self._channel.unary_unary(method)
 
     def __enter__(self) -> Self:
         return self

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.client import PREDICT
-
 POST_SCRIPT = Path(__file__).with_name("post.lua")
 TIMEOUT_S = 300.0
 
@@ -47,14 +45,14 @@ def connections_of(concurrency: int) -> tuple[int, int]:
 
 
 def grpc_load(
-    port: int, body: Path, count: int, concurrency: int, response_bytes: int, log: Path
+    url: str, body: Path, count: int, concurrency: int, response_bytes: int, log: Path
 ) -> Load:
-    """`count` calls of Predict; those whose answer has not `response_bytes` count as failed."""
+    """`count` calls of one method; those whose answer has not `response_bytes` count as failed."""
     connections, streams = connections_of(concurrency)
     command = [
         *_h2load(count, connections, streams, body, log),
         *("-H", "content-type: application/grpc", "-H", "te: trailers"),
-        f"http://127.0.0.1:{port}{PREDICT}",
+        url,
     ]
     return read_h2load(_run(command), log.read_text(), response_bytes)
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import psutil
 DISTRIBUTIONS = ("salver", "tensorflow", "tensorflow-cpu", "grpcio", "flask", "numpy")
 
 
-def describe() -> dict[str, str]:
-    """Facts by name, for people: processor, cores, memory, system, versions."""
+def describe(distributions: Sequence[str] = ()) -> dict[str, str]:
+    """Facts by name, for people: processor, cores, memory, system, versions.
+
+    `distributions`: whose versions are of interest, beside those of every benchmark.
+    """
     facts = {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
@@ -19,7 +23,7 @@ def describe() -> dict[str, str]:
         platform.system(): ".".join(platform.release().split(".")[:2]),
         "Python": platform.python_version(),
     }
-    for distribution in DISTRIBUTIONS:
+    for distribution in (*DISTRIBUTIONS, *distributions):
         try:
             facts[distribution] = version(distribution)
         except PackageNotFoundError:

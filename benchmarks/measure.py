@@ -5,14 +5,11 @@ be compared. The figures of a cell are medians over the rounds.
 """
 
 import contextlib
-import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
-
-import numpy as np
 
 from benchmarks.load import Load, grpc_load, rest_load, timed_rest_load
 from benchmarks.servers import Program, RunningServer, ServerFailed
@@ -42,7 +39,9 @@ class Rival(Protocol):
     """Takes its turn among others."""
 
     @property
-    def server(self) -> RunningServer: ...
+    def name(self) -> str: ...
+
+    def resident_bytes(self) -> int: ...
 
     def check(self, at_once: int) -> None:
         """Raises ServerFailed if an answer is wrong."""
@@ -94,11 +93,35 @@ def turn_under(load: Callable[[], Load], server: RunningServer) -> Turn:
     return Turn(seen.rate, cpu_us, seen.p50_ms, seen.p99_ms, seen.mean_ms, seen.failed)
 
 
+class Asked(Protocol):
+    """A ready request, and the check of its answer."""
+
+    @property
+    def name(self) -> str:
+        """Of the model and the form, for messages."""
+
+    @property
+    def protocol(self) -> str: ...
+
+    @property
+    def path(self) -> str:
+        """In the URL, of gRPC that of the method."""
+
+    @property
+    def body_path(self) -> Path: ...
+
+    @property
+    def message(self) -> bytes: ...
+
+    def is_right_message(self, response: bytes) -> bool:
+        """Of an answer, over whichever protocol."""
+
+
 class Contestant:
     """One server and one question: asks it, and measures what that costs."""
 
     def __init__(
-        self, server: RunningServer, question: Question, folder: Path, *, is_heavy: bool
+        self, server: RunningServer, question: Asked, folder: Path, *, is_heavy: bool
     ) -> None:
         self.server = server
         self.question = question
@@ -111,6 +134,10 @@ class Contestant:
     def name(self) -> str:
         return self.server.program.name
 
+    def resident_bytes(self) -> int:
+        """See `Rival`."""
+        return self.server.resident_bytes()
+
     def check(self, at_once: int) -> None:
         """Ask `at_once` times together, by a client that sees errors; compare the answers.
 
@@ -119,8 +146,7 @@ class Contestant:
         """
         right = self._check_grpc(at_once) if self._is_grpc else self._check_rest()
         if not right:
-            model, form = self.question.model.name, self.question.form.name
-            raise ServerFailed(f"{self.name} gave a wrong answer to {model} over {form}")
+            raise ServerFailed(f"{self.name} gave a wrong answer to {self.question.name}")
 
     def calibrate(self, concurrency: int, seconds: float) -> None:
         """Find out how much it can take, which also warms it up."""
@@ -139,24 +165,24 @@ class Contestant:
 
     @property
     def _is_grpc(self) -> bool:
-        return self.question.form.protocol == "grpc"
+        return self.question.protocol == "grpc"
 
     @property
     def _url(self) -> str:
-        return f"http://127.0.0.1:{self.server.rest_port}{self.question.path}"
+        port = self.server.grpc_port if self._is_grpc else self.server.rest_port
+        return f"http://127.0.0.1:{port}{self.question.path}"
 
     def _exact_load(self, count: int, concurrency: int) -> Load:
         body = self.question.body_path
         if self._is_grpc:
             size = self._response_bytes + GRPC_PREFIX_BYTES
-            port = self.server.grpc_port
-            return grpc_load(port, body, count, concurrency, size, self._log)
+            return grpc_load(self._url, body, count, concurrency, size, self._log)
         # Of REST, h2load sees the errors; the length may vary with the last digits of a float.
         size = self._response_bytes // 2
         return rest_load(self._url, body, count, concurrency, size, self._log)
 
     def _check_grpc(self, at_once: int) -> bool:
-        with self.server.grpc_client() as client:
+        with self.server.grpc_client(self.question.path) as client:
             responses = client.predict_at_once(self.question.message, at_once)
         self._response_bytes = len(responses[0])
         sizes = {len(response) for response in responses}
@@ -166,10 +192,7 @@ class Contestant:
         with self.server.rest_client() as client:
             status, response = client.request("POST", self.question.path, self.question.message)
         self._response_bytes = len(response)
-        if status != 200:
-            return False
-        predictions = np.array(json.loads(response)["predictions"], np.float32)
-        return self.question.is_right(predictions)
+        return status == 200 and self.question.is_right_message(response)
 
 
 def measure(
@@ -212,7 +235,7 @@ def take_turns(rivals: Sequence[Rival], cells: Sequence[Cell], rounds: int, seco
         for rival, cell in pairs if number % 2 == 0 else reversed(pairs):
             cell.turns.append(rival.turn(cell.concurrency, seconds))
     for rival, cell in pairs:
-        cell.resident_mb = rival.server.resident_bytes() / 2**20
+        cell.resident_mb = rival.resident_bytes() / 2**20
         rival.check(cell.concurrency)
 
 

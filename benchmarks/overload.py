@@ -91,13 +91,12 @@ def scenes(
     """
     protocol = question.form.protocol
     port = server.grpc_port if protocol == "grpc" else server.rest_port
-    path = "/tensorflow.serving.PredictionService/Predict" if protocol == "grpc" else question.path
     body = question.body_path.read_bytes().hex()
 
     def loaded(rate: float, deadline_s: float = 0.0) -> tuple[Report, float]:
         seconds = options.seconds if rate else options.seconds / 2
         cpu_s = server.cpu_seconds()
-        seen = ask(Order(protocol, port, path, body, rate, seconds, AT_ONCE, deadline_s))
+        seen = ask(Order(protocol, port, question.path, body, rate, seconds, AT_ONCE, deadline_s))
         return seen, 1000 * (server.cpu_seconds() - cpu_s) / max(seen.good, 1)
 
     found: list[list[Scene]] = []

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.client import GrpcClient, RestClient
+from benchmarks.client import PREDICT, GrpcClient, RestClient
 
 ROOT = Path(__file__).resolve().parents[1]
 START_TIMEOUT_S = 120.0
@@ -106,8 +106,8 @@ class RunningServer:
                 return
         raise ServerFailed(f"{self._name()} did not open its port in {START_TIMEOUT_S:.0f} s")
 
-    def grpc_client(self) -> GrpcClient:
-        return GrpcClient(self.grpc_port)
+    def grpc_client(self, method: str = PREDICT) -> GrpcClient:
+        return GrpcClient(self.grpc_port, method)
 
     def rest_client(self) -> RestClient:
         return RestClient(self.rest_port)
@@ -121,6 +121,10 @@ class RunningServer:
         """Memory in use by the process; of its children, what they do not share."""
         children = sum(child.memory_full_info().uss for child in self._process.children(True))
         return int(self._process.memory_info().rss + children)
+
+    def process_count(self) -> int:
+        """How many processes it consists of."""
+        return len(self._tree())
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL if that is not heard. Does no harm if it ended already."""

@@ -1,11 +1,13 @@
 """What is asked of the servers: a model, the form of the request, and how many at once."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.client import (
+    PREDICT,
     floats_of_response,
     grpc_body,
     predict_request,
@@ -64,7 +66,9 @@ class Question:
             inputs, self._expected = arrays["input"], arrays["expected"]
         self.model = model
         self.form = form
-        self.path = f"/v1/models/{model.name}:predict"
+        self.name = f"{model.name} over {form.name}"
+        self.protocol = form.protocol
+        self.path = PREDICT if form.protocol == "grpc" else f"/v1/models/{model.name}:predict"
         self.body_path = folder / f"{model.name}-{form.name.replace(', ', '-')}.body"
         if form.protocol == "grpc":
             self.message = predict_request(
@@ -84,4 +88,7 @@ class Question:
         )
 
     def is_right_message(self, response: bytes) -> bool:
-        return self.is_right(floats_of_response(response, self.model.output_name))
+        """Whether a message, or a body of REST, has them."""
+        if self.protocol == "grpc":
+            return self.is_right(floats_of_response(response, self.model.output_name))
+        return self.is_right(np.array(json.loads(response)["predictions"], np.float32))

@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 
 from benchmarks.batching.workloads import RequestSet
+from benchmarks.client import PREDICT
 from benchmarks.driver.client import Driver
 from benchmarks.load import Load, grpc_load
 from benchmarks.measure import (
@@ -64,6 +65,10 @@ class BatchRival:
     @property
     def name(self) -> str:
         return self.server.program.name
+
+    def resident_bytes(self) -> int:
+        """See `Rival`."""
+        return self.server.resident_bytes()
 
     def check(self, at_once: int) -> None:
         """See `Rival`: by a client that sees errors, with as many different requests as there are.
@@ -132,7 +137,8 @@ class BatchRival:
         port = self.server.grpc_port
         if self.requests.are_alike:
             body = self.requests.body_path
-            return grpc_load(port, body, count, concurrency, self._answer_bytes, self._log)
+            url = f"http://127.0.0.1:{port}{PREDICT}"
+            return grpc_load(url, body, count, concurrency, self._answer_bytes, self._log)
         target = self.requests.target(port, self._answer_bytes)
         seen = self._driver.closed(target, concurrency, count)
         if seen["wrong"]:

@@ -1,0 +1,1 @@
+"""Compares how models of many frameworks are served: `python -m benchmarks.frameworks`."""
