@@ -199,6 +199,7 @@ class ThreadChoosingLoader:
         play: Play,
         cores: int,
         choices: dict[str, Choice],
+        observe: Callable[[Servable, Play], Run | None] = dearest_run,
         measure: Callable[[Servable, Run, int], Pace] = measured_pace,
     ) -> None:
         """Store what is needed.
@@ -209,6 +210,7 @@ class ThreadChoosingLoader:
             play: plays the version's warm-up requests.
             cores: how many callers there are at the most.
             choices: what was found for earlier versions, by name; the new choice is put there.
+            observe: what its dearest request costs.
             measure: what a version with its number of threads is good for.
         """
         self._name = name
@@ -216,6 +218,7 @@ class ThreadChoosingLoader:
         self._play = play
         self._cores = cores
         self._choices = choices
+        self._observe = observe
         self._measure = measure
         self._loader: Loader | None = None
         self._servable: Servable | None = None
@@ -230,7 +233,7 @@ class ThreadChoosingLoader:
         known = self._choices.get(self._name)
         servable = self._loaded(1 if known is None else known.threads)
         try:
-            run = dearest_run(servable, self._play)
+            run = self._observe(servable, self._play)
         except ServingError:
             # Whoever warms the version up afterwards meets the same error, and tells it.
             return servable
