@@ -43,6 +43,11 @@ class BackendCase:
     processes that import their framework for seconds."""
     tolerance: float = 1e-5
     """Relative; batches may add up in another order."""
+    labels: Sequence[str] = ()
+    """Of a classifier: its classes, in the order in which Classify has them."""
+    scores: Callable[[Arrays], np.ndarray] | None = None
+    """What Classify should tell, from the answers to `inputs`: shape [rows, classes]. Without it,
+    the model is not asked that."""
     flags: Sequence[str] = field(default=())
     """What the server is given for it, beside the consent to pickles and code."""
 

@@ -1,5 +1,6 @@
 """Words and numbers side by side, and labels that are words."""
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ CASE = BackendCase(
     platform="catboost",
     make=make,
     inputs={"size": SIZE, "colour": COLOUR, "floor": FLOOR},
+    labels=["no", "yes"],
+    scores=itemgetter("probabilities"),
     model_file="model.cbm",
     frameworks=["catboost"],
 )

@@ -1,5 +1,6 @@
 """Two classes told by numbers, some of them missing, and a column of words."""
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ CASE = BackendCase(
     platform="lightgbm",
     make=make,
     inputs={"colour": COLOUR, "size": SIZE},
+    labels=["0", "1"],
+    scores=itemgetter("probabilities"),
     model_file="model.txt",
     frameworks=["lightgbm"],
 )

@@ -50,6 +50,10 @@ CASE = BackendCase(
     make=make,
     make_large=make_large,
     inputs=INPUTS,
+    labels=["no", "yes"],
+    scores=lambda answers: np.stack(
+        [answers["probability(no)"], answers["probability(yes)"]], axis=1
+    ),
     model_file="model.pmml",
     frameworks=["jpype"],
 )

@@ -1,5 +1,6 @@
 """A pipeline over named columns of words and numbers, as one is trained on a data frame."""
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ CASE = BackendCase(
     platform="sklearn",
     make=make,
     inputs={"age": AGE, "city": CITY, "floor": FLOOR},
+    labels=["no", "yes"],
+    scores=itemgetter("probabilities"),
     model_file="model.skops",
     frameworks=["sklearn", "skops", "pandas"],
     # Each of many swaps would start processes that import scikit-learn anew.

@@ -1,5 +1,6 @@
 """Three classes of flowers, with missing values: a classifier as scikit-learn users make it."""
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ CASE = BackendCase(
     platform="xgboost",
     make=make,
     inputs={"inputs": X},
+    labels=["0", "1", "2"],
+    scores=itemgetter("probabilities"),
     model_file="model.ubj",
     frameworks=["xgboost"],
 )
