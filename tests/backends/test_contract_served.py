@@ -194,11 +194,11 @@ def known_rows(scored: np.ndarray) -> list[int]:
 
 
 def features(case: BackendCase, row: int) -> dict[str, Any]:
-    """A row as JSON has an example; what is missing is not there."""
+    """A row as JSON has an example; numbers that are missing are not there."""
     found = {}
     for name, array in case.inputs.items():
         value = array[row].decode() if isinstance(array[row], bytes) else array[row].tolist()
-        if value != "" and value == value:
+        if value == value:
             found[name] = value
     return found
 
