@@ -40,7 +40,6 @@ def make_large(folder: Path, size: int) -> None:
 
 
 CASE = BackendCase(
-    swaps=6,
     platform="keras",
     make=make,
     make_large=make_large,

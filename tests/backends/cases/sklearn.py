@@ -49,7 +49,6 @@ def _pipeline(strength: float) -> Any:
 
 
 CASE = BackendCase(
-    swaps=6,
     platform="sklearn",
     make=make,
     inputs={"age": AGE, "city": CITY, "floor": FLOOR},
