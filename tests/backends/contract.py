@@ -30,6 +30,8 @@ class BackendCase:
     """Three rows at least, no two alike, by the names that clients use."""
     model_file: str
     """The file in the folder that a load reads first; it is damaged, to see what happens."""
+    newer: Callable[[bytes], bytes] | None = None
+    """Makes the content of that file one of a format that the framework does not know yet."""
     make_large: Callable[[Path, int], None] | None = None
     """Write a model that takes about so many bytes of memory once it is loaded."""
     frameworks: Sequence[str] = ()

@@ -375,29 +375,43 @@ def _damaged(made: Made, damage: str) -> str:
     return f"{made.name}_{damage.replace(' ', '_')}"
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "of another"])
+def _model_content(made: Made) -> bytes:
+    return (made.version(1) / made.case.model_file).read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "of another", "of the next", "newer"])
 def test_a_damaged_model_is_a_clear_state_and_all_else_goes_on(
     tmp_path: Path, site: Site, client: GrpcClient, all_made: list[Made], damage: str
 ) -> None:
     bodies = []
-    for made in all_made:
+    damaged = [made for made in all_made if damage != "newer" or made.case.newer is not None]
+    for made in damaged:
         place = tmp_path / made.name / "1"
         made.copy(1, place)
         path = place / made.case.model_file
         content = path.read_bytes()
         others = [other for other in all_made if other.case.platform != made.case.platform]
-        path.write_bytes({
-            "empty": b"",
-            "cut": content[: len(content) // 2],
-            "noise": random.Random(1).randbytes(len(content)),
-            "of another": (others[0].version(1) / others[0].case.model_file).read_bytes(),
-        }[damage])  # fmt: skip
+        match damage:
+            case "empty":
+                content = b""
+            case "cut":
+                content = content[: len(content) // 2]
+            case "noise":
+                content = random.Random(1).randbytes(len(content))
+            case "of another":
+                content = _model_content(others[0])
+            case "of the next":
+                content = _model_content(others[all_made.index(made) % len(others)])
+            case "newer":
+                assert made.case.newer is not None
+                content = made.case.newer(content)
+        path.write_bytes(content)
         bodies.append(entry(_damaged(made, damage), tmp_path / made.name, made.case.platform))
 
     with pytest.raises(grpc.RpcError):
         reload(client, [*site.entries(), *bodies])
 
-    for made in all_made:
+    for made in damaged:
         name = _damaged(made, damage)
         wait_until(lambda name=name: not _living(client, name), f"{name} has failed")  # type: ignore[misc]
         code, message = status_of(site.server, 1, name)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.backends.contract import Arrays, BackendCase
+from tests.backends.newer import replaced
 
 _RNG = np.random.default_rng(10)
 _WORDS = np.array(["rot", "grün", "blau"])
@@ -50,5 +51,6 @@ CASE = BackendCase(
     labels=["no", "yes"],
     scores=itemgetter("probabilities"),
     model_file="model.cbm",
+    newer=replaced(b"CBM1", b"CBM9"),
     frameworks=["catboost"],
 )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.backends.contract import Arrays, BackendCase
+from tests.backends.newer import replaced
 
 _RNG = np.random.default_rng(8)
 _WORDS = np.array(["red", "green", "blue"])
@@ -50,5 +51,6 @@ CASE = BackendCase(
     labels=["0", "1"],
     scores=itemgetter("probabilities"),
     model_file="model.txt",
+    newer=replaced(b"version=v", b"version=v9"),
     frameworks=["lightgbm"],
 )

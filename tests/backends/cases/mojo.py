@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.backends.contract import Arrays, BackendCase
+from tests.backends.newer import member_changed, replaced
 from tests.h2o_models import COLUMNS, answers, frame, h2o_server, save, training_rows
 
 INPUTS: Arrays = {
@@ -61,6 +62,7 @@ CASE = BackendCase(
     labels=["no", "yes"],
     scores=lambda answers: np.stack([answers["no"], answers["yes"]], axis=1),
     model_file="model.zip",
+    newer=member_changed("model.ini", replaced(b"mojo_version = 1.", b"mojo_version = 9.")),
     frameworks=["jpype"],
     needs="h2o",
 )

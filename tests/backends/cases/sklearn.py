@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.backends.contract import Arrays, BackendCase
+from tests.backends.newer import member_changed, replaced
 
 _RNG = np.random.default_rng(9)
 _CITIES = np.array(["Bern", "Genf", "Zürich"])
@@ -55,6 +56,7 @@ CASE = BackendCase(
     labels=["no", "yes"],
     scores=itemgetter("probabilities"),
     model_file="model.skops",
+    newer=member_changed("schema.json", replaced(b'"protocol": ', b'"protocol": 9')),
     frameworks=["sklearn", "skops", "pandas"],
     # Each of many swaps would start processes that import scikit-learn anew.
     flags=["--isolate_models=auto,-sklearn"],

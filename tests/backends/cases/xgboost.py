@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.backends.contract import Arrays, BackendCase
+from tests.backends.newer import replaced
 
 _RNG = np.random.default_rng(7)
 _TRAINED = _RNG.normal(size=(120, 4)).astype(np.float32)
@@ -35,5 +36,6 @@ CASE = BackendCase(
     labels=["0", "1", "2"],
     scores=itemgetter("probabilities"),
     model_file="model.ubj",
+    newer=replaced(b"version[#L\0\0\0\0\0\0\0\x03i\x03", b"version[#L\0\0\0\0\0\0\0\x03i\x63"),
     frameworks=["xgboost"],
 )
