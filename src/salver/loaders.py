@@ -19,6 +19,7 @@ from salver.config.settings import Settings
 from salver.core.backend import AUTOMATIC, TENSORFLOW, BackendOptions
 from salver.core.events import StateChanged
 from salver.core.load_job import LoaderOf
+from salver.core.memory_check import LoadMemory, MemoryCheckLoader
 from salver.core.quiet_thread import run_quietly
 from salver.core.servable import Loader, Servable, ServableId
 from salver.core.state import State
@@ -63,6 +64,7 @@ class Loaders:
         self._thread_choices: dict[str, Choice] = {}
         if self._chooses_threads:
             give_models_own_threads()
+        self._load_memory = LoadMemory()
         self._warm_up = WarmUp(
             flags.num_request_iterations_for_warmup,
             flags.enable_signature_method_name_check,
@@ -94,13 +96,7 @@ class Loaders:
 
     def _preparing_loader(self, id_: ServableId, path: str) -> PreparingLoader:
         measured = MeasuredLoader(
-            IsolationChoiceLoader(
-                self._version_folder(id_, path),
-                self._backends,
-                partial(self._workers_of, id_.name),
-                partial(self._isolated, id_),
-                partial(self._inline, id_),
-            ),
+            self._checked_loader(id_, self._version_folder(id_, path)),
             lambda succeeded, elapsed_s: self._loop.call_soon_threadsafe(
                 self._metrics.loads.load_attempted, path, succeeded, elapsed_s
             ),
@@ -113,6 +109,18 @@ class Loaders:
             run_quietly(lambda: self._warm_up.play(servable, id_, path), self._niceness())
 
         return PreparingLoader(measured, warm_up, batching, str(id_))
+
+    def _checked_loader(self, id_: ServableId, folder: VersionFolder) -> Loader:
+        loader = IsolationChoiceLoader(
+            folder,
+            self._backends,
+            partial(self._workers_of, id_.name),
+            partial(self._isolated, id_),
+            partial(self._inline, id_),
+        )
+        if not self._flags.load_memory_check:
+            return loader
+        return MemoryCheckLoader(loader, loader.estimated_bytes, self._load_memory, str(id_))
 
     def _workers_of(self, name: str, holds_lock: bool) -> int:
         return self._settings.isolation.workers_of(name, holds_lock=holds_lock)
@@ -218,12 +226,19 @@ class IsolationChoiceLoader:
         Raises:
             ServingError: see `VersionFolder.loader` and `IsolatedLoader.load`.
         """
-        workers = self._workers_of(self._folder.holds_interpreter_lock(self._backends))
+        workers = self._workers()
         if workers:
             self._chosen = self._isolated(self._folder, workers)
         else:
             self._chosen = self._inline(self._folder)
         return self._chosen.load()
+
+    def _workers(self) -> int:
+        return self._workers_of(self._folder.holds_interpreter_lock(self._backends))
+
+    def estimated_bytes(self) -> int:
+        """What a load will take in memory, roughly, in all of its processes."""
+        return self._folder.estimated_bytes(self._backends) * max(self._workers(), 1)
 
     def unload(self) -> None:
         """See `Loader.unload`."""

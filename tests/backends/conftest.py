@@ -1,5 +1,4 @@
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from salver.core.servable import Servable
 from tests.backends.asking import Load, LoadFolder
 from tests.backends.cases import CASES
 from tests.backends.contract import is_there
-from tests.backends.made import LARGE, Made, make
+from tests.backends.made import LARGE, Made, Maker
 from tests.tflite_models import path_of
 
 
@@ -53,14 +52,8 @@ def load() -> Iterator[LoadFolder]:
 
 @pytest.fixture(scope="session")
 def make_case(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
-    """Makes a case once, or its large model; skips the test where its framework is missing."""
-    folder = tmp_path_factory.mktemp("contract")
-
-    @cache
-    def make_case(name: str, large_bytes: int = 0) -> Made:
-        return make(name, folder / f"{name}_{large_bytes}", large_bytes)
-
-    return make_case
+    """Makes a case once, or its large model."""
+    return Maker(tmp_path_factory.mktemp("contract"))
 
 
 @pytest.fixture(params=CASES)

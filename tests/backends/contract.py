@@ -30,6 +30,8 @@ class BackendCase:
     """Three rows at least, no two alike, by the names that clients use."""
     model_file: str
     """The file in the folder that a load reads first; it is damaged, to see what happens."""
+    newer: Callable[[bytes], bytes] | None = None
+    """Makes the content of that file one of a format that the framework does not know yet."""
     make_large: Callable[[Path, int], None] | None = None
     """Write a model that takes about so many bytes of memory once it is loaded."""
     frameworks: Sequence[str] = ()
@@ -43,6 +45,11 @@ class BackendCase:
     processes that import their framework for seconds."""
     tolerance: float = 1e-5
     """Relative; batches may add up in another order."""
+    labels: Sequence[str] = ()
+    """Of a classifier: its classes, in the order in which Classify has them."""
+    scores: Callable[[Arrays], np.ndarray] | None = None
+    """What Classify should tell, from the answers to `inputs`: shape [rows, classes]. Without it,
+    the model is not asked that."""
     flags: Sequence[str] = field(default=())
     """What the server is given for it, beside the consent to pickles and code."""
 

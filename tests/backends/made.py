@@ -45,13 +45,44 @@ class Made:
         shutil.copytree(self.version(variant), place)
 
 
+class NotMadeError(Exception):
+    """A case could not be made."""
+
+
 def make(name: str, folder: Path, large_bytes: int = 0) -> Made:
-    """Make both variants of a case, or one large version, in a child process."""
+    """Make both variants of a case, or one large version, in a child process.
+
+    Raises:
+        NotMadeError: with how the process ended and what it wrote.
+    """
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "tests.backends.made", name, str(folder), str(large_bytes)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise NotMadeError(f"making {name} ended with {done.returncode}:\n{done.stdout}")
     return Made(name, CASES[name], folder)
+
+
+class Maker:
+    """Makes each case once; one that failed fails again, for the same reason."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._outcomes: dict[tuple[str, int], Made | NotMadeError] = {}
+
+    def __call__(self, name: str, large_bytes: int = 0) -> Made:
+        key = (name, large_bytes)
+        if key not in self._outcomes:
+            try:
+                self._outcomes[key] = make(
+                    name, self._folder / f"{name}_{large_bytes}", large_bytes
+                )
+            except NotMadeError as error:
+                self._outcomes[key] = error
+        outcome = self._outcomes[key]
+        if isinstance(outcome, NotMadeError):
+            raise outcome
+        return outcome
 
 
 def main(name: str, folder: str, large_bytes: str) -> None:

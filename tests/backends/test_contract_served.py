@@ -14,9 +14,9 @@ import psutil
 import pytest
 import requests
 from google.protobuf import text_format
-from tensorflow_serving.apis import get_model_metadata_pb2, model_management_pb2
+from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, model_management_pb2
 
-from tests.backends.contract import assert_alike
+from tests.backends.contract import BackendCase, assert_alike
 from tests.backends.made import LARGE, Made
 from tests.grpc_client import TIMEOUT_S, GrpcClient
 from tests.process.asking import status_of
@@ -179,6 +179,71 @@ def test_a_wrong_input_is_an_invalid_argument_that_names_it(
     assert_alike(client.predict(made.name, made.case.inputs), made.answers(1), made.case)
 
 
+@pytest.fixture
+def scored(made: Made) -> np.ndarray:
+    """What Classify should tell: shape [rows, classes]; NaN in rows that cannot be computed."""
+    if made.case.scores is None:
+        pytest.skip("the model of this case has no classes with scores")
+    return made.case.scores(made.answers(1))
+
+
+def known_rows(scored: np.ndarray) -> list[int]:
+    rows: list[int] = np.flatnonzero(~np.isnan(scored).any(axis=1)).tolist()
+    assert len(rows) >= 3
+    return rows
+
+
+def features(case: BackendCase, row: int) -> dict[str, Any]:
+    """A row as JSON has an example; numbers that are missing are not there."""
+    found = {}
+    for name, array in case.inputs.items():
+        value = array[row].decode() if isinstance(array[row], bytes) else array[row].tolist()
+        if value == value:
+            found[name] = value
+    return found
+
+
+def test_grpc_classifies_examples_as_the_framework_does(
+    client: GrpcClient, made: Made, scored: np.ndarray
+) -> None:
+    rows = known_rows(scored)
+    request = classification_pb2.ClassificationRequest()
+    request.model_spec.name = made.name
+    request.model_spec.signature_name = "classify"
+    for row in rows:
+        example = request.input.example_list.examples.add()
+        for name, value in features(made.case, row).items():
+            values = value if isinstance(value, list) else [value]
+            feature = example.features.feature[name]
+            kinds = {str: feature.bytes_list, int: feature.int64_list, float: feature.float_list}
+            kinds[type(values[0])].value.extend(
+                each.encode() if isinstance(each, str) else each for each in values
+            )
+
+    answer = client.prediction.Classify(request, timeout=TIMEOUT_S)
+
+    for row, each in zip(rows, answer.result.classifications, strict=True):
+        assert [one.label for one in each.classes] == list(made.case.labels)
+        np.testing.assert_allclose([one.score for one in each.classes], scored[row], 1e-4, 1e-6)
+
+
+def test_rest_classifies_examples_as_the_framework_does(
+    site: Site, made: Made, scored: np.ndarray
+) -> None:
+    rows = known_rows(scored)
+    body = {
+        "signature_name": "classify",
+        "examples": [features(made.case, row) for row in rows],
+    }
+    url = f"{site.server.url}/v1/models/{made.name}:classify"
+
+    answer = requests.post(url, data=json.dumps(body), timeout=TIMEOUT_S).json()
+
+    for row, each in zip(rows, answer["results"], strict=True):
+        assert [label for label, _ in each] == list(made.case.labels)
+        np.testing.assert_allclose([score for _, score in each], scored[row], 1e-4, 1e-6)
+
+
 def test_batched_answers_are_those_of_rows_alone(tmp_path: Path, all_made: list[Made]) -> None:
     parameters = tmp_path / "batching.txt"
     parameters.write_text(
@@ -310,29 +375,43 @@ def _damaged(made: Made, damage: str) -> str:
     return f"{made.name}_{damage.replace(' ', '_')}"
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "of another"])
+def _model_content(made: Made) -> bytes:
+    return (made.version(1) / made.case.model_file).read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "of another", "of the next", "newer"])
 def test_a_damaged_model_is_a_clear_state_and_all_else_goes_on(
     tmp_path: Path, site: Site, client: GrpcClient, all_made: list[Made], damage: str
 ) -> None:
     bodies = []
-    for made in all_made:
+    damaged = [made for made in all_made if damage != "newer" or made.case.newer is not None]
+    for made in damaged:
         place = tmp_path / made.name / "1"
         made.copy(1, place)
         path = place / made.case.model_file
         content = path.read_bytes()
         others = [other for other in all_made if other.case.platform != made.case.platform]
-        path.write_bytes({
-            "empty": b"",
-            "cut": content[: len(content) // 2],
-            "noise": random.Random(1).randbytes(len(content)),
-            "of another": (others[0].version(1) / others[0].case.model_file).read_bytes(),
-        }[damage])  # fmt: skip
+        match damage:
+            case "empty":
+                content = b""
+            case "cut":
+                content = content[: len(content) // 2]
+            case "noise":
+                content = random.Random(1).randbytes(len(content))
+            case "of another":
+                content = _model_content(others[0])
+            case "of the next":
+                content = _model_content(others[all_made.index(made) % len(others)])
+            case "newer":
+                assert made.case.newer is not None
+                content = made.case.newer(content)
+        path.write_bytes(content)
         bodies.append(entry(_damaged(made, damage), tmp_path / made.name, made.case.platform))
 
     with pytest.raises(grpc.RpcError):
         reload(client, [*site.entries(), *bodies])
 
-    for made in all_made:
+    for made in damaged:
         name = _damaged(made, damage)
         wait_until(lambda name=name: not _living(client, name), f"{name} has failed")  # type: ignore[misc]
         code, message = status_of(site.server, 1, name)

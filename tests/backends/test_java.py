@@ -1,5 +1,6 @@
 """PMML and MOJO: what is special about each, and what damaged or hostile files get."""
 
+import json
 import struct
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from salver.core.backend import Backend, BackendOptions
 from salver.core.data_type import DataType
 from salver.core.servable import Loader, Servable
 from salver.errors import FailedPrecondition, InvalidArgument, ServingError
-from tests.backends.asking import ask, texts
+from tests.backends.asking import ask, example, texts
+from tests.backends.cases.mojo import ANSWERS, INPUTS, OFFSETS, REGRESSION
 from tests.backends.made import Made
 from tests.pmml_models import document, field, half_plus_two, large_tree, logistic_regression
 
@@ -105,7 +107,7 @@ def test_names_and_words_need_not_be_ascii(load: Load) -> None:
 def test_columns_of_different_lengths_are_an_invalid_argument(load: Load) -> None:
     inputs = {"age": np.ones(2), "visits": np.ones(3, np.int64), "colour": texts(b"red", b"red")}
 
-    with pytest.raises(InvalidArgument, match="age: 2, visits: 3, colour: 2"):
+    with pytest.raises(InvalidArgument, match='"age" has 2 rows, input "visits" has 3'):
         ask(load(logistic_regression()), inputs)
 
 
@@ -114,6 +116,45 @@ def test_a_string_that_is_no_utf8_is_an_invalid_argument(load: Load) -> None:
 
     with pytest.raises(InvalidArgument, match='input "colour"'):
         ask(load(logistic_regression()), inputs)
+
+
+def test_regress_takes_examples(load: Load) -> None:
+    examples = texts(example(x=[2.0]), example(x=[5], unknown=[b"word"]))
+
+    found = ask(load(half_plus_two()), {"inputs": examples}, "regress")
+
+    assert found["outputs"].tolist() == [3.0, 4.5]
+
+
+def test_classify_takes_examples_in_which_values_are_missing(load: Load) -> None:
+    examples = texts(
+        example(age=[51.0], visits=[3], colour=[b"red"]), example(visits=[3], colour=[b"red"])
+    )
+    servable = load(logistic_regression())
+
+    found = ask(servable, {"inputs": examples}, "classify")
+
+    expected = ask(servable, {
+        "age": np.array([51.0, np.nan]), "visits": np.array([3, 3]), "colour": texts(b"red", b"red")
+    })  # fmt: skip
+    assert found["classes"].tolist() == [[b"no", b"yes"]] * 2
+    np.testing.assert_allclose(found["scores"][:, 1], expected["probability(yes)"], 1e-6)
+
+
+def test_an_example_for_which_nothing_can_be_computed_is_an_invalid_argument(load: Load) -> None:
+    known = example(age=[51.0], visits=[3], colour=[b"red"])
+    unknown = example(visits=[3], colour=[b"purple"])
+
+    with pytest.raises(InvalidArgument, match='"age" of example 1; the model can'):
+        ask(load(logistic_regression()), {"inputs": texts(known, unknown)}, "classify")
+
+
+def test_yes_or_no_is_a_whole_number_in_an_example(load: Load) -> None:
+    servable = load(half_plus_two("boolean"))
+
+    for bad in ([2], [0.5], [b"true"]):
+        with pytest.raises(InvalidArgument, match='feature "x" of example 0'):
+            ask(servable, {"inputs": texts(example(x=bad))}, "regress")
 
 
 def with_doctype(declarations: str, use: str = "") -> str:
@@ -188,7 +229,7 @@ def test_a_model_beyond_the_heap_is_an_error_of_its_own(tmp_path: Path) -> None:
 
     first, second, last = done.stdout.splitlines()
     assert "32 MiB that --jvm_max_heap_mb gives to Java" in first == second
-    assert last == "['serving_default']"
+    assert "serving_default" in last
 
 
 WITHOUT = """\
@@ -279,6 +320,30 @@ def test_a_mojo_has_columns_and_classes(mojo: bytes, tmp_path: Path, load: Load)
         "no": DataType.DOUBLE,
         "yes": DataType.DOUBLE,
     }
+
+
+def test_regress_asks_a_mojo_with_its_offset(make_case: Callable[..., Made]) -> None:
+    pytest.importorskip("h2o")
+    folder = make_case("mojo").folder / REGRESSION
+    loader = MOJO.loader(str(folder), BackendOptions(model_name="m"))
+    servable = loader.load()
+    try:
+        rows: list[dict[str, Any]] = [
+            {name: array[row : row + 1].tolist() for name, array in INPUTS.items()}
+            for row in range(4)
+        ]
+        del rows[2]["income"]
+        offsets = [{"base": [offset]} for offset in OFFSETS]
+        examples = texts(*(example(**a, **b) for a, b in zip(rows, offsets, strict=True)))
+
+        found = ask(servable, {"inputs": examples}, "regress")["outputs"]
+
+        expected = json.loads((folder / ANSWERS).read_text())
+        np.testing.assert_allclose(found, expected, 1e-5)
+        with pytest.raises(InvalidArgument, match='feature "base" of example 0'):
+            ask(servable, {"inputs": texts(example(**rows[0]))}, "regress")
+    finally:
+        loader.unload()
 
 
 Parts = dict[str, bytes]

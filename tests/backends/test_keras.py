@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from salver.backends.keras import BACKEND, KerasLoader
-from salver.backends.keras_conversion import Converter
+from salver.backends.keras_conversion import CONVERTER, Converter
+from salver.backends.keras_kept import KEPT
 from salver.backends.prerequisites import require_installed
 from salver.core.backend import BackendOptions
 from salver.core.servable import Servable
@@ -154,7 +155,7 @@ def test_what_is_no_archive_is_refused(load: Load, content: bytes) -> None:
         load(content)
 
 
-def test_nothing_is_left_of_a_conversion(
+def test_nothing_is_left_of_a_conversion_but_what_is_kept(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "temporary"
@@ -165,6 +166,9 @@ def test_nothing_is_left_of_a_conversion(
     with pytest.raises(InvalidArgument):
         load("plain", config_json=b"{")
 
+    (kept,) = folder.iterdir()
+    assert kept.name.startswith("salver-keras-kept-")
+    KEPT.close()
     assert list(folder.iterdir()) == []
 
 
@@ -214,3 +218,18 @@ def test_a_folder_is_detected_by_its_file(tmp_path: Path) -> None:
     assert BACKEND.detects(tmp_path)
     assert BACKEND.lacking(["model.keras"]) is None
     assert BACKEND.estimated_bytes(tmp_path) == 5
+
+
+def test_a_file_that_is_served_is_not_converted_again(
+    keras_folder: Path, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = (keras_folder / "plain" / "1" / "model.keras").read_bytes()
+    inputs = {"features": np.ones((1, 4), np.float32)}
+    first = ask(load(content), inputs)
+    monkeypatch.setattr(CONVERTER, "convert", lambda *_, **__: pytest.fail("it was converted"))
+
+    again = ask(load(content), inputs)
+
+    np.testing.assert_array_equal(again["output_0"], first["output_0"])
+    with pytest.raises(pytest.fail.Exception, match="it was converted"):
+        load("listed")

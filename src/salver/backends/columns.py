@@ -17,6 +17,8 @@ from salver.core.signature import TensorSpec
 INPUTS = "inputs"
 """The input of a matrix, and of examples; Classify and Regress ask for this name."""
 
+_WHOLE = (DataType.INT64, DataType.INT32)
+
 Table = np.ndarray | list[np.ndarray]
 """A matrix of shape [rows, columns], or one array of shape [rows] for each column."""
 Feature = tuple[DataType, Values]
@@ -141,8 +143,11 @@ def _value(column: Column, feature: Feature, where: str) -> object:
         # Numbers that name categories are strings of digits.
         fits = data_type is not DataType.FLOAT
         value = str(value).encode() if data_type is DataType.INT64 else value
-    elif column.data_type is DataType.INT64:
+    elif column.data_type in _WHOLE:
         fits = data_type is DataType.INT64
+    elif column.data_type is DataType.BOOL:
+        # An example has no feature of that type.
+        fits = data_type is DataType.INT64 and value in (0, 1)
     else:
         fits = data_type is not DataType.STRING
     if not fits:
@@ -153,7 +158,8 @@ def _value(column: Column, feature: Feature, where: str) -> object:
 
 def _array(column: Column, cells: list[object]) -> np.ndarray:
     numpy_type = numpy_type_of(column.data_type)
-    if column.data_type is DataType.INT64 and any(cell is column.missing for cell in cells):
+    whole = column.data_type in (*_WHOLE, DataType.BOOL)
+    if whole and any(cell is column.missing for cell in cells):
         # Whole numbers have no missing values, floats do.
         numpy_type = np.dtype(np.float64)
     array = np.empty(len(cells), numpy_type)

@@ -145,7 +145,7 @@ class MlflowLoader:
         if is_pickled(root, file.flavors):
             require_pickle_allowed(f"the {PYTHON_FUNCTION} of MLflow", options)
         function = MlflowFunction(root, file, options)
-        self._outer = FunctionServable(options.model_name, [(function.signature, function.run)])
+        self._outer = FunctionServable(options.model_name, function.functions())
         return self._outer
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from salver.backends.torch_archive import Kind, kind_of
+
 PYTHON_FUNCTION = "python_function"
 TENSORFLOW = "tensorflow"
 _PICKLES = (".pkl", ".pickle", ".joblib", ".pth", ".cloudpickle")
@@ -33,6 +35,7 @@ def native_model(root: Path, flavors: Mapping[str, Configuration]) -> Native | N
 
     Raises:
         ValueError: the configuration names a file outside of the model.
+        InvalidArgument: a file of PyTorch is damaged.
     """
     for flavor, find in _FINDERS.items():
         configuration = flavors.get(flavor)
@@ -97,22 +100,44 @@ def _catboost(root: Path, configuration: Configuration) -> Native | None:
 
 
 def _keras(root: Path, configuration: Configuration) -> Native | None:
+    # With `save_exported_model=True` it is the SavedModel alone.
+    return _saved_model(root, configuration.get("data"), "model") or _keras_file(
+        root, configuration
+    )
+
+
+def _tensorflow(root: Path, configuration: Configuration) -> Native | None:
+    data = configuration.get("data")
+    return (
+        _saved_model(root, configuration.get("saved_model_dir"))
+        or _saved_model(root, data)
+        or _saved_model(root, data, "model")
+        or _keras_file(root, configuration)
+    )
+
+
+def _saved_model(root: Path, name: object, *more: str) -> Native | None:
+    path = _inside(root, name, *more)
+    if path is None or not (path / "saved_model.pb").is_file():
+        return None
+    return Native(TENSORFLOW, path, "")
+
+
+def _keras_file(root: Path, configuration: Configuration) -> Native | None:
     path = _inside(root, configuration.get("data"), "model.keras")
     return None if path is None else Native("keras", path, "model.keras")
 
 
-def _tensorflow(root: Path, configuration: Configuration) -> Native | None:
-    for name in (configuration.get("saved_model_dir"), configuration.get("data")):
-        for more in ((), ("model",)):
-            path = _inside(root, name, *more)
-            if path is not None and (path / "saved_model.pb").is_file():
-                return Native(TENSORFLOW, path, "")
-    return _keras(root, configuration)
-
-
 def _pytorch(root: Path, configuration: Configuration) -> Native | None:
-    path = _inside(root, configuration.get("model_data"), "model.pt2")
-    return None if path is None else Native("pytorch", path, "model.pt2")
+    data = configuration.get("model_data")
+    path = _inside(root, data, "model.pt2")
+    if path is not None:
+        return Native("pytorch", path, "model.pt2")
+    path = _inside(root, data, "model.pth")
+    # TorchScript or a pickled module: only what is in it tells.
+    if path is not None and path.is_file() and kind_of(str(path), path.name) is Kind.SCRIPT:
+        return Native("pytorch", path, "model.pt")
+    return None
 
 
 _FINDERS: Mapping[str, Callable[[Path, Configuration], Native | None]] = {

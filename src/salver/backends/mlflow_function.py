@@ -5,12 +5,14 @@ tensor, a dictionary where it has several.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from salver.backends.functions import Function
+from salver.backends.mlflow_examples import example_functions
 from salver.backends.mlflow_file import DATETIME, Field, MlflowFile
 from salver.backends.mlflow_signature import input_specs
 from salver.backends.prerequisites import imported
@@ -21,6 +23,8 @@ from salver.core.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from salver.errors import FailedPrecondition, InvalidArgument
 
 UNNAMED_OUTPUT = "predictions"
+_COLUMN_KINDS = ("boolean", "integer", "long", "float", "double", "string")
+"""Types of columns that features of examples can be."""
 
 
 class MlflowFunction:
@@ -51,6 +55,9 @@ class MlflowFunction:
             ) from error
         self._inputs = file.inputs
         self._parameters = file.parameters
+        self._error: type[Exception] = imported(
+            "mlflow.exceptions", options, "mlflow"
+        ).MlflowException
         specs = input_specs(file.inputs)
         self._names = list(specs)
         self._outputs = _output_specs(file.outputs)
@@ -63,6 +70,12 @@ class MlflowFunction:
             },
         )
 
+    def functions(self) -> Iterator[tuple[Signature, Function]]:
+        """All signatures, and what computes them."""
+        yield self.signature, self.run
+        if all(each.kind in _COLUMN_KINDS for each in self._inputs):
+            yield from example_functions(self._inputs, self._outputs, self._raw(), self._of_table)
+
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """All rows at once.
 
@@ -70,16 +83,39 @@ class MlflowFunction:
             InvalidArgument: a text is no UTF-8, or no time.
         """
         count = len(self._inputs)
-        data = self._data(arrays[:count])
         parameters = {
             each.name: _parameter(array)
             for each, array in zip(self._parameters, arrays[count:], strict=True)
         }
-        found = (
+        data = self._data(arrays[:count])
+        return self._outputs_of(
             self._model.predict(data, params=parameters)
             if parameters
             else self._model.predict(data)
         )
+
+    def _of_table(self, table: Sequence[np.ndarray], predict_proba: Any) -> list[np.ndarray]:
+        """What Classify and Regress ask: of the function, or of the classifier inside of it.
+
+        Raises:
+            ValueError: MLflow refuses what is missing in the table.
+        """
+        data = self._data(table)
+        if predict_proba is not None:
+            return [np.asarray(predict_proba(data))]
+        try:
+            return self._outputs_of(self._model.predict(data))
+        except self._error as error:
+            raise ValueError(" ".join(str(error).split())) from error
+
+    def _raw(self) -> Any:
+        """The framework's own model, None where MLflow does not hand it out."""
+        try:
+            return self._model.get_raw_model()
+        except (self._error, AttributeError, NotImplementedError):
+            return None
+
+    def _outputs_of(self, found: Any) -> list[np.ndarray]:
         outputs = self._in_order(found)
         # What holds nothing has no type of its own in pandas.
         return [
@@ -124,7 +160,11 @@ def _output_specs(fields: Sequence[Field]) -> dict[str, TensorSpec]:
 
 
 def _value(array: np.ndarray) -> np.ndarray:
-    return as_str(array) if array.dtype.kind == "O" else array
+    if array.dtype.kind != "O":
+        return array
+    if None in array.tolist():
+        return np.array([None if each is None else each.decode() for each in array], object)
+    return as_str(array)
 
 
 def _plain(found: Any) -> np.ndarray:

@@ -1,19 +1,22 @@
 """The signature that an `MLmodel` states, put in front of a model that has one of its own.
 
 A model of a table may take one matrix where the `MLmodel` names columns, or the other way round.
+What else the model answers from the same inputs is called in the same way, and Classify and Regress
+as the model itself has them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from salver.backends.functions import FunctionServable
+from salver.backends.functions import Function, FunctionServable
 from salver.backends.mlflow_file import Field
 from salver.core.data_type import DataType, numpy_type_of
-from salver.core.servable import Servable
+from salver.core.servable import Program, Servable
 from salver.core.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 
 UNNAMED_INPUT = "inputs"
+_OF_EXAMPLES = ("tensorflow/serving/classify", "tensorflow/serving/regress")
 Converter = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 
 
@@ -33,14 +36,32 @@ def in_front(servable: Servable, fields: Sequence[Field], model_name: str) -> Se
     converter = _converter(outer, inner)
     if converter is None:
         return None
-    program = servable.program(
-        tuple(spec.name for spec in inner.inputs.values()),
-        tuple(spec.name for spec in inner.outputs.values()),
-    )
-    signature = Signature(DEFAULT_SIGNATURE, outer, inner.outputs, inner.method_name)
-    return FunctionServable(
-        model_name, [(signature, lambda arrays: program.run(converter(arrays)))]
-    )
+    functions: list[tuple[Signature, Function]] = []
+    for signature in servable.signatures.values():
+        program = servable.program(
+            tuple(spec.name for spec in signature.inputs.values()),
+            tuple(spec.name for spec in signature.outputs.values()),
+        )
+        if _alike(signature.inputs, inner.inputs):
+            functions.append((
+                Signature(signature.name, outer, signature.outputs, signature.method_name),
+                _converted(program, converter),
+            ))  # fmt: skip
+        elif signature.method_name in _OF_EXAMPLES:
+            # Their features are named by the model itself.
+            functions.append((signature, program.run))
+    return FunctionServable(model_name, functions)
+
+
+def _alike(one: Mapping[str, TensorSpec], other: Mapping[str, TensorSpec]) -> bool:
+    """Whether inputs differ in nothing but the names of their tensors."""
+    return {alias: (spec.data_type, spec.shape) for alias, spec in one.items()} == {
+        alias: (spec.data_type, spec.shape) for alias, spec in other.items()
+    }
+
+
+def _converted(program: Program, converter: Converter) -> Function:
+    return lambda arrays: program.run(converter(arrays))
 
 
 def _converter(outer: dict[str, TensorSpec], inner: Signature) -> Converter | None:

@@ -16,7 +16,6 @@ from salver.backends.jvm import Java, java
 from salver.backends.mojo_file import ENDING, may_be_mojo, mojo_in, require_whole
 from salver.backends.mojo_model import MojoModel
 from salver.core.backend import BackendOptions
-from salver.core.signature import DEFAULT_SIGNATURE, Signature
 from salver.errors import FailedPrecondition, InvalidArgument, NotFound
 
 _MIB = 1 << 20
@@ -73,8 +72,7 @@ class MojoLoader:
         class_ = self._java.class_("hex.genmodel.MojoModel")
         with self._java.calls(f"{path.name} cannot be read", InvalidArgument):
             model = MojoModel(self._java, class_.load(str(path)), where)
-        signature = Signature(DEFAULT_SIGNATURE, model.inputs, model.outputs)
-        self._servable = FunctionServable(name, [(signature, model.run)])
+        self._servable = FunctionServable(name, model.functions())
         return self._servable
 
     def unload(self) -> None:

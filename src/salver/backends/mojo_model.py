@@ -1,4 +1,4 @@
-"""A MOJO that H2O's genmodel has read, as a function on arrays.
+"""A MOJO that H2O's genmodel has read, as functions on arrays.
 
 Every column that the model was trained on is an input with one value a row: a string where it is
 categorical, else a double. NaN and the empty string are missing values; so are categories that
@@ -6,21 +6,32 @@ training did not see, as where H2O itself predicts.
 Source: https://docs.h2o.ai/h2o/latest-stable/h2o-genmodel/javadoc/index.html.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from salver.backends.functions import tensor
+from salver.backends.columns import Column, Layout, Table
+from salver.backends.functions import Function, tensor
 from salver.backends.jvm import Java
-from salver.backends.jvm_columns import require_as_many
-from salver.core.signature import TensorSpec
+from salver.backends.table_functions import (
+    Labels,
+    Method,
+    classification,
+    default_method,
+    regression,
+    table_functions,
+)
+from salver.core.data_type import DataType
+from salver.core.signature import Signature, TensorSpec
 from salver.errors import Unimplemented
 
 _CATEGORIES = frozenset(
     ("Binomial", "Multinomial", "Ordinal", "Regression", "Clustering", "AnomalyDetection")
 )
 """Kinds of models whose `score0` gives what `getOutputNames` calls it."""
+_CLASSIFIERS = ("Binomial", "Multinomial", "Ordinal")
+"""Those whose outputs are the class and then the probability of each."""
 _PLAIN_ENCODING = "AUTO"
 
 
@@ -50,36 +61,34 @@ class MojoModel:
         offset = model.getOffsetName()
         self._has_offset = offset is not None
         self._levels = _levels(model)
-        self.inputs = {
-            name: tensor(np.float64 if levels is None else np.object_, (-1,))
+        columns = [
+            Column(name, DataType.DOUBLE, np.nan)
+            if levels is None
+            else Column(name, DataType.STRING, b"")
             for name, levels in self._levels.items()
-        }
+        ]
         if self._has_offset:
-            self.inputs[str(offset)] = tensor(np.float64, (-1,))
+            columns.append(Column(str(offset), DataType.DOUBLE, np.nan))
+        self._layout = Layout(tuple(columns), None)
         self._outputs = _outputs(model)
         # Which cluster it is, is a number of its own.
         number = np.int64 if category == "Clustering" else np.float64
-        self.outputs: dict[str, TensorSpec] = {
+        outputs: dict[str, TensorSpec] = {
             name: tensor(number if texts is None else np.object_, (-1,))
             for name, texts in self._outputs.items()
         }
         self._number = np.dtype(number)
         self._size = int(model.getPredsSize())
+        self._default = default_method(outputs, self._run)
+        self._examples = self._asked_with_examples(category)
 
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """One value a row and column in, one a row and output out.
+    def functions(self) -> Iterator[tuple[Signature, Function]]:
+        """All signatures, and what computes them."""
+        return table_functions(self._layout, [self._default], self._examples)
 
-        Raises:
-            InvalidArgument: the inputs do not have the same number of rows.
-        """
-        require_as_many(self.inputs, arrays)
-        columns = [
-            array if levels is None else _codes(array, levels)
-            for array, levels in zip(arrays, self._levels.values(), strict=False)
-        ]
-        rows = np.column_stack(columns)
-        with self._java.calls("the model cannot compute"):
-            found = self._scored(rows, arrays[-1] if self._has_offset else None)
+    def _run(self, table: Table) -> list[np.ndarray]:
+        """One value a row and column in, one a row and output out."""
+        found = self._numbers(table)
         outputs = []
         for i, texts in enumerate(self._outputs.values()):
             column = found[:, i]
@@ -89,10 +98,39 @@ class MojoModel:
                 outputs.append(texts[column.astype(np.int64)])
         return outputs
 
+    def _asked_with_examples(self, category: str) -> Method | None:
+        """What Classify or Regress ask, if the model can answer."""
+        if category == "Regression":
+            return regression(lambda table: self._with_offsets(table)[:, 0])
+        texts = next(iter(self._outputs.values()))
+        if category not in _CLASSIFIERS or texts is None:
+            return None
+        return classification(
+            Labels(texts), lambda table: self._with_offsets(table)[:, 1 : len(texts) + 1]
+        )
+
+    def _with_offsets(self, table: Table) -> np.ndarray:
+        """As `_numbers`.
+
+        Raises:
+            ValueError: an offset is missing, without which nothing can be computed.
+        """
+        if self._has_offset and np.isnan(table[-1]).any():
+            raise ValueError("the model needs its offset")
+        return self._numbers(table)
+
+    def _numbers(self, table: Table) -> np.ndarray:
+        """What the model gives for each row, as it numbers its classes."""
+        columns = [
+            array if levels is None else _codes(array, levels)
+            for array, levels in zip(table, self._levels.values(), strict=False)
+        ]
+        rows = np.column_stack(columns)
+        with self._java.calls("the model cannot compute"):
+            return self._scored(rows, table[-1] if self._has_offset else None)
+
     def _scored(self, rows: np.ndarray, offsets: np.ndarray | None) -> np.ndarray:
         """Call within `Java.calls`."""
-        if not len(rows):
-            return np.empty((0, self._size))
         array = self._java.jpype.JArray
         # Some kinds keep what they compute with in the model.
         score = self._model.internal_threadSafeInstance().score0

@@ -16,7 +16,6 @@ from salver.backends.jvm import Java, java
 from salver.backends.pmml_file import PmmlFile
 from salver.backends.pmml_model import PmmlModel
 from salver.core.backend import BackendOptions
-from salver.core.signature import DEFAULT_SIGNATURE, Signature
 from salver.errors import FailedPrecondition, InvalidArgument
 
 FILE_NAME = "model.pmml"
@@ -70,8 +69,7 @@ class PmmlLoader:
             text = file.text()
             found = class_.fromFile(str(self._path)) if text is None else class_.fromString(text)
             model = PmmlModel(self._java, found, f"Model {name}")
-        signature = Signature(DEFAULT_SIGNATURE, model.inputs, model.outputs)
-        self._servable = FunctionServable(name, [(signature, model.run)])
+        self._servable = FunctionServable(name, model.functions())
         return self._servable
 
     def unload(self) -> None:

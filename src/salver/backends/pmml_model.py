@@ -1,19 +1,28 @@
-"""A document that PMML4S has read, as a function on arrays.
+"""A document that PMML4S has read, as functions on arrays.
 
 Each field of the data dictionary that the model uses is an input with one value a row. NaN and the
 empty string are missing values, which the model treats as its mining schema says. What it cannot
 compute for a row is NaN, the empty string, or the least integer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from salver.backends.functions import tensor
+from salver.backends.columns import Column, Layout, Table
+from salver.backends.functions import Function, byte_strings, tensor
 from salver.backends.jvm import Java
-from salver.backends.jvm_columns import require_as_many
-from salver.core.signature import TensorSpec
+from salver.backends.table_functions import (
+    Labels,
+    Method,
+    classification,
+    default_method,
+    regression,
+    table_functions,
+)
+from salver.core.data_type import DataType
+from salver.core.signature import Signature, TensorSpec
 from salver.errors import InvalidArgument, Unimplemented
 
 _NUMPY_TYPES: dict[str, type] = {
@@ -30,6 +39,8 @@ _NUMPY_TYPES: dict[str, type] = {
 }
 """By the names that PMML and PMML4S have for them; times are texts as in ISO 8601."""
 _LEAST = np.iinfo(np.int64).min
+_WHOLE: dict[DataType, type] = {DataType.INT64: int, DataType.BOOL: bool}
+"""Columns that come as floats where some of their values are missing."""
 
 
 class PmmlModel:
@@ -46,24 +57,27 @@ class PmmlModel:
         # The class as well, where the document only names probabilities.
         model.setSupplementOutput(True)
         self._model = model
-        self.inputs = _specs(model.inputFields(), where)
-        self.outputs = _specs(model.outputFields(), where)
-        if not self.outputs:
+        inputs = _specs(model.inputFields(), where)
+        outputs = _specs(model.outputFields(), where)
+        if not outputs:
             raise Unimplemented(f"{where}: the document has no output that can be computed")
-        self._input_names = list(self.inputs)
+        self._layout = Layout(tuple(map(_column, inputs, inputs.values())), None)
         self._output_types = [_numpy_type(spec) for spec in model.outputFields()]
         self._row = java.jpype.JArray(java.jpype.JObject)
+        self._default = default_method(outputs, self._run)
+        self._examples = self._asked_with_examples(outputs)
 
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def functions(self) -> Iterator[tuple[Signature, Function]]:
+        """All signatures, and what computes them."""
+        return table_functions(self._layout, [self._default], self._examples)
+
+    def _run(self, table: Table) -> list[np.ndarray]:
         """One value a row and field in, one a row and output out.
 
         Raises:
-            InvalidArgument: the inputs do not have the same number of rows, or a text is no UTF-8.
+            InvalidArgument: a text is no UTF-8.
         """
-        require_as_many(self._input_names, arrays)
-        columns = [
-            _values(array, name) for name, array in zip(self._input_names, arrays, strict=True)
-        ]
+        columns = list(map(_values, self._layout.columns, table))
         with self._java.calls("the model cannot compute"):
             predict, row = self._model.predict, self._row
             rows = [list(predict(row(values))) for values in zip(*columns, strict=True)]
@@ -71,6 +85,42 @@ class PmmlModel:
                 _array((values[i] for values in rows), len(rows), numpy_type)
                 for i, numpy_type in enumerate(self._output_types)
             ]
+
+    def _asked_with_examples(self, outputs: Mapping[str, TensorSpec]) -> Method | None:
+        """What Classify or Regress ask, if the model can answer; call within `Java.calls`."""
+        features = [str(each.feature()) for each in self._model.outputFields()]
+        if self._model.isClassification():
+            found = {
+                str(each.value().get()): i
+                for i, each in reversed(list(enumerate(self._model.outputFields())))
+                if features[i] == "probability" and each.value().isDefined()
+            }
+            chosen = dict(sorted(found.items(), key=lambda pair: pair[1]))
+            if not chosen or len(chosen) != self._model.numClasses():
+                return None
+            labels = Labels(byte_strings(np.array(list(chosen), object)))
+            return classification(labels, lambda table: self._known(table, list(chosen.values())))
+        numbers = [
+            i
+            for i, spec in enumerate(outputs.values())
+            if features[i] == "predictedValue" and spec.data_type is not DataType.STRING
+        ]
+        if self._model.isRegression() and len(numbers) == 1:
+            return regression(lambda table: self._known(table, numbers)[:, 0])
+        return None
+
+    def _known(self, table: Table, chosen: Sequence[int]) -> np.ndarray:
+        """Some outputs side by side: shape [rows, outputs].
+
+        Raises:
+            ValueError: the model cannot compute one of them.
+        """
+        outputs = self._run(table)
+        found = np.stack([outputs[i].astype(np.float64) for i in chosen], axis=1)
+        unknown = np.flatnonzero(np.isnan(found).any(axis=1))
+        if len(unknown):
+            raise ValueError(f"the model can compute nothing for example {unknown[0]}")
+        return found
 
 
 def _specs(fields: Any, where: str) -> dict[str, TensorSpec]:
@@ -87,19 +137,28 @@ def _specs(fields: Any, where: str) -> dict[str, TensorSpec]:
     return specs
 
 
+def _column(name: str, spec: TensorSpec) -> Column:
+    missing = b"" if spec.data_type is DataType.STRING else np.nan
+    return Column(name, spec.data_type, missing)
+
+
 def _numpy_type(field: Any) -> type:
     return _NUMPY_TYPES[str(field.dataType())]
 
 
-def _values(array: np.ndarray, name: str) -> list[Any]:
+def _values(column: Column, array: np.ndarray) -> list[Any]:
     """As Java takes them: None stands for missing."""
-    if array.dtype.kind != "O":
-        values: list[Any] = array.tolist()
+    if array.dtype.kind == "O":
+        try:
+            return [text.decode() or None for text in array]
+        except UnicodeDecodeError as error:
+            message = f'input "{column.name}": a string is no UTF-8: {error}'
+            raise InvalidArgument(message) from error
+    values: list[Any] = array.tolist()
+    convert = _WHOLE.get(column.data_type)
+    if convert is None or array.dtype.kind != "f":
         return values
-    try:
-        return [text.decode() or None for text in array]
-    except UnicodeDecodeError as error:
-        raise InvalidArgument(f'input "{name}": a string is no UTF-8: {error}') from error
+    return [None if np.isnan(value) else convert(value) for value in values]
 
 
 def _array(values: Any, size: int, numpy_type: type) -> np.ndarray:

@@ -74,8 +74,13 @@ def table_functions(
         named = Method(COLUMNS, default.outputs, default.compute)
         yield _signature(named, layout.column_specs()), _of_table(named, layout.of_columns)
     if examples is not None:
-        method_name = f"tensorflow/serving/{examples.name}"
-        yield _signature(examples, _EXAMPLES, method_name), _of_examples(examples, layout)
+        yield example_function(examples, layout)
+
+
+def example_function(method: Method, layout: Layout) -> tuple[Signature, Function]:
+    """The signature that takes `tf.Example`s, for Classify or Regress."""
+    method_name = f"tensorflow/serving/{method.name}"
+    return _signature(method, _EXAMPLES, method_name), _of_examples(method, layout)
 
 
 def classification(labels: Labels, scores: Callable[[Table], np.ndarray]) -> Method:

@@ -7,7 +7,7 @@ from pathlib import Path
 from salver.backends.detecting import PIPELINE, DetectingLoader, NamedLoader, PipelineChoiceLoader
 from salver.backends.registry import Backends
 from salver.backends.saved_model_files import SAVED_MODEL_FILES
-from salver.backends.tensorflow import TensorFlowLoader, TensorFlowOptions
+from salver.backends.tensorflow import TensorFlowLoader, TensorFlowOptions, estimated_bytes
 from salver.backends.tflite import BACKEND as TFLITE
 from salver.backends.tflite import TfLiteLoader, TfLiteOptions
 from salver.backends.tflite_first import TfLiteFirstLoader
@@ -71,6 +71,21 @@ class VersionFolder:
             return False
         backend = self._backend(backends)
         return backend is not None and holds_interpreter_lock(backend)
+
+    def estimated_bytes(self, backends: Backends) -> int:
+        """What the model will take in memory, roughly, as far as the files tell now.
+
+        0, where they do not tell: then the load is going to fail, too, or they are not local.
+        """
+        try:
+            if self.prefers_tflite and TFLITE.detects(Path(self.path)):
+                return TFLITE.estimated_bytes(Path(self.path))
+            if self._is_saved_model():
+                return estimated_bytes(self.path)
+            backend = self._backend(backends)
+            return 0 if backend is None else backend.estimated_bytes(Path(self.path))
+        except (ServingError, OSError):
+            return 0
 
     def _is_saved_model(self) -> bool:
         if self.platform == AUTOMATIC:

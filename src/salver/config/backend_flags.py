@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from salver.config.declaration import Origin, flag, int32
+from salver.config.load_flags import LoadFlags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackendFlags:
+class BackendFlags(LoadFlags):
     """The part of the command line that only a backend reads."""
 
     jvm_max_heap_mb: int = int32(

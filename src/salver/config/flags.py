@@ -406,12 +406,6 @@ class Flags(TrustFlags):
         "others on worker threads.",
         origin=Origin.SALVER,
     )
-    load_niceness: int = int32(
-        10,
-        "Loads of SavedModels and warm-ups get so much less of the cores while other versions are "
-        "served: 0 for as much as requests, 19 for what they leave (see nice(2)).",
-        origin=Origin.SALVER,
-    )
     request_log_file_bytes: int = int64(
         100 * 1024 * 1024,
         "Largest file of logged requests (see logging_config of a model); before it gets larger, "

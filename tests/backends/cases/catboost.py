@@ -1,11 +1,13 @@
 """Words and numbers side by side, and labels that are words."""
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.backends.contract import Arrays, BackendCase
+from tests.backends.newer import replaced
 
 _RNG = np.random.default_rng(10)
 _WORDS = np.array(["rot", "grün", "blau"])
@@ -46,6 +48,9 @@ CASE = BackendCase(
     platform="catboost",
     make=make,
     inputs={"size": SIZE, "colour": COLOUR, "floor": FLOOR},
+    labels=["no", "yes"],
+    scores=itemgetter("probabilities"),
     model_file="model.cbm",
+    newer=replaced(b"CBM1", b"CBM9"),
     frameworks=["catboost"],
 )

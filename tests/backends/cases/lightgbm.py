@@ -1,11 +1,13 @@
 """Two classes told by numbers, some of them missing, and a column of words."""
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.backends.contract import Arrays, BackendCase
+from tests.backends.newer import replaced
 
 _RNG = np.random.default_rng(8)
 _WORDS = np.array(["red", "green", "blue"])
@@ -46,6 +48,9 @@ CASE = BackendCase(
     platform="lightgbm",
     make=make,
     inputs={"colour": COLOUR, "size": SIZE},
+    labels=["0", "1"],
+    scores=itemgetter("probabilities"),
     model_file="model.txt",
+    newer=replaced(b"version=v", b"version=v9"),
     frameworks=["lightgbm"],
 )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tests.backends.contract import Arrays, BackendCase
+from tests.backends.newer import replaced
 from tests.pmml_models import large_tree, logistic_regression
 
 INPUTS: Arrays = {
@@ -50,6 +51,11 @@ CASE = BackendCase(
     make=make,
     make_large=make_large,
     inputs=INPUTS,
+    labels=["no", "yes"],
+    scores=lambda answers: np.stack(
+        [answers["probability(no)"], answers["probability(yes)"]], axis=1
+    ),
     model_file="model.pmml",
+    newer=replaced(b'version="4.4"', b'version="5.0"'),
     frameworks=["jpype"],
 )

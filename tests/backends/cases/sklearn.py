@@ -1,11 +1,13 @@
 """A pipeline over named columns of words and numbers, as one is trained on a data frame."""
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.backends.contract import Arrays, BackendCase
+from tests.backends.newer import member_changed, replaced
 
 _RNG = np.random.default_rng(9)
 _CITIES = np.array(["Bern", "Genf", "Zürich"])
@@ -48,11 +50,13 @@ def _pipeline(strength: float) -> Any:
 
 
 CASE = BackendCase(
-    swaps=6,
     platform="sklearn",
     make=make,
     inputs={"age": AGE, "city": CITY, "floor": FLOOR},
+    labels=["no", "yes"],
+    scores=itemgetter("probabilities"),
     model_file="model.skops",
+    newer=member_changed("schema.json", replaced(b'"protocol": ', b'"protocol": 9')),
     frameworks=["sklearn", "skops", "pandas"],
     # Each of many swaps would start processes that import scikit-learn anew.
     flags=["--isolate_models=auto,-sklearn"],

@@ -35,12 +35,22 @@ def _save(tf: Any, folder: Path, bias: Any) -> Any:
     return add
 
 
+def newer(content: bytes) -> bytes:
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel.FromString(content)
+    model.meta_graphs[0].graph_def.versions.min_consumer = 1 << 20
+    changed: bytes = model.SerializeToString()
+    return changed
+
+
 CASE = BackendCase(
     platform="tensorflow",
     make=make,
     make_large=make_large,
     inputs={"x": X},
     model_file="saved_model.pb",
+    newer=newer,
     frameworks=["tensorflow"],
     own_checks=True,
 )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.backends.contract import Arrays, BackendCase
+from tests.backends.newer import replaced
 from tests.tflite_models import tensor_info, with_signatures
 
 X = np.array([1, 2, 5, -3], np.float32)
@@ -50,6 +51,7 @@ CASE = BackendCase(
     make_large=make_large,
     inputs={"x": X},
     model_file="model.tflite",
+    newer=replaced(b"TFL3", b"TFL4"),
     frameworks=["ai_edge_litert"],
     own_checks=True,
 )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tests.backends.contract import Arrays, BackendCase
+from tests.backends.newer import member_changed, replaced
 
 X = np.array([[1, 2, 3, 4], [5, -3, 0.5, 1], [0, 7, -1, 2]], np.float32)
 PLACES = np.array([2, 0, 1], np.int64)
@@ -51,5 +52,9 @@ CASE = BackendCase(
     make_large=make_large,
     inputs={"x": X, "place": PLACES},
     model_file="model.pt2",
+    newer=member_changed(
+        "models/model.json",
+        replaced(b'"schema_version": {"major": ', b'"schema_version": {"major": 9'),
+    ),
     frameworks=["torch"],
 )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.backends.contract import Arrays, BackendCase
+from tests.backends.newer import member_changed, replaced
 
 X = np.array([[1, 2, 3, 4], [5, -3, 0.5, 1], [0, 7, -1, 2]], np.float32)
 SCALE = np.array([1, -2, 0.5], np.float64)
@@ -64,5 +65,6 @@ CASE = BackendCase(
     make_large=make_large,
     inputs={"x": X, "scale": SCALE},
     model_file="model.pt",
+    newer=member_changed("/version", replaced(b"3", b"99")),
     frameworks=["torch"],
 )

@@ -1,11 +1,13 @@
 """Three classes of flowers, with missing values: a classifier as scikit-learn users make it."""
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.backends.contract import Arrays, BackendCase
+from tests.backends.newer import replaced
 
 _RNG = np.random.default_rng(7)
 _TRAINED = _RNG.normal(size=(120, 4)).astype(np.float32)
@@ -31,6 +33,9 @@ CASE = BackendCase(
     platform="xgboost",
     make=make,
     inputs={"inputs": X},
+    labels=["0", "1", "2"],
+    scores=itemgetter("probabilities"),
     model_file="model.ubj",
+    newer=replaced(b"version[#L\0\0\0\0\0\0\0\x03i\x03", b"version[#L\0\0\0\0\0\0\0\x03i\x63"),
     frameworks=["xgboost"],
 )
