@@ -45,6 +45,17 @@ class Message:
         """A singular bytes field, or the body of a singular message; empty if absent."""
         return self._contents.get(number, [memoryview(b"")])[-1]
 
+    def message(self, number: int) -> "Message":
+        """A singular message; an empty one if absent. If it comes twice, readers merge both.
+
+        Raises:
+            ValueError: the bytes are no message.
+        """
+        contents = self._contents.get(number, [])
+        if len(contents) > 1:
+            return Message(memoryview(b"".join(contents)))
+        return Message(self.content(number))
+
     def contents(self, number: int) -> list[memoryview]:
         """Every value of a repeated field of strings, bytes or messages."""
         return self._contents.get(number, [])

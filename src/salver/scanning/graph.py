@@ -3,8 +3,9 @@
 Source: tensorflow/core/framework/graph.proto, function.proto, node_def.proto, attr_value.proto.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 from salver.backends.protobuf_wire import Message
 
@@ -38,31 +39,32 @@ class Node:
 
     def attribute(self, name: str) -> Message:
         """An `AttrValue`; an empty one if there is none."""
-        for entry in self.attributes:
+        # Of entries of the same name the last one counts.
+        for entry in reversed(self.attributes):
             pair = Message(entry)
             if pair.text(1) == name:
-                return Message(pair.content(2))
+                return pair.message(2)
         return Message(memoryview(b""))
 
     def texts(self, name: str) -> list[str]:
         """A string attribute, or a list of strings."""
         value = self.attribute(name)
         found = [value.content(_TEXT)] if value.has(_TEXT) else []
-        found += Message(value.content(_LIST)).contents(_TEXT_LIST)
+        found += value.message(_LIST).contents(_TEXT_LIST)
         return [bytes(each).decode(errors="replace") for each in found]
 
     def constants(self) -> list[str]:
         """The strings of a constant."""
-        tensor = Message(self.attribute("value").content(_TENSOR))
+        tensor = self.attribute("value").message(_TENSOR)
         return [bytes(each).decode(errors="replace") for each in tensor.contents(_STRING_VALUES)]
 
     def functions(self) -> Iterator[str]:
         """The functions that it names in its attributes."""
         for entry in self.attributes:
-            value = Message(Message(entry).content(2))
+            value = Message(entry).message(2)
             if value.has(_FUNCTION):
-                yield Message(value.content(_FUNCTION)).text(1)
-            for each in Message(value.content(_LIST)).contents(_FUNCTION_LIST):
+                yield value.message(_FUNCTION).text(1)
+            for each in value.message(_LIST).contents(_FUNCTION_LIST):
                 yield Message(each).text(1)
 
 
@@ -190,17 +192,18 @@ def graph_of(definition: Message) -> Graph:
     graph = Graph()
     graph.scopes[MAIN] = Scope(MAIN, _nodes(MAIN, definition.contents(_NODES)), {})
     # A library may come in several pieces, which are merged.
-    for library in definition.contents(_LIBRARY):
-        for content in Message(library).contents(_FUNCTIONS):
-            function = Message(content)
-            signature = Message(function.content(_FUNCTION_SIGNATURE))
-            name = signature.text(_NAME)
-            arguments = [Message(each).text(_NAME) for each in signature.contents(_ARGUMENTS)]
-            graph.scopes[name] = Scope(
-                name,
-                _nodes(name, function.contents(_FUNCTION_NODES)),
-                {argument: number for number, argument in enumerate(arguments)},
-            )
+    functions = definition.message(_LIBRARY).contents(_FUNCTIONS)
+    # Of functions of the same name the last one counts; the others are not hidden by it.
+    for content in reversed(functions):
+        function = Message(content)
+        signature = function.message(_FUNCTION_SIGNATURE)
+        name = _unused(signature.text(_NAME), graph.scopes)
+        arguments = [Message(each).text(_NAME) for each in signature.contents(_ARGUMENTS)]
+        graph.scopes[name] = Scope(
+            name,
+            _nodes(name, function.contents(_FUNCTION_NODES)),
+            {argument: number for number, argument in enumerate(arguments)},
+        )
     for node in graph.nodes():
         for name in graph.called(node):
             graph.callers.setdefault(name, []).append(node)
@@ -211,9 +214,8 @@ def _nodes(scope: str, contents: Sequence[memoryview]) -> dict[str, Node]:
     nodes: dict[str, Node] = {}
     for content in contents:
         message = Message(content)
-        name = message.text(_NAME)
-        while name in nodes:  # TensorFlow refuses it; nothing is to be hidden from us by it.
-            name += "'"
+        # TensorFlow refuses what comes twice; nothing is to be hidden from us by it.
+        name = _unused(message.text(_NAME), nodes)
         nodes[name] = Node(
             scope,
             name,
@@ -222,6 +224,13 @@ def _nodes(scope: str, contents: Sequence[memoryview]) -> dict[str, Node]:
             message.contents(_ATTRIBUTES),
         )
     return nodes
+
+
+def _unused(name: str, taken: Collection[str]) -> str:
+    if name not in taken:
+        return name
+    numbered = (f"{name}'{number}" for number in count(len(taken)))
+    return next(each for each in numbered if each not in taken)
 
 
 def _unknown(found: list[Origin]) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from salver.scanning.keras_config import keras_findings
 from salver.scanning.part import Part, on_disk
 from salver.scanning.pickle_names import verdict
 from salver.scanning.report import Finding
-from salver.scanning.tensorflow_table import is_known, noted
+from salver.scanning.tensorflow_table import by_attribute, is_known, noted
 
 _HDF5_LIMIT_S = 120.0
 _FLEX = "Flex"
@@ -116,7 +116,7 @@ def tflite_findings(part: Part) -> Iterator[Finding]:
     """
     for code in LiteFile(part.content()).custom_codes():
         operation = code.removeprefix(_FLEX) if code.startswith(_FLEX) else ""
-        known = noted(operation) if operation else None
+        known = noted(operation) or by_attribute(operation)
         where = f"{part.where}: custom operation {code}"
         if known is not None:
             yield Finding(known.rule, where, operation, operation, known.why)
@@ -130,7 +130,8 @@ def hdf5_findings(part: Part) -> Iterator[Finding]:
     The library that reads it is written in C and believes much: if it dies, it dies alone.
     """
     with on_disk(part) as path:
-        command = [sys.executable, "-m", "salver.scanning.hdf5_reader", path]
+        # Without -P the folder where the command stands, which may be the model's, comes first.
+        command = [sys.executable, "-P", "-m", "salver.scanning.hdf5_reader", path]
         try:
             done = subprocess.run(command, capture_output=True, timeout=_HDF5_LIMIT_S, check=False)
             answer = json.loads(done.stdout)

@@ -39,12 +39,12 @@ def onnx_findings(part: Part) -> Iterator[Finding]:
         functions = [Message(each) for each in model.contents(_FUNCTIONS)]
         own = {(each.text(10), each.text(1)) for each in functions}
         reader = _Reader(part.where, own)
-        yield from reader.graph(model.content(_GRAPH))
+        yield from reader.graph(model.message(_GRAPH))
         for function in functions:
             yield from reader.nodes(function.contents(7))
         for training in model.contents(_TRAINING):
             for number in (1, 2):
-                yield from reader.graph(Message(training).content(number))
+                yield from reader.graph(Message(training).message(number))
 
 
 class _Reader:
@@ -52,13 +52,12 @@ class _Reader:
         self._where = where
         self._own = own
 
-    def graph(self, content: memoryview) -> Iterator[Finding]:
-        graph = Message(content)
+    def graph(self, graph: Message) -> Iterator[Finding]:
         for each in graph.contents(_INITIALIZERS):
-            yield from self._tensor(each)
+            yield from self._tensor(Message(each))
         for each in graph.contents(_SPARSE):
             for number in (1, 2):
-                yield from self._tensor(Message(each).content(number))
+                yield from self._tensor(Message(each).message(number))
         yield from self.nodes(graph.contents(_NODES))
 
     def nodes(self, contents: list[memoryview]) -> Iterator[Finding]:
@@ -81,19 +80,18 @@ class _Reader:
             if _leads_away(text) and text.isprintable():
                 yield self._outside(place, text)
         if attribute.has(5):
-            yield from self._tensor(attribute.content(5))
+            yield from self._tensor(attribute.message(5))
         for each in attribute.contents(10):
-            yield from self._tensor(each)
+            yield from self._tensor(Message(each))
         if attribute.has(6):
-            yield from self.graph(attribute.content(6))
+            yield from self.graph(attribute.message(6))
         for each in attribute.contents(11):
-            yield from self.graph(each)
+            yield from self.graph(Message(each))
         for each in (*attribute.contents(22), *attribute.contents(23)):
             for number in (1, 2):
-                yield from self._tensor(Message(each).content(number))
+                yield from self._tensor(Message(each).message(number))
 
-    def _tensor(self, content: memoryview) -> Iterator[Finding]:
-        tensor = Message(content)
+    def _tensor(self, tensor: Message) -> Iterator[Finding]:
         for entry in tensor.contents(13):
             pair = Message(entry)
             if pair.text(1) == "location" and _leads_away(pair.text(2)):

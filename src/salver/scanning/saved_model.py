@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from salver.backends.protobuf_wire import Message, encoded_content
-from salver.backends.signature_def import signature_entries, signature_of
 from salver.codecs.messages import message_class
 from salver.scanning.graph import MAIN, Graph, Node, Origin, graph_of
 from salver.scanning.keras_config import keras_findings
@@ -27,7 +26,8 @@ from salver.scanning.tensorflow_table import (
 )
 
 _META_GRAPHS = 2
-_META_INFO, _GRAPH, _SAVER, _COLLECTIONS, _ASSETS = 1, 2, 3, 4, 6
+_META_INFO, _GRAPH, _SAVER, _COLLECTIONS, _SIGNATURES, _ASSETS = 1, 2, 3, 4, 5, 6
+_SPARSE, _COMPOSITE = 4, 5
 _TAGS = 4
 _INITIALIZATION = "__saved_model_init_op"
 _MAIN_OPERATIONS = ("saved_model_main_op", "legacy_init_op")
@@ -121,24 +121,25 @@ class _MetaGraph:
     def __init__(self, where: str, content: memoryview, several: bool = False) -> None:
         meta_graph = Message(content)
         if several:
-            tags = Message(meta_graph.content(_META_INFO)).contents(_TAGS)
+            tags = meta_graph.message(_META_INFO).contents(_TAGS)
             where = f"{where}: MetaGraph {','.join(bytes(tag).decode() for tag in tags)}"
         self._where = where
-        self._graph: Graph = graph_of(Message(meta_graph.content(_GRAPH)))
+        self._graph: Graph = graph_of(meta_graph.message(_GRAPH))
         self._assets = dict(map(_asset, meta_graph.contents(_ASSETS)))
-        saver = Message(meta_graph.content(_SAVER))
+        saver = meta_graph.message(_SAVER)
         self._checkpoint = saver.text(1).partition(":")[0]
         self._graph.given = frozenset((self._checkpoint, *self._assets))
         self._saved = self._graph.reached([saver.text(2)])
         self._restored = self._graph.reached([saver.text(3)])
         beginnings = _initial_operations(meta_graph)
         self._asked: dict[str, set[tuple[str, str]]] = {}
-        for name, entry in signature_entries(content).items():
-            outputs = [spec.name for spec in signature_of(entry).outputs.values()]
+        for entry in meta_graph.contents(_SIGNATURES):
+            pair = Message(entry)
+            name, outputs = pair.text(1), list(_outputs(pair.message(2)))
             if name == _INITIALIZATION:
                 beginnings += outputs
             else:
-                self._asked[name] = self._graph.reached(outputs)
+                self._asked.setdefault(name, set()).update(self._graph.reached(outputs))
         self._initial = self._graph.reached(beginnings)
 
     def findings(self) -> Iterator[Finding]:
@@ -269,8 +270,18 @@ class _MetaGraph:
 def _asset(content: memoryview) -> tuple[str, str]:
     """The node that an asset's path is fed to, and the path."""
     asset = Message(content)
-    tensor = Message(asset.content(1)).text(1)
+    tensor = asset.message(1).text(1)
     return tensor.partition(":")[0], asset.text(2)
+
+
+def _outputs(signature: Message) -> Iterator[str]:
+    """The tensors that a signature returns, those of sparse and composite ones among them."""
+    waiting = [Message(entry).message(2) for entry in signature.contents(2)]
+    while waiting:
+        tensor = waiting.pop()
+        sparse = tensor.message(_SPARSE)
+        yield from filter(None, (tensor.text(1), *map(sparse.text, (1, 2, 3))))
+        waiting.extend(map(Message, tensor.message(_COMPOSITE).contents(2)))
 
 
 def _initial_operations(meta_graph: Message) -> list[str]:
@@ -278,7 +289,7 @@ def _initial_operations(meta_graph: Message) -> list[str]:
     for entry in meta_graph.contents(_COLLECTIONS):
         pair = Message(entry)
         if pair.text(1) in _MAIN_OPERATIONS:
-            listed = Message(Message(pair.content(2)).content(1))
+            listed = pair.message(2).message(1)
             names += [bytes(each).decode() for each in listed.contents(1)]
     return names
 

@@ -127,6 +127,10 @@ _GROUPS: tuple[tuple[str, str, str], ...] = (
 
 _ATTRIBUTES: Mapping[str, tuple[str, str]] = {
     "FixedUnigramCandidateSampler": ("vocab_file", "it reads the file that the attribute names"),
+    "ImmutableConst": (
+        "memory_region_name",
+        "it returns the content of the file that the attribute names",
+    ),
     "Skipgram": ("filename", "it reads the file that the attribute names"),
 }
 """Operations that read a file only where an attribute is not empty."""
@@ -152,6 +156,12 @@ def table() -> Mapping[str, Operation]:
 def file_attribute(operation: str) -> tuple[str, str] | None:
     """The attribute through which an operation reads a file, and why that matters."""
     return _ATTRIBUTES.get(operation)
+
+
+def by_attribute(operation: str) -> Operation | None:
+    """The same where the attribute cannot be looked at; None if there is no such attribute."""
+    found = file_attribute(operation)
+    return None if found is None else Operation(_READS, found[1])
 
 
 @cache

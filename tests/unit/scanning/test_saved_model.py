@@ -69,6 +69,7 @@ def test_an_operation_that_does_more_than_compute_is_found(
         node("y", "DebugNumericSummary", texts={"debug_urls": ["grpc://there:80"]}),
         node("y", "DecodeProtoV2", texts={"descriptor_source": "/etc/passwd"}),
         node("y", "FixedUnigramCandidateSampler", texts={"vocab_file": "/etc/passwd"}),
+        node("y", "ImmutableConst", texts={"memory_region_name": "/etc/passwd"}),
     ],
     ids=lambda made: made["op"],
 )
