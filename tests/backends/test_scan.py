@@ -18,7 +18,7 @@ from tests.saved_models import version_path
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "models"
 CODE = {
     "python": {("runs-code", "model.py"), ("python-file", "words.py")},
-    "mlflow": {("runs-code", "code"), ("python-file", "priced.py")},
+    "mlflow": {("runs-code", "model_code_path"), ("python-file", "priced.py")},
 }
 """Findings of models that are code, or bring it along."""
 

@@ -31,7 +31,8 @@ class Verdict:
 
 
 _HARMLESS_NAME = Verdict("")
-_UNKNOWN_NAME = Verdict("unknown-import")
+UNKNOWN_IMPORT = "unknown-import"
+_UNKNOWN_NAME = Verdict(UNKNOWN_IMPORT)
 
 _HARMLESS: Mapping[str, str] = {
     "builtins": "object set frozenset list dict tuple int float complex bool str bytes bytearray "

@@ -6,6 +6,7 @@ between the opcodes (joblib writes them so). Source: Python's pickletools and
 Lib/pickle.py, joblib's numpy_pickle.py.
 """
 
+import contextlib
 import pickletools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,15 +14,17 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from salver.scanning.pickle_names import UNKNOWN_IMPORT, verdict
+
 _MARK = object()
 _UNKNOWN = object()
 _PROTOCOLS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _OLD_NAMES = {"__builtin__": "builtins", "copy_reg": "copyreg", "commands": "subprocess"}
 """Modules of Python 2, which protocols up to 2 have."""
-_ARRAYS = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 _OPCODES = frozenset(opcode.code for opcode in pickletools.opcodes)
 _MOST_BYTES_OF_A_NESTED_PICKLE = 64 << 20
 MOST_NESTED = 8
+_MOST_STEPS_BESIDE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,11 @@ class Imported:
         return f"{self.module}.{self.name}"
 
 
+_MAKE_TEXT = ("builtins", "_codecs", "functools")
+_ARRAYS = Imported("joblib.numpy_pickle", "NumpyArrayWrapper")
+"""Behind the state of such an object joblib reads an array, others go on with opcodes."""
+
+
 @dataclass(slots=True)
 class _Made:
     """What a call would return."""
@@ -42,6 +50,8 @@ class _Made:
     callable: object
     arguments: object
     state: object = None
+    changes: int = 0
+    """So many times its state was set."""
 
 
 @dataclass(slots=True)
@@ -56,6 +66,8 @@ class Walk:
     """Imported things whose own attributes would be set, for the whole process."""
     calls: int = 0
     """So many calls would be made."""
+    steps: int = 0
+    """Opcodes of arrays, and of pickles in their place."""
     numbers: list[int] = field(default_factory=list)
     """Whole pickles that are nothing but an integer: PyTorch begins a file with one."""
 
@@ -81,10 +93,21 @@ def walk_pickle(file: BinaryIO, found: Walk, depth: int = 0) -> None:
 
 
 class _Machine:
-    def __init__(self, file: BinaryIO, found: Walk, depth: int) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        found: Walk,
+        depth: int,
+        is_plain: bool = False,
+        is_beside: bool = False,
+    ) -> None:
         self._file = file
         self._found = found
         self._depth = depth
+        self._is_plain = is_plain
+        """Read by Python's own reader, not by joblib's."""
+        self._is_beside = is_beside
+        """Read by a reader that may not be meant."""
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._protocol = 0
@@ -98,6 +121,10 @@ class _Machine:
                     self._stopped()
                     return
                 self._step(opcode, argument, position or 0)
+                if self._is_plain:
+                    self._found.steps += 1
+                    if self._found.steps > _MOST_STEPS_BESIDE:
+                        raise PickleError("arrays of joblib that are opcodes")
         except PickleError:
             raise
         # The reader of opcodes raises what it stumbles over.
@@ -118,10 +145,10 @@ class _Machine:
         if any(kind is pickletools.markobject for kind in before):
             self._pop_to_mark()
             for _ in before[: before.index(pickletools.markobject)]:
-                self._stack.pop()
+                self._pop()
         else:
             for _ in before:
-                self._stack.pop()
+                self._pop()
         literal = argument if isinstance(argument, str | bytes | int) else _UNKNOWN
         self._stack.extend(literal for _ in opcode.stack_after)
         if isinstance(argument, bytes | bytearray):
@@ -146,15 +173,25 @@ class _Machine:
     def _pop_to_mark(self) -> list[Any]:
         values: list[Any] = []
         while True:
-            value = self._stack.pop()
+            value = self._pop()
             if value is _MARK:
                 values.reverse()
                 return values
             values.append(value)
 
+    def _pop(self) -> Any:
+        """What is put into something else, or thrown away."""
+        value = self._stack.pop()
+        if value == _ARRAYS:
+            # Who else than an opcode of its own makes one makes it unseen.
+            raise PickleError("the class of joblib's arrays is handed on")
+        return value
+
     def _import(self, module: object, name: object, position: int) -> object:
         if not isinstance(module, str) or not isinstance(name, str):
-            self._found.hidden.append(position)
+            # By chance, bytes of an array that are read as opcodes take anything for a name.
+            if not self._is_beside or _is_text(module) or _is_text(name):
+                self._found.hidden.append(position)
             return _UNKNOWN
         imported = Imported(_OLD_NAMES.get(module, module), name)
         self._found.imports.setdefault(imported, position)
@@ -208,11 +245,11 @@ class _Machine:
         self._call(values[0], tuple(values[1:]))
 
     def on_reduce(self, *_: object) -> None:
-        arguments, callable_ = self._stack.pop(), self._stack.pop()
+        arguments, callable_ = self._pop(), self._stack.pop()
         self._call(callable_, arguments)
 
     def on_new_object_with_names(self, *_: object) -> None:
-        _names, arguments, class_ = self._stack.pop(), self._stack.pop(), self._stack.pop()
+        _names, arguments, class_ = self._pop(), self._pop(), self._stack.pop()
         self._call(class_, arguments)
 
     def on_extension(self, _: object, position: int) -> None:
@@ -221,14 +258,27 @@ class _Machine:
         self._stack.append(_UNKNOWN)
 
     def on_build(self, *_: object) -> None:
-        state = self._stack.pop()
+        state = self._pop()
         made = self._stack[-1]
         if isinstance(made, Imported):
-            self._found.changed.setdefault(made, self._file.tell())
+            self._note_change()
         if isinstance(made, _Made):
-            made.state = state
-            if made.callable == Imported(*_ARRAYS) and isinstance(state, dict):
+            if made.callable == _ARRAYS and not self._is_plain:
+                self._look_beside()
                 self._skip_array(state)
+                self._stack[-1] = _UNKNOWN  # The array.
+            elif not self._is_plain:
+                made.state = state
+                made.changes += 1
+
+    def _update(self, values: list[Any]) -> None:
+        # What is only read beside changes nothing.
+        if isinstance(self._stack[-1], dict) and not self._is_plain:
+            self._stack[-1].update(_named(values))
+
+    def _note_change(self) -> None:
+        if isinstance(self._stack[-1], Imported):
+            self._found.changed.setdefault(self._stack[-1], self._file.tell())
 
     def on_empty_dict(self, *_: object) -> None:
         self._stack.append({})
@@ -238,12 +288,14 @@ class _Machine:
         self._stack.append(_named(values))
 
     def on_set_item(self, *_: object) -> None:
-        value, key = self._stack.pop(), self._stack.pop()
-        _update(self._stack[-1], [key, value])
+        value, key = self._pop(), self._pop()
+        self._note_change()
+        self._update([key, value])
 
     def on_set_items(self, *_: object) -> None:
         values = self._pop_to_mark()
-        _update(self._stack[-1], values)
+        self._note_change()
+        self._update(values)
 
     def on_tuple(self, *_: object) -> None:
         self._stack.append(tuple(self._pop_to_mark()))
@@ -263,15 +315,34 @@ class _Machine:
     def _tuple(self, count: int) -> None:
         if len(self._stack) < count:
             raise PickleError("the stack is empty")
-        values = tuple(self._stack[-count:])
-        del self._stack[-count:]
-        self._stack.append(values)
+        values = tuple(self._pop() for _ in range(count))
+        self._stack.append(values[::-1])
 
-    def _skip_array(self, state: dict[str, Any]) -> None:
+    def _look_beside(self) -> None:
+        """Python's own reader takes the bytes of an array of joblib for opcodes."""
+        beside = Walk(steps=self._found.steps)
+        machine = _Machine(self._file, beside, self._depth + 1, is_plain=True, is_beside=True)
+        machine._stack, machine._memo = [*self._stack[:-1], _UNKNOWN], dict(self._memo)
+        start = self._file.tell()
+        with contextlib.suppress(PickleError):
+            machine.run()
+        self._file.seek(start)
+        self._found.steps = beside.steps
+        if beside.steps > _MOST_STEPS_BESIDE:
+            raise PickleError("arrays of joblib that are opcodes")
+        for imported, position in beside.imports.items():
+            # Names that nobody knows come about by chance; such as do harm do not.
+            if verdict(imported.module, imported.name).rule not in ("", UNKNOWN_IMPORT):
+                self._found.imports.setdefault(imported, position)
+        self._found.hidden += beside.hidden
+
+    def _skip_array(self, state: object) -> None:
         """joblib: an array's bytes, or a pickle of its objects, follow among the opcodes."""
+        if not isinstance(state, dict) or _UNKNOWN in state:
+            raise PickleError("an array of unknown shape")
         itemsize, has_objects = _element(state.get("dtype"))
         if has_objects:
-            walk_pickle(self._file, self._found, self._depth + 1)
+            _Machine(self._file, self._found, self._depth + 1, is_plain=True).run()
             return
         shape = state.get("shape")
         if not isinstance(shape, tuple) or not all(isinstance(each, int) for each in shape):
@@ -287,9 +358,20 @@ class _Machine:
         self._file.seek(count, 1)
 
 
+def _is_text(made: object) -> bool:
+    """Whether a call makes it that may return text."""
+    if not isinstance(made, _Made):
+        return False
+    return not isinstance(made.callable, Imported) or made.callable.module in _MAKE_TEXT
+
+
 def _element(made: object) -> tuple[int, bool]:
     """Bytes of an element of a `numpy.dtype` that would be made, and whether it has objects."""
-    if not isinstance(made, _Made) or made.callable != Imported("numpy", "dtype"):
+    if (
+        not isinstance(made, _Made)
+        or made.callable != Imported("numpy", "dtype")
+        or made.changes > 1
+    ):
         raise PickleError("an array of unknown type")
     arguments = made.arguments
     code = arguments[0] if isinstance(arguments, tuple) and arguments else None
@@ -299,7 +381,16 @@ def _element(made: object) -> tuple[int, bool]:
         element = np.dtype(code)
     except (TypeError, ValueError) as error:
         raise PickleError("an array of unknown type") from error
-    return element.itemsize, element.hasobject or _has_objects(made.state)
+    return _size(element, made.state), element.hasobject or _has_objects(made.state)
+
+
+def _size(element: np.dtype, state: object) -> int:
+    """Bytes of an element: the state of strings and structures has them once more."""
+    if state is None or element.kind not in "SUV":
+        return element.itemsize
+    if not isinstance(state, tuple) or len(state) < 7 or state[5] != element.itemsize:
+        raise PickleError("an array of unknown type")
+    return element.itemsize
 
 
 def _has_objects(state: object) -> bool:
@@ -310,14 +401,9 @@ def _has_objects(state: object) -> bool:
     return any(_element(part)[1] for part in parts if isinstance(part, _Made))
 
 
-def _named(values: list[Any]) -> dict[str, Any]:
+def _named(values: list[Any]) -> dict[Any, Any]:
     pairs = zip(values[::2], values[1::2], strict=False)
-    return {key: value for key, value in pairs if isinstance(key, str)}
-
-
-def _update(target: object, values: list[Any]) -> None:
-    if isinstance(target, dict):
-        target.update(_named(values))
+    return {key if isinstance(key, str) else _UNKNOWN: value for key, value in pairs}
 
 
 _Handler = Callable[[_Machine, Any, int], None]
