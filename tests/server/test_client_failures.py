@@ -12,7 +12,14 @@ import pytest
 
 from salver.client import AsyncClient, Client, Retries, Tls
 from salver.codecs.messages import message_class
-from salver.errors import Code, DeadlineExceeded, InvalidArgument, ServingError, Unavailable
+from salver.errors import (
+    Code,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    ServingError,
+    Unavailable,
+)
 from tests.answering import AnsweringServer, Asked, Told
 from tests.certificates import Authority, ssl_config
 from tests.running import RunningServer
@@ -152,6 +159,24 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen(protocol: str) -> None
         with pytest.raises(InvalidArgument, match="API key") as raised:
             Client(address, api_key=key)
         assert not key or key not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTP_PROXY", "http://a:b:c"),
+        ("ALL_PROXY", "foo://proxy"),
+        ("HTTP_PROXY", "socks5://127.0.0.1:1"),
+        ("NO_PROXY", "fe80::/10"),
+    ],
+)
+def test_proxies_of_the_environment_that_cannot_be_used_are_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    for kind in (Client, AsyncClient):
+        with pytest.raises(FailedPrecondition, match="HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO"):
+            kind("http://localhost:1")
 
 
 def test_a_server_of_tensorflow_serving_does_not_tell_names(

@@ -64,9 +64,22 @@ def address_of(text: str) -> Address:
         raise InvalidArgument("an address has no user and password; pass api_key instead")
     if not parts.hostname or parts.query or parts.fragment or (is_grpc and prefix):
         raise InvalidArgument(f"{text!r} is no address of a server, such as localhost:8500")
+    if not _is_name(parts.hostname):
+        raise InvalidArgument(f"{text!r} is no address of a server: {parts.hostname!r} is no name")
     if port is None:
         port = 443 if is_secure else GRPC_PORT if is_grpc else REST_PORT
     return Address(is_grpc, is_secure, parts.hostname, port, prefix)
+
+
+def _is_name(host: str) -> bool:
+    """Whether libraries can look it up; what they raise otherwise is none of their usual errors."""
+    if ":" in host:
+        return True
+    try:
+        name = host.encode("idna").decode()
+    except UnicodeError:
+        return False
+    return name.isprintable() and " " not in name
 
 
 def _split(text: str, given: str) -> tuple[SplitResult, int | None]:

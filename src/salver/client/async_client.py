@@ -39,7 +39,9 @@ Batch = TypeVar("Batch")
 
 
 class AsyncClient:
-    """`Client`, to await. On one loop; for an `async with` block, or until `close`.
+    """`Client`, to await. On any loop; for an `async with` block, or until `close`.
+
+    Each loop has connections of its own, and `close` closes those of the loop that awaits it.
 
     Every call can be cancelled.
     """

@@ -22,7 +22,7 @@ class Connection(Protocol):
 
 
 class AsyncConnection(Protocol):
-    """Sends calls, to await. On one loop."""
+    """Sends calls, to await. On any loop; each has its own connections."""
 
     async def ask(self, step: Ask) -> Answer:
         """See `Connection.ask`."""

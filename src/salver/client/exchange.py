@@ -4,7 +4,6 @@ An operation is a generator that yields calls and receives their answers, and kn
 sockets, threads and loops. The clients drive it: one blocks, the other awaits.
 """
 
-import math
 import random
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
@@ -74,7 +73,7 @@ def steps_of(
         DeadlineExceeded: from the steps, if the time is over between two calls.
         ServingError: the server's, or that it cannot be reached.
     """
-    deadline = None if timeout_s in (None, math.inf) else clock() + timeout_s
+    deadline = None if timeout_s is None else clock() + timeout_s
     try:
         call = next(operation)
         while True:

@@ -1,5 +1,6 @@
 """Sends calls over a channel of grpcio."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from salver import __version__
 from salver.client.address import Address
 from salver.client.exchange import Answer, Ask
 from salver.client.options import Tls
+from salver.client.per_loop import PerLoop
 from salver.errors import InvalidArgument, ServingError, error_of
 
 _OPTIONS = (
@@ -53,38 +55,46 @@ class GrpcConnection:
 
 
 class AsyncGrpcConnection:
-    """A channel to await, made with the first call, on its loop."""
+    """A channel to await, for each loop that awaits it."""
 
     def __init__(self, address: Address, tls: Tls, headers: _Headers) -> None:
         self._headers = headers
-        self._target = address.authority
-        self._credentials = _credentials(address, tls)
-        self._channel: Any = None
-        self._methods: dict[str, Any] = {}
+        make = partial(_AsyncChannel, address.authority, _credentials(address, tls))
+        self._channels = PerLoop(make)
 
     async def ask(self, step: Ask) -> Answer:
         """See `Connection.ask`."""
         call = step.call
-        method = self._methods.get(call.path)
-        if method is None:
-            method = self._methods[call.path] = self._open_channel().unary_unary(call.path)
+        method = self._channels.get().method(call.path)
         try:
             return Answer(await method(call.body, timeout=step.timeout_s, metadata=self._headers))
         except grpc.RpcError as error:
             raise _serving_error(error) from error
 
     async def close(self) -> None:
-        if self._channel is not None:
-            await self._channel.close()
+        channel = self._channels.pop()
+        if channel is not None:
+            await channel.close()
 
-    def _open_channel(self) -> Any:
-        if self._channel is None:
-            self._channel = (
-                grpc.aio.insecure_channel(self._target, _OPTIONS)
-                if self._credentials is None
-                else grpc.aio.secure_channel(self._target, self._credentials, _OPTIONS)
-            )
-        return self._channel
+
+class _AsyncChannel:
+    def __init__(self, target: str, credentials: Any) -> None:
+        channel = (
+            grpc.aio.insecure_channel(target, _OPTIONS)
+            if credentials is None
+            else grpc.aio.secure_channel(target, credentials, _OPTIONS)
+        )
+        self._channel: Any = channel
+        self._methods: dict[str, Any] = {}
+
+    def method(self, path: str) -> Any:
+        found = self._methods.get(path)
+        if found is None:
+            found = self._methods[path] = self._channel.unary_unary(path)
+        return found
+
+    async def close(self) -> None:
+        await self._channel.close()
 
 
 def _credentials(address: Address, tls: Tls) -> Any:

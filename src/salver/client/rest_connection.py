@@ -2,19 +2,22 @@
 
 import asyncio
 import json
-import ssl
-import time
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 import httpx
 
 from salver import __version__
 from salver.client.address import Address
-from salver.client.exchange import Answer, Ask
+from salver.client.exchange import Answer, Ask, Call
 from salver.client.options import Tls
+from salver.client.per_loop import PerLoop
+from salver.client.rest_deadline import Deadline, is_large, too_late
 from salver.errors import (
     Code,
-    DeadlineExceeded,
+    FailedPrecondition,
     InternalError,
     ServingError,
     Unavailable,
@@ -43,84 +46,107 @@ _CODES = {
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
 _MOST_QUOTED = 200
 _JSON = {"content-type": "application/json"}
+Made = TypeVar("Made", httpx.Client, httpx.AsyncClient)
 _Headers = tuple[tuple[str, str], ...]
 
 
 class RestConnection:
-    """A pool that blocks. From any thread."""
+    """A pool that blocks. From any thread; a process that was forked gets a pool of its own."""
 
     def __init__(self, address: Address, tls: Tls, headers: _Headers) -> None:
         self._url = address.url
-        self._client = httpx.Client(
-            verify=_context(address, tls), headers=_with_agent(headers), limits=_LIMITS
-        )
+        self._make = partial(httpx.Client, **_options(address, tls, headers))
+        self._client = _made(self._make)
+        self._process = os.getpid()
+        self._of_parent: httpx.Client | None = None
 
     def ask(self, step: Ask) -> Answer:
         """See `Connection.ask`."""
-        ends = None if step.timeout_s is None else time.monotonic() + step.timeout_s
+        if self._process != os.getpid():
+            # On a connection of both processes, each would read answers to the other. It is not
+            # closed here: that would end TLS for the other, too.
+            self._of_parent = self._client
+            self._client = _made(self._make)
+            self._process = os.getpid()
+        deadline = Deadline(step.timeout_s, self._url)
         try:
-            response = self._client.send(_request(self._client, self._url, step), stream=True)
+            response = self._client.send(self._request(step.call, deadline), stream=True)
             try:
-                # The library's limits are for one step each, and a slow answer has many.
-                body = b"".join(_until(ends, response.iter_bytes(), self._url))
+                body = b"".join(deadline.watched(response.iter_bytes()))
             finally:
                 response.close()
         except httpx.HTTPError as error:
             raise _serving_error(error, self._url) from error
         return _answer(response, body)
 
+    def _request(self, call: Call, deadline: Deadline) -> httpx.Request:
+        url, extensions = self._url + call.path, deadline.extensions
+        if call.body is None or not is_large(call.body):
+            return _request(self._client, url, call.body, extensions=extensions)
+        length = {"content-length": str(len(call.body))}
+        pieces = deadline.pieces_of(call.body)
+        return _request(self._client, url, pieces, length, extensions=extensions)
+
     def close(self) -> None:
         self._client.close()
 
 
 class AsyncRestConnection:
-    """A pool to await. On one loop."""
+    """A pool to await, for each loop that awaits it."""
 
     def __init__(self, address: Address, tls: Tls, headers: _Headers) -> None:
         self._url = address.url
-        self._client = httpx.AsyncClient(
-            verify=_context(address, tls), headers=_with_agent(headers), limits=_LIMITS
-        )
+        make = partial(httpx.AsyncClient, **_options(address, tls, headers))
+        _made(make)  # What is wrong is told at once.
+        self._clients = PerLoop(partial(_made, make))
 
     async def ask(self, step: Ask) -> Answer:
         """See `Connection.ask`."""
+        client = self._clients.get()
+        url, body = self._url + step.call.path, step.call.body
         try:
             async with asyncio.timeout(step.timeout_s):
-                response = await self._client.send(_request(self._client, self._url, step))
+                response = await client.send(_request(client, url, body, timeout=step.timeout_s))
         except TimeoutError as error:
-            raise _too_late(self._url) from error
+            raise too_late(self._url) from error
         except httpx.HTTPError as error:
             raise _serving_error(error, self._url) from error
         return _answer(response, response.content)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        client = self._clients.pop()
+        if client is not None:
+            await client.aclose()
 
 
-def _context(address: Address, tls: Tls) -> ssl.SSLContext | bool:
-    return tls.context() if address.is_secure else False
+def _options(address: Address, tls: Tls, headers: _Headers) -> dict[str, Any]:
+    agent = ("user-agent", f"salver-client/{__version__}")
+    verify = tls.context() if address.is_secure else False
+    return {"verify": verify, "headers": [agent, *headers], "limits": _LIMITS}
 
 
-def _with_agent(headers: _Headers) -> list[tuple[str, str]]:
-    return [("user-agent", f"salver-client/{__version__}"), *headers]
+def _made(make: Callable[[], Made]) -> Made:
+    try:
+        return make()
+    except (httpx.InvalidURL, ValueError, ImportError) as error:
+        # All else was checked before.
+        raise FailedPrecondition(
+            f"HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY cannot be used: {error}"
+        ) from error
 
 
-def _request(client: httpx.Client | httpx.AsyncClient, url: str, step: Ask) -> httpx.Request:
-    call = step.call
+def _request(
+    client: httpx.Client | httpx.AsyncClient,
+    url: str,
+    body: bytes | Iterator[bytes] | None,
+    headers: Mapping[str, str] | None = None,
+    **options: Any,
+) -> httpx.Request:
+    method = "GET" if body is None else "POST"
+    kind = {} if body is None else _JSON
     return client.build_request(
-        "GET" if call.body is None else "POST",
-        url + call.path,
-        content=call.body,
-        headers=None if call.body is None else _JSON,
-        timeout=step.timeout_s,
+        method, url, content=body, headers={**kind, **(headers or {})}, **options
     )
-
-
-def _until(ends: float | None, pieces: Iterator[bytes], url: str) -> Iterator[bytes]:
-    for piece in pieces:
-        if ends is not None and time.monotonic() >= ends:
-            raise _too_late(url)
-        yield piece
 
 
 def _answer(response: httpx.Response, body: bytes) -> Answer:
@@ -134,18 +160,14 @@ def _message(response: httpx.Response, body: bytes) -> str:
     text = body.decode("utf-8", "surrogateescape")
     try:
         return str(json.loads(text, strict=False)["error"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         quoted = " ".join(text.split())[:_MOST_QUOTED]
         return f"HTTP {response.status_code} {response.reason_phrase}: {quoted}"
 
 
-def _too_late(url: str) -> DeadlineExceeded:
-    return DeadlineExceeded(f"{url} has not answered in time")
-
-
 def _serving_error(error: httpx.HTTPError, url: str) -> ServingError:
     if isinstance(error, httpx.TimeoutException):
-        return _too_late(url)
+        return too_late(url)
     if isinstance(error, httpx.DecodingError):
         return InternalError(f"{url}: the answer cannot be unpacked: {error}")
     return Unavailable(f"{url}: {error or type(error).__name__}")

@@ -189,7 +189,7 @@ def _results(answer: Answer) -> list[Any]:
 def _json(answer: Answer) -> Any:
     try:
         return json.loads(answer.body.decode("utf-8", "replace"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InternalError(f"the server's answer is no JSON: {error}") from error
 
 

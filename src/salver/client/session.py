@@ -11,6 +11,8 @@ from salver.client.options import Retries, RetryBudget, Tls
 from salver.client.rest_protocol import VERSION_HEADER, RestProtocol
 from salver.errors import InvalidArgument
 
+_LONGEST_S = 1e9
+"""What the libraries below can count; more is no limit."""
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -29,7 +31,7 @@ class Session:
 
     def steps(self, operation: Operation[Result], timeout_s: float | None) -> Steps[Result]:
         """The operation with a deadline, by default the client's, and with retries."""
-        limit = self.timeout_s if timeout_s is None else timeout_s
+        limit = self.timeout_s if timeout_s is None else _limit(timeout_s)
         return steps_of(operation, self.retries, self.budget, limit, time.monotonic)
 
 
@@ -58,10 +60,16 @@ def session_of(
         protocol=GrpcProtocol(time.monotonic) if server.is_grpc else RestProtocol(time.monotonic),
         tls=tls or Tls(),
         headers=headers,
-        timeout_s=None if math.isinf(timeout_s) else timeout_s,
+        timeout_s=_limit(timeout_s),
         retries=retries,
         budget=RetryBudget(retries),
     )
+
+
+def _limit(timeout_s: float) -> float | None:
+    if math.isnan(timeout_s):
+        raise InvalidArgument("the timeout is no number")
+    return None if timeout_s > _LONGEST_S else timeout_s
 
 
 def _key_header(key: str, header: str) -> tuple[str, str]:

@@ -14,6 +14,9 @@ from salver.errors import InvalidArgument
         ("http://localhost", "http://localhost:8501"),
         ("http://localhost:80/serving/", "http://localhost:80/serving"),
         ("https://models.example", "https://models.example:443"),
+        ("grpc://[::1]:8500", "grpc://[::1]:8500"),
+        ("http://bücher.example", "http://bücher.example:8501"),
+        ("salver_models:8500", "grpc://salver_models:8500"),
     ],
 )
 def test_an_address_is_understood(given: str, understood: str) -> None:
@@ -30,6 +33,11 @@ def test_an_address_is_understood(given: str, understood: str) -> None:
         ("grpc://localhost:1/path", "is no address"),
         ("http://localhost?x=1", "is no address"),
         ("http://me:secret@localhost", "no user and password"),
+        ("http://exa mple:1", "is no name"),
+        ("a..b:1", "is no name"),
+        (f"http://{'a' * 70}", "is no name"),
+        ("http://\ud800:1", "is no name"),
+        ("\x00:1", "is no name"),
     ],
 )
 def test_what_is_no_address_is_refused(given: str, reason: str) -> None:
