@@ -27,21 +27,23 @@ def entries(root: Path) -> Iterator[Part | Finding]:
     """
     try:
         if root.is_dir():
-            yield from _below(root, root)
+            yield from _below(root)
         else:
             yield from _entry(root, root.parent, root.stat())
     except OSError as error:
         raise _told(error, root) from error
 
 
-def _below(root: Path, folder: Path) -> Iterator[Part | Finding]:
-    for name in sorted(os.listdir(folder)):
-        path = folder / name
-        status = path.lstat()
+def _below(root: Path) -> Iterator[Part | Finding]:
+    # No function that calls itself: folders may lie deeper than Python's stack.
+    waiting = [root]
+    while waiting:
+        path = waiting.pop()
+        status = root.stat() if path is root else path.lstat()
         if stat.S_ISLNK(status.st_mode):
             yield from _link(root, path)
         elif stat.S_ISDIR(status.st_mode):
-            yield from _below(root, path)
+            waiting.extend(path / name for name in sorted(os.listdir(path), reverse=True))
         else:
             yield from _entry(path, root, status)
 

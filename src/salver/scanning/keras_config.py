@@ -11,6 +11,8 @@ from typing import Any
 from salver.scanning.pickle_names import verdict
 from salver.scanning.report import Finding
 
+KERAS_CONFIG = "config.json"
+"""The member of a `.keras` archive that says what is made."""
 _CODE_CLASSES: Mapping[str, str] = {
     "Lambda": "it holds byte code of a function, which runs when the layer is called",
     "__lambda__": "it is byte code of a function",

@@ -3,6 +3,7 @@
 Whatever cannot be read is a finding: what cannot be looked at cannot be called safe.
 """
 
+import contextlib
 import json
 import re
 import struct
@@ -12,9 +13,10 @@ from collections.abc import Callable, Iterator
 from tokenize import TokenError
 
 from salver.scanning import archive
-from salver.scanning.keras_config import keras_findings
+from salver.scanning.keras_config import KERAS_CONFIG, keras_findings
 from salver.scanning.model_formats import (
     hdf5_findings,
+    is_hdf5,
     mlflow_findings,
     pmml_findings,
     skops_findings,
@@ -32,6 +34,7 @@ from salver.scanning.report import Finding
 from salver.scanning.saved_model import (
     chunked_findings,
     frozen_graph_findings,
+    is_graph,
     keras_metadata_findings,
     meta_graph_findings,
     saved_model_findings,
@@ -45,13 +48,11 @@ _BY_NAME: dict[str, _Look] = {
     "saved_model.pb": saved_model_findings,
     "saved_model.pbtxt": text_saved_model_findings,
     "saved_model.cpb": chunked_findings,
-    "fingerprint.pb": lambda part: iter(()),
     "keras_metadata.pb": keras_metadata_findings,
     "mlmodel": mlflow_findings,
 }
 _BY_ENDING: dict[str, _Look] = {
     ".meta": meta_graph_findings,
-    ".pb": frozen_graph_findings,
     ".onnx": onnx_findings,
     ".pmml": pmml_findings,
 }
@@ -73,10 +74,13 @@ _RUN_BY_SALVER = ("model.py", "pipeline.py")
 _CHECKPOINT = re.compile(r".+\.(index|data-[0-9]{5}-of-[0-9]{5})")
 _DATA = re.compile(
     r".*\.(txt|json|ubj|model|cbm|lgb|xgb|csv|tsv|md|py|ya?ml|npz|index|tflite|safetensors|gguf|vocab"
-    r"|proto|pb|pbtxt|ini|toml|xml|html|png|jpe?g|log|h5|onnx_data|onnx\.data|data|tfrecord|parquet)"
+    r"|proto|pbtxt|ini|toml|xml|html|png|jpe?g|log|h5|onnx_data|onnx\.data|data|tfrecord|parquet)"
     r"|fingerprint\.pb|tf_serving_warmup_requests|license|readme|checkpoint|version|bestscore|\..*"
 )
-_YAML_OBJECT = re.compile(rb"!!python/(object|name|module|apply|new)[^\s]*")
+_YAML_OBJECT = re.compile(
+    rb"(!!python/(object|name|module|apply|new)|tag:yaml\.org,2002:python/)[^\s]*"
+)
+_CLASS_NAME = re.compile(rb"class_name|\\u00|\0")
 _MOST_TEXT = 64 << 20
 _DAMAGED = (
     ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
@@ -101,28 +105,44 @@ def _looked(part: Part, count: Callable[[], None]) -> Iterator[Finding]:
     if not part.size:
         return
     start = part.start(512)
-    yield from _code_findings(part, start)
+    if not _CHECKPOINT.fullmatch(part.name):
+        yield from _code_findings(part, start)
     reader = _BY_NAME.get(part.name) or _BY_ENDING.get(part.ending)
     if reader is not None:
         yield from reader(part)
-    elif start[4:8] == b"TFL3":
-        yield from tflite_findings(part)
-    elif start.startswith(b"\x89HDF"):
-        yield from hdf5_findings(part)
-    elif start.startswith(b"\x93NUMPY"):
-        yield from array_findings(part)
+    elif part.ending == ".pb" and is_graph(part):
+        yield from frozen_graph_findings(part)
     elif start.startswith(b"PK\x03\x04") or start.startswith(b"PK\x05\x06"):
         yield from _zip(part, count)
     elif _CHECKPOINT.fullmatch(part.name):
-        return
+        yield from _checkpoint_findings(part, start, count)
     else:
         yield from _by_content(part, start, count)
+        yield from _hidden_zip(part, count)
+
+
+def _checkpoint_findings(part: Part, start: bytes, count: Callable[[], None]) -> Iterator[Finding]:
+    """Numbers that look like something else by chance cannot be read as that."""
+    with contextlib.suppress(*_DAMAGED):
+        for finding in (*_by_content(part, start, count), *_hidden_zip(part, count)):
+            if finding.rule not in ("unreadable", "not-looked-into"):
+                yield finding
+
+
+def _by_sign(part: Part, start: bytes) -> _Look | None:
+    if start[4:8] == b"TFL3":
+        return tflite_findings
+    if is_hdf5(part):
+        return hdf5_findings
+    if start.startswith(b"\x93NUMPY"):
+        return array_findings
+    return pickle_findings if looks_like_pickle(start) else None
 
 
 def _by_content(part: Part, start: bytes, count: Callable[[], None]) -> Iterator[Finding]:
-    if looks_like_pickle(start):
-        yield from pickle_findings(part)
-        yield from _hidden_zip(part, count)
+    reader = _by_sign(part, start)
+    if reader is not None:
+        yield from reader(part)
     elif archive.is_compressed(start):
         with archive.uncompressed(part) as inner:
             yield from _deeper(part, inner, count)
@@ -141,7 +161,6 @@ def _by_content(part: Part, start: bytes, count: Callable[[], None]) -> Iterator
             yield Finding("unreadable", part.where, f"a {kind} archive", part.name)
             return
         yield from _text_findings(part, start)
-        yield from _hidden_zip(part, count)
         if not part.depth and not _DATA.fullmatch(part.name):
             yield Finding("not-looked-into", part.where, f"{part.size} bytes", part.name)
 
@@ -181,31 +200,48 @@ def _python_findings(part: Part) -> Iterator[Finding]:
 
 
 def _text_findings(part: Part, start: bytes) -> Iterator[Finding]:
-    if part.size > _MOST_TEXT:
+    if part.ending == ".json":
+        yield from _json_findings(part)
+    elif part.size > _MOST_TEXT:
         return
-    if part.ending == ".json" and b"class_name" in (content := part.content()):
-        yield from keras_findings(json.loads(content), part.where)
     elif part.ending in (".yaml", ".yml") and (found := _YAML_OBJECT.search(part.content())):
         text = found[0].decode(errors="replace")
         yield Finding("runs-code", part.where, text, text, "readers of YAML that trust the file "
                       "make objects and call functions by it")  # fmt: skip
 
 
+def _json_findings(part: Part) -> Iterator[Finding]:
+    if part.size > _MOST_TEXT and part.name != KERAS_CONFIG:
+        return
+    # Written with escapes, or in another encoding, it means the same.
+    if part.name == KERAS_CONFIG or _CLASS_NAME.search(part.content()):
+        yield from _config_findings(part)
+
+
+def _config_findings(part: Part) -> Iterator[Finding]:
+    if part.size > _MOST_TEXT:
+        raise ValueError(f"a configuration of {part.size} bytes")
+    yield from keras_findings(json.loads(part.content()), part.where)
+
+
 def _hidden_zip(part: Part, count: Callable[[], None]) -> Iterator[Finding]:
     with part.opened() as file:
         is_zip = zipfile.is_zipfile(file)
-    if is_zip:
+    if not is_zip:
+        return
+    # Models of TFLite have files of words behind them, in an archive.
+    if part.ending != ".tflite":
         yield Finding("two-formats", part.where, "it is an archive as well", part.name)
-        yield from _zip(part, count)
+    yield from _zip(part, count)
 
 
 def _zip(part: Part, count: Callable[[], None]) -> Iterator[Finding]:
     yield from archive.zip_findings(part)
     members = list(archive.zip_parts(part))
     names = {_inside(part, member): member for member in members}
-    if {"config.json", "metadata.json"} <= set(names):
-        yield from keras_findings(json.loads(names["config.json"].content()), part.where)
-        names = {name: each for name, each in names.items() if not name.endswith((".json", ".h5"))}
+    if KERAS_CONFIG in names and ("metadata.json" in names or part.ending == ".keras"):
+        yield from _config_findings(names.pop(KERAS_CONFIG))
+        names.pop("metadata.json", None)
     elif "schema.json" in names:
         yield from skops_findings(json.loads(names["schema.json"].content()), part.where)
     elif _is_torch(names):

@@ -20,6 +20,8 @@ from salver.scanning.report import Finding
 from salver.scanning.tensorflow_table import by_attribute, is_known, noted
 
 _HDF5_LIMIT_S = 120.0
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+"""At byte 0, 512, 1024 and so on: what lies before it, HDF5 leaves to others."""
 _FLEX = "Flex"
 _LITE_OPERATIONS = frozenset((
     "TFLite_Detection_PostProcess", "AudioSpectrogram", "Mfcc", "RandomStandardNormal",
@@ -122,6 +124,18 @@ def tflite_findings(part: Part) -> Iterator[Finding]:
             yield Finding(known.rule, where, operation, operation, known.why)
         elif code not in _LITE_OPERATIONS and not (operation and is_known(operation)):
             yield Finding("unknown-operation", where, code, code)
+
+
+def is_hdf5(part: Part) -> bool:
+    """Whether it is an HDF5 file, one that begins with something else among them."""
+    position = 0
+    with part.opened() as file:
+        while position < part.size:
+            file.seek(position)
+            if file.read(len(_HDF5)) == _HDF5:
+                return True
+            position = max(position * 2, 512)
+    return False
 
 
 def hdf5_findings(part: Part) -> Iterator[Finding]:

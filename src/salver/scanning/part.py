@@ -63,15 +63,8 @@ def bytes_part(parent: Part, name: str, content: bytes) -> Part:
 
 @contextmanager
 def whole(part: Part) -> Iterator[memoryview]:
-    """All bytes, of a file without copying them."""
-    if part.path is None or not part.size:
-        yield memoryview(part.content())
-        return
-    import mmap
-
-    with part.path.open("rb") as file:
-        # Not closed: what was read from it may still be looked at.
-        yield memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    """All bytes. Not mapped: a file that somebody cuts off meanwhile would end the process."""
+    yield memoryview(part.content())
 
 
 @contextmanager

@@ -75,20 +75,24 @@ def meta_graph_findings(part: Part) -> Iterator[Finding]:
         yield from _MetaGraph(part.where, content).findings()
 
 
-def frozen_graph_findings(part: Part) -> Iterator[Finding]:
-    """Look through a `.pb` that may be a GraphDef, as `frozen_graph.pb` is one."""
+def is_graph(part: Part) -> bool:
+    """Whether a file is a GraphDef, as `frozen_graph.pb` is one."""
     with whole(part) as content:
         try:
-            nodes = graph_of(Message(content)).nodes()
-            is_graph = any(is_known(node.operation) for node in nodes)
+            return any(is_known(node.operation) for node in graph_of(Message(content)).nodes())
         except ValueError:
-            is_graph = False
-        if is_graph:
-            yield from _MetaGraph(
-                part.where, memoryview(encoded_content(_GRAPH, content))
-            ).findings()
-        else:
-            yield Finding("not-looked-into", part.where, f"{part.size} bytes", part.name)
+            return False
+
+
+def frozen_graph_findings(part: Part) -> Iterator[Finding]:
+    """Look through a lone GraphDef.
+
+    Raises:
+        ValueError: it is none.
+    """
+    with whole(part) as content:
+        graph = memoryview(encoded_content(_GRAPH, content))
+        yield from _MetaGraph(part.where, graph).findings()
 
 
 def chunked_findings(part: Part) -> Iterator[Finding]:
