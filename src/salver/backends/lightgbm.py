@@ -33,7 +33,7 @@ FILE_NAME = "model.txt"
 _DOUBLE = np.dtype(np.float64)
 _BINARY = "binary"
 _MULTICLASS = ("multiclass", "multiclassova")
-_TIMES_FILE = 2
+_TIMES_FILE = 5
 """What a model takes in memory, as a multiple of its file; it was measured."""
 
 
