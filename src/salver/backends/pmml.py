@@ -69,7 +69,7 @@ class PmmlLoader:
             text = file.text()
             found = class_.fromFile(str(self._path)) if text is None else class_.fromString(text)
             model = PmmlModel(self._java, found, f"Model {name}")
-        self._servable = FunctionServable(name, model.functions())
+            self._servable = FunctionServable(name, model.functions())
         return self._servable
 
     def unload(self) -> None:

@@ -18,7 +18,7 @@ from salver.backends.class_labels import numbered_labels
 from salver.backends.columns import Layout, Table
 from salver.backends.functions import FunctionServable
 from salver.backends.model_file import model_bytes, starts_of
-from salver.backends.prerequisites import imported
+from salver.backends.prerequisites import imported, require_not_newer
 from salver.backends.table_functions import Labels
 from salver.backends.xgboost_booster import (
     InplaceBooster,
@@ -90,6 +90,7 @@ class XGBoostLoader:
             file = read_xgboost(data)
         except ValueError as error:
             raise InvalidArgument(f"{where} is no model of XGBoost: {error}") from error
+        require_not_newer(file.written_by, xgboost, where)
         if file.unreadable_categories:
             logger.warning(
                 "%s: XGBoost keeps no names of categories that are not ASCII: send their codes",
