@@ -16,6 +16,8 @@ import requests
 from google.protobuf import text_format
 from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, model_management_pb2
 
+from salver.backends.registry import Backends
+from salver.backends.tensorflow import estimated_bytes as saved_model_bytes
 from tests.backends.contract import BackendCase, assert_alike
 from tests.backends.made import LARGE, Made
 from tests.grpc_client import TIMEOUT_S, GrpcClient
@@ -362,7 +364,17 @@ def test_an_unloaded_version_gives_its_memory_back(
         wait_until(lambda: not _living(client, "large"), "the large version is gone")
         resident.append(resident_bytes(process))
     assert loaded - resident[0] > LARGE / 2, "the large model is none"
+    # The second load had back what the first one left to the process.
+    assert estimated_bytes(made_large) < 4 * (loaded - resident[0])
+    assert estimated_bytes(made_large) > (loaded - resident[0]) / 4
     assert resident[1] - resident[0] < LARGE / 4
+
+
+def estimated_bytes(made: Made) -> int:
+    """What the backend says of version 1."""
+    if made.case.platform == "tensorflow":
+        return saved_model_bytes(str(made.version(1)))
+    return Backends().named(made.case.platform).estimated_bytes(made.version(1))
 
 
 def _living(client: GrpcClient, name: str) -> dict[int, int]:

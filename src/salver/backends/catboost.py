@@ -24,7 +24,7 @@ from salver.core.data_type import DataType
 from salver.errors import InvalidArgument, Unimplemented
 
 FILE_NAME = "model.cbm"
-_TIMES_FILE = 2
+_TIMES_FILE = 1
 """What a model takes in memory, as a multiple of its file; it was measured."""
 _SEVERAL_LABELS = ("MultiLogloss", "MultiCrossEntropy")
 """Losses of models whose rows have any number of the labels, each with a probability."""

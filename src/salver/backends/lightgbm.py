@@ -19,7 +19,7 @@ from salver.backends.columns import Layout, Table
 from salver.backends.functions import FunctionServable
 from salver.backends.lightgbm_file import START, LightGBMFile, read_lightgbm
 from salver.backends.model_file import model_bytes, starts_of
-from salver.backends.prerequisites import imported
+from salver.backends.prerequisites import imported, require_not_newer
 from salver.backends.table_functions import Labels
 from salver.core.backend import BackendOptions
 from salver.core.data_type import DataType
@@ -33,7 +33,7 @@ FILE_NAME = "model.txt"
 _DOUBLE = np.dtype(np.float64)
 _BINARY = "binary"
 _MULTICLASS = ("multiclass", "multiclassova")
-_TIMES_FILE = 2
+_TIMES_FILE = 5
 """What a model takes in memory, as a multiple of its file; it was measured."""
 
 
@@ -81,6 +81,7 @@ class LightGBMLoader:
             file = read_lightgbm(data)
         except ValueError as error:
             raise InvalidArgument(f"{where} is no model of LightGBM: {error}") from error
+        require_not_newer(file.written_by, lightgbm, where)
         if file.unmatched_categories:
             logger.warning(
                 "%s: which columns its %d lists of categories belong to cannot be told: "

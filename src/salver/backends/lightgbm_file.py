@@ -43,6 +43,8 @@ class LightGBMFile:
     """So many lists of categories belong to columns that the file does not tell."""
     objective: str
     classes: int
+    written_by: int
+    """The major version of LightGBM."""
 
 
 def read_lightgbm(data: bytes) -> LightGBMFile:
@@ -79,6 +81,7 @@ def read_lightgbm(data: bytes) -> LightGBMFile:
         unmatched,
         words[0] if words else "",
         int(head["num_class"]),
+        int(head["version"].removeprefix("v")),
     )
 
 

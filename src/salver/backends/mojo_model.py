@@ -79,12 +79,14 @@ class MojoModel:
         }
         self._number = np.dtype(number)
         self._size = int(model.getPredsSize())
-        self._default = default_method(outputs, self._run)
-        self._examples = self._asked_with_examples(category)
+        self._specs = outputs
+        self._category = category
 
     def functions(self) -> Iterator[tuple[Signature, Function]]:
         """All signatures, and what computes them."""
-        return table_functions(self._layout, [self._default], self._examples)
+        # Made here, not kept: what holds itself is not given back at once.
+        default = default_method(self._specs, self._run)
+        return table_functions(self._layout, [default], self._asked_with_examples(self._category))
 
     def _run(self, table: Table) -> list[np.ndarray]:
         """One value a row and column in, one a row and output out."""

@@ -3,7 +3,7 @@
 PMML4S and the libraries it needs come in the package `pypmml`: Apache-2.0, 14 MB, for every
 Python; of the package only its jars are used. JPMML, the other evaluator, is under the AGPL, which
 asks whoever serves with it over a network to offer the source of the whole: hence it is not used.
-A model takes ten times the size of its file or so.
+A model takes three times the size of its file or so.
 """
 
 from collections.abc import Collection
@@ -19,7 +19,7 @@ from salver.core.backend import BackendOptions
 from salver.errors import FailedPrecondition, InvalidArgument
 
 FILE_NAME = "model.pmml"
-_BYTES_PER_BYTE = 10
+_BYTES_PER_BYTE = 3
 
 
 class PmmlBackend:
@@ -69,7 +69,7 @@ class PmmlLoader:
             text = file.text()
             found = class_.fromFile(str(self._path)) if text is None else class_.fromString(text)
             model = PmmlModel(self._java, found, f"Model {name}")
-        self._servable = FunctionServable(name, model.functions())
+            self._servable = FunctionServable(name, model.functions())
         return self._servable
 
     def unload(self) -> None:

@@ -5,7 +5,7 @@ empty string are missing values, which the model treats as its mining schema say
 compute for a row is NaN, the empty string, or the least integer.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,12 +64,13 @@ class PmmlModel:
         self._layout = Layout(tuple(map(_column, inputs, inputs.values())), None)
         self._output_types = [_numpy_type(spec) for spec in model.outputFields()]
         self._row = java.jpype.JArray(java.jpype.JObject)
-        self._default = default_method(outputs, self._run)
-        self._examples = self._asked_with_examples(outputs)
+        self._outputs = outputs
 
     def functions(self) -> Iterator[tuple[Signature, Function]]:
-        """All signatures, and what computes them."""
-        return table_functions(self._layout, [self._default], self._examples)
+        """All signatures, and what computes them; call within `Java.calls`."""
+        # Made here, not kept: what holds itself is not given back at once.
+        default = default_method(self._outputs, self._run)
+        return table_functions(self._layout, [default], self._asked_with_examples())
 
     def _run(self, table: Table) -> list[np.ndarray]:
         """One value a row and field in, one a row and output out.
@@ -86,7 +87,7 @@ class PmmlModel:
                 for i, numpy_type in enumerate(self._output_types)
             ]
 
-    def _asked_with_examples(self, outputs: Mapping[str, TensorSpec]) -> Method | None:
+    def _asked_with_examples(self) -> Method | None:
         """What Classify or Regress ask, if the model can answer; call within `Java.calls`."""
         features = [str(each.feature()) for each in self._model.outputFields()]
         if self._model.isClassification():
@@ -102,7 +103,7 @@ class PmmlModel:
             return classification(labels, lambda table: self._known(table, list(chosen.values())))
         numbers = [
             i
-            for i, spec in enumerate(outputs.values())
+            for i, spec in enumerate(self._outputs.values())
             if features[i] == "predictedValue" and spec.data_type is not DataType.STRING
         ]
         if self._model.isRegression() and len(numbers) == 1:

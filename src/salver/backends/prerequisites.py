@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from salver.core.backend import BackendOptions
-from salver.errors import FailedPrecondition, PermissionDenied
+from salver.errors import FailedPrecondition, PermissionDenied, Unimplemented
 
 
 def imported(module: str, options: BackendOptions, extra: str) -> ModuleType:
@@ -29,6 +29,25 @@ def imported(module: str, options: BackendOptions, extra: str) -> ModuleType:
             f"Model {options.model_name}: {module} cannot be imported: "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def require_not_newer(major: int, framework: ModuleType, where: str) -> None:
+    """See that a file is of no format from after the framework, which might misread it silently.
+
+    Args:
+        major: the major version of the framework that such files come from; 0 if not known.
+        framework: as it is installed.
+        where: begins the message.
+
+    Raises:
+        Unimplemented: it is.
+    """
+    installed = str(framework.__version__)
+    if major > int(installed.partition(".")[0]):
+        raise Unimplemented(
+            f"{where} was written by {framework.__name__} {major}, which is newer than what is "
+            f"installed, {installed}"
+        )
 
 
 def require_installed(module: str, options: BackendOptions, extra: str) -> None:

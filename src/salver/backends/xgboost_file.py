@@ -38,6 +38,8 @@ class XGBoostFile:
     """`gbtree`, `dart` or `gblinear`."""
     best_iteration: int | None
     """The last iteration that counts, where training was stopped early."""
+    written_by: int
+    """The major version of XGBoost; 0 if the file does not tell."""
 
 
 def read_xgboost(data: bytes) -> XGBoostFile:
@@ -47,8 +49,9 @@ def read_xgboost(data: bytes) -> XGBoostFile:
         ValueError: it is no model of XGBoost, or one that it could not run safely.
     """
     try:
-        learner = _document(data)["learner"]
-        return _read(learner)
+        document = _document(data)
+        written_by = int(document.get("version", [0])[0])
+        return _read(document["learner"], written_by)
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
         raise ValueError(
             f"its fields are not those of XGBoost: {type(error).__name__}: {error}"
@@ -74,7 +77,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _read(learner: Mapping[str, Any]) -> XGBoostFile:
+def _read(learner: Mapping[str, Any], written_by: int) -> XGBoostFile:
     parameters = learner["learner_model_param"]
     feature_count = int(parameters["num_feature"])
     groups = max(int(parameters["num_class"]), int(parameters.get("num_target", 1)), 1)
@@ -116,6 +119,7 @@ def _read(learner: Mapping[str, Any]) -> XGBoostFile:
         str(learner["objective"]["name"]),
         name,
         None if best is None else int(best),
+        written_by,
     )
 
 

@@ -83,6 +83,8 @@ class Backend(Protocol):
     def estimated_bytes(self, folder: Path) -> int:
         """What the version will take in memory, roughly. Cheap.
 
+        A load is refused where that is more than there is: when in doubt, say less. 0 is fine.
+
         Raises:
             OSError: the folder cannot be read.
         """
