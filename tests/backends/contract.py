@@ -64,14 +64,14 @@ def is_there(case: BackendCase) -> bool:
     return not needs or find_spec(needs) is not None
 
 
-def loader_of(case: BackendCase, path: str, **options: Any) -> Loader:
+def loader_of(platform: str, path: str, **options: Any) -> Loader:
     """As the server makes it, with consent to pickles and code unless `options` differ."""
-    if case.platform == "tensorflow":
+    if platform == "tensorflow":
         return TensorFlowLoader(path)
     allowed: dict[str, Any] = {"allow_pickle": True, "allow_python_code": True, **options}
     return (
         Backends()
-        .named(case.platform)
+        .named(platform)
         .loader(path, BackendOptions(model_name="m", concurrency=2, **allowed))
     )
 

@@ -84,7 +84,7 @@ def main() -> int:
                 print(f"{name:16} not installed")
                 continue
             made = make(name, Path(folder, name))
-            loader = loader_of(case, str(made.version(1)))
+            loader = loader_of(case.platform, str(made.version(1)))
             servable = loader.load()
             shares = [share_of(_run_of(servable, case.inputs, rows)) for rows in (_FEW, _MANY)]
             loader.unload()

@@ -27,7 +27,7 @@ def case(made: Made) -> BackendCase:
 
 @pytest.fixture
 def loader(made: Made) -> Iterator[Loader]:
-    loader = loader_of(made.case, str(made.version(1)))
+    loader = loader_of(made.case.platform, str(made.version(1)))
     yield loader
     loader.unload()
 
@@ -207,7 +207,7 @@ def test_threads_run_while_other_versions_come_and_go(made: Made, run: Run) -> N
 
     def come_and_go() -> None:
         for variant in (2, 1, 2):
-            other = loader_of(made.case, str(made.version(variant)))
+            other = loader_of(made.case.platform, str(made.version(variant)))
             other.load()
             other.unload()
 
@@ -224,7 +224,7 @@ def test_threads_run_while_other_versions_come_and_go(made: Made, run: Run) -> N
 
 
 def test_two_versions_side_by_side_answer_each_for_itself(made: Made, run: Run) -> None:
-    other = loader_of(made.case, str(made.version(2)))
+    other = loader_of(made.case.platform, str(made.version(2)))
     try:
         servable = other.load()
         signature = servable.signatures["serving_default"]
@@ -240,7 +240,7 @@ def test_two_versions_side_by_side_answer_each_for_itself(made: Made, run: Run) 
 def test_a_loader_may_load_once_its_model_is_there(made: Made, tmp_path: Path) -> None:
     place = tmp_path / "1"
     place.mkdir()
-    loader = loader_of(made.case, str(place))
+    loader = loader_of(made.case.platform, str(place))
     with pytest.raises(ServingError) as raised:
         loader.load()
     assert raised.value.code is Code.NOT_FOUND
@@ -253,7 +253,7 @@ def test_a_loader_may_load_once_its_model_is_there(made: Made, tmp_path: Path) -
 
 
 def test_what_never_loaded_can_be_unloaded(case: BackendCase) -> None:
-    loader = loader_of(case, "/nowhere")
+    loader = loader_of(case.platform, "/nowhere")
 
     loader.unload()
     loader.unload()

@@ -18,14 +18,14 @@ Run = Callable[[Arrays], Arrays]
 
 @pytest.fixture
 def servable(made: Made) -> Iterator[IsolatedServable]:
-    make = partial(loader_of, made.case, str(made.version(1)))
+    make = partial(loader_of, made.case.platform, str(made.version(1)))
     loader = IsolatedLoader(ServableId("m", 1), make, IsolationOptions())
     yield loader.load()
     loader.unload()
 
 
 def test_it_answers_and_refuses_as_it_does_inside(made: Made, servable: IsolatedServable) -> None:
-    inside = loader_of(made.case, str(made.version(1)))
+    inside = loader_of(made.case.platform, str(made.version(1)))
     try:
         expected = inside.load()
         assert servable.signatures == expected.signatures

@@ -45,7 +45,9 @@ def load(
         folder = tmp_path / str(len(loaders))
         made.copy(1, folder)
         (folder / "pipeline.py").write_text(HEAD + source)
-        loaders.append(PipelineLoader(str(folder), loader_of(made.case, str(folder)), OPTIONS))
+        loaders.append(
+            PipelineLoader(str(folder), loader_of(made.case.platform, str(folder)), OPTIONS)
+        )
         return loaders[-1].load()
 
     yield load
@@ -140,7 +142,7 @@ def test_without_consent_nothing_is_loaded(
     made = make_case("python")
     made.copy(1, tmp_path / "1")
     (tmp_path / "1" / "pipeline.py").write_text("1 / 0")
-    inner = loader_of(made.case, str(tmp_path / "1"))
+    inner = loader_of(made.case.platform, str(tmp_path / "1"))
 
     with pytest.raises(PermissionDenied, match=r"pipeline\.py is code that came with the version"):
         PipelineLoader(str(tmp_path / "1"), inner, BackendOptions(model_name="m")).load()
@@ -148,7 +150,7 @@ def test_without_consent_nothing_is_loaded(
 
 def test_a_version_without_a_pipeline_is_what_it_was(make_case: Callable[[str], Made]) -> None:
     made = make_case("tensorflow")
-    inner = loader_of(made.case, str(made.version(1)))
+    inner = loader_of(made.case.platform, str(made.version(1)))
     loader = PipelineChoiceLoader(str(made.version(1)), inner, BackendOptions(model_name="m"))
 
     assert type(loader.load()).__name__ == "SavedModelServable"
