@@ -60,8 +60,12 @@ def _tensor_text(name: str, array: np.ndarray) -> bytes:
     # Under a name that ends so strings are written in base64, which loses nothing.
     try:
         text = encode_predict({"_bytes": array}, False)
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"input {name!r}: an element cannot be encoded") from error
     except InvalidArgument as error:
         kind = data_type_of(array.dtype)
+        if kind is DataType.STRING:
+            raise InvalidArgument(f"input {name!r} has an element that is no text") from error
         given = array.dtype if kind is DataType.INVALID else kind.short_name
         raise InvalidArgument(
             f"input {name!r} is {given}, which the REST API cannot carry: use gRPC"

@@ -28,6 +28,9 @@ def arrays_of(
         raise InvalidArgument(
             f"the inputs are a {type(inputs).__name__}, not a dict of arrays by name"
         )
+    for name in inputs:
+        if not isinstance(name, str):
+            raise InvalidArgument(f"an input is named {name!r}, which is no text")
     arrays = {
         name: _checked(name, np.asarray(value))
         for name, value in inputs.items()
@@ -60,21 +63,35 @@ def array_of_type(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
     try:
         if spec.data_type is DataType.STRING:
             return _text(name, value)
-        plain = np.asarray(value)
-        if plain.size and _rank(plain.dtype) > _rank(wanted):
-            given = "text" if plain.dtype.kind in "SUO" else plain.dtype
-            raise InvalidArgument(
-                f"input {name!r} takes {spec.data_type.short_name}, and was given {given}"
-            )
-        # From the values themselves: as an array, large integers might be rounded already.
-        array = np.asarray(value, wanted) if plain.size else plain.astype(wanted)
-        if _rank(wanted) == _INTEGER and not np.array_equal(array.astype(plain.dtype), plain):
-            raise OverflowError("a value is out of its range")
-        return array
+        return _numbers(name, value, spec.data_type, wanted)
     except (ValueError, OverflowError, TypeError) as error:
         raise InvalidArgument(
             f"input {name!r} cannot be an array of {spec.data_type.short_name}: {error}"
         ) from error
+
+
+def _numbers(name: str, value: Any, declared: DataType, wanted: np.dtype) -> np.ndarray:
+    plain = np.asarray(value)
+    given, rank = str(plain.dtype), _rank(plain.dtype)
+    if plain.dtype.kind == "O" or (plain.dtype.kind == "f" and _rank(wanted) == _INTEGER):
+        # Which NumPy also makes of integers that no integer type of its own holds all of.
+        highest = max(np.asarray(value, object).reshape(-1), key=_rank_of_value, default=0)
+        rank = _rank_of_value(highest)
+        given = f"a {type(highest).__name__}" if plain.dtype.kind == "O" else given
+    if plain.size and rank > _rank(wanted):
+        given = "text" if plain.dtype.kind in "SU" else given
+        raise InvalidArgument(f"input {name!r} takes {declared.short_name}, and was given {given}")
+    # From the values themselves: as an array, large integers might be rounded already.
+    with np.errstate(over="ignore"):
+        array = np.asarray(value, wanted) if plain.size else plain.astype(wanted)
+    if _rank(wanted) == _INTEGER:
+        fits = np.array_equal(array.astype(plain.dtype), plain)
+    else:
+        wide = np.complex128 if _rank(wanted) == _COMPLEX else np.float64
+        fits = not np.any(np.isfinite(plain.astype(wide)) & ~np.isfinite(array.astype(wide)))
+    if not fits:
+        raise OverflowError("a value is out of its range")
+    return array
 
 
 _TRUTH, _INTEGER, _FLOAT, _COMPLEX, _OTHER = range(5)
@@ -87,6 +104,16 @@ def _rank(dtype: np.dtype) -> int:
         return _INTEGER if "int" in dtype.name else _FLOAT
     ranks = {"b": _TRUTH, "u": _INTEGER, "i": _INTEGER, "f": _FLOAT, "c": _COMPLEX}
     return ranks.get(dtype.kind, _OTHER)
+
+
+def _rank_of_value(value: object) -> int:
+    if isinstance(value, bool | np.bool_):
+        return _TRUTH
+    if isinstance(value, int | np.integer):
+        return _INTEGER
+    if isinstance(value, float | np.floating):
+        return _FLOAT
+    return _COMPLEX if isinstance(value, complex | np.complexfloating) else _OTHER
 
 
 def _text(name: str, value: Any) -> np.ndarray:

@@ -77,6 +77,14 @@ def test_infinities_and_nan_are_there() -> None:
     assert is_same(PredictBody.parse(encode_inputs({"x": x}, "")).inputs(signature_of(x=x))["x"], x)
 
 
+@pytest.mark.parametrize(
+    ("element", "reason"), [(1, "an element that is no text"), ("\ud800", "cannot be encoded")]
+)
+def test_what_is_no_text_is_refused(element: object, reason: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"'x'.*{reason}"):
+        encode_inputs({"x": np.array(["a", element], object)}, "")
+
+
 def test_types_that_json_cannot_carry_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="'x' is half, which the REST API cannot carry"):
         encode_inputs({"x": np.ones(1, np.float16)}, "")

@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import ml_dtypes
@@ -24,6 +25,10 @@ def typed(value: Any, data_type: DataType) -> np.ndarray:
         ([True, 2], DataType.INT32),
         ([2**63 - 1, -(2**63)], DataType.INT64),
         ([2**64 - 1], DataType.UINT64),
+        ([2**64 - 1, 5], DataType.UINT64),
+        (2**70, DataType.DOUBLE),
+        ([2**70, 1.5, math.inf], DataType.DOUBLE),
+        ([65504.0, math.inf], DataType.HALF),
         ([-8, 7], DataType.INT4),
         ([True], DataType.BOOL),
         ([1, 2j], DataType.COMPLEX64),
@@ -50,6 +55,15 @@ def test_text_becomes_bytes() -> None:
         (["1"], DataType.FLOAT, "takes float, and was given text"),
         ([300], DataType.UINT8, "cannot be an array of uint8"),
         ([8], DataType.INT4, "cannot be an array of int4"),
+        ([2**64 - 1, -1], DataType.UINT64, "cannot be an array of uint64"),
+        ([2**53 + 1, 1.0], DataType.INT64, "takes int64, and was given float64"),
+        ([10**30], DataType.INT64, "cannot be an array of int64"),
+        ([1e60], DataType.FLOAT, "a value is out of its range"),
+        ([1, 1e6], DataType.HALF, "a value is out of its range"),
+        ([1e30], DataType.FLOAT8_E4M3FN, "a value is out of its range"),
+        ([10**400], DataType.FLOAT, "cannot be an array of float"),
+        ([1.0, None], DataType.FLOAT, "takes float, and was given a NoneType"),
+        ({"a": 1}, DataType.FLOAT, "takes float, and was given a dict"),
         ([1j], DataType.DOUBLE, "takes double, and was given complex"),
         ([[1], [1, 2]], DataType.FLOAT, "cannot be an array of float"),
         ([1], DataType.STRING, "takes text, and was given a int"),
@@ -76,5 +90,7 @@ def test_arrays_need_no_signature() -> None:
 
 
 def test_inputs_without_names_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="named 1, which is no text"):
+        next(arrays_of({1: np.ones(1)}, lambda: iter(())))  # type: ignore[dict-item,arg-type,return-value]
     with pytest.raises(InvalidArgument, match="the inputs are a ndarray"):
         next(arrays_of(np.ones(1), lambda: iter(())))  # type: ignore[arg-type,return-value]
