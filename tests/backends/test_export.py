@@ -1,5 +1,6 @@
 """Models of every kind exported, and opened as a server opens them; what cannot be is told."""
 
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -418,3 +419,33 @@ def test_a_base_path_must_be_a_folder_of_models_here(base_path: str, told: str) 
     with pytest.raises(InvalidArgument, match=told) as raised:
         export_model(both, base_path)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("call", ["numpy_function", "py_function"])
+def test_a_function_of_python_is_in_no_server(tmp_path: Path, call: str) -> None:
+    def doubled(x: Any) -> Any:
+        return getattr(tf, call)(lambda value: value * 2, [x], tf.float32)
+
+    told = refusal(doubled, tmp_path, signatures=Predict(inputs=SPEC))
+    assert "calls a function of Python" in told
+
+
+@pytest.mark.parametrize("make", [dense, lambda: sized()], ids=["keras", "module"])
+def test_a_full_disk_is_told_and_nothing_is_left(tmp_path: Path, make: Callable[[], Any]) -> None:
+    resource = pytest.importorskip("resource")
+    model = make()
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        assert "File too large" in refusal(model, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+
+
+def sized() -> Any:
+    module = tf.Module()
+    module.weights = tf.Variable(np.random.default_rng(1).normal(size=(4, 500)), dtype="float32")
+    module.__call__ = tf.function(lambda x: x @ module.weights, [tf.TensorSpec([None, 4])])
+    return module

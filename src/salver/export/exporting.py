@@ -1,5 +1,6 @@
 """From a model to a version under a base path."""
 
+import errno
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from salver.core.signature import DEFAULT_SIGNATURE
-from salver.errors import InvalidArgument
+from salver.errors import FailedPrecondition, InvalidArgument
 from salver.export.exported import Exported
 from salver.export.loading import try_version
 from salver.export.model_files import file_writer_of
@@ -19,6 +20,8 @@ from salver.sources.storage import local_path
 from salver.sources.uri import redacted, scheme_of
 from salver.sources.version_name import version_of
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""What goes wrong with a disk that is full, or broken."""
 Signatures = SignatureRequest | Mapping[str, SignatureRequest] | None
 
 
@@ -63,7 +66,7 @@ def export_model(
     check_version(version, os.listdir(folder) if folder.is_dir() else (), str(folder))
     writer = _writer(model, _by_name(signatures), save_options)
     with unfinished_folder(folder) as unfinished:
-        features = writer(unfinished)
+        features = _written(writer, unfinished)
         trial = try_version(
             unfinished,
             folder.name,
@@ -82,6 +85,16 @@ def export_model(
     if verbose:
         print(exported)
     return exported
+
+
+def _written(writer: Callable[[Path], Features], folder: Path) -> Features:
+    try:
+        return writer(folder)
+    except OSError as error:
+        # Others may come from code of the model, which tells more of them than we could.
+        if error.errno in _DISK:
+            raise FailedPrecondition(f"{folder.parent}: {error.strerror}") from error
+        raise
 
 
 def _local_folder(base_path: str) -> Path:

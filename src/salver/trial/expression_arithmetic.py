@@ -1,6 +1,5 @@
 """What expressions compute element by element, and matrix products, each paid for first."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ def elementwise(name: str, budget: Budget, *operands: object) -> Any:
         ValueError: the shapes do not fit together.
     """
     arrays = [numbers_of(operand, budget) for operand in operands]
-    budget.elements(math.prod(np.broadcast_shapes(*(array.shape for array in arrays))))
+    budget.array(np.broadcast_shapes(*(array.shape for array in arrays)))
     # Not of the arrays but of the values: plain numbers adapt to the type of what they meet.
     given = [
         operand if type(operand) in (bool, int, float, complex) else array

@@ -58,8 +58,18 @@ class Budget:
         checked = tuple(whole(size, "a size") for size in sizes)
         if any(size < 0 for size in checked):
             raise InvalidArgument(f"a size of {min(checked)} is below zero")
-        self.elements(math.prod(checked))
+        self.array(checked)
         return checked
+
+    def array(self, shape: Sequence[int]) -> None:
+        """Pay for an array of a shape, one without elements by its other sizes.
+
+        What is made of it may have as many: the sums of its empty rows.
+
+        Raises:
+            InvalidArgument: it would be too large.
+        """
+        self.elements(math.prod(max(size, 1) for size in shape))
 
     def product(self, left: Sequence[int], right: Sequence[int]) -> None:
         """Pay for a matrix product of arrays of these shapes, for its work as well.
@@ -67,10 +77,11 @@ class Budget:
         Raises:
             InvalidArgument: it would be too large.
         """
-        inner = left[-1] if left else 1
-        outer = math.prod(left) // max(inner, 1) * (math.prod(right) // max(inner, 1))
+        inner = max(left[-1], 1) if left else 1
+        one, two = (math.prod(max(size, 1) for size in shape) for shape in (left, right))
+        outer = one // inner * (two // inner)
         if len(left) > 2 or len(right) > 2:
-            outer = math.prod(left) * math.prod(right) // max(inner, 1)
+            outer = one * two // inner
         self.elements(max(outer * inner // _WORK_PER_ELEMENT, outer))
 
 

@@ -39,7 +39,7 @@ def _elementwise(name: str, budget: Budget) -> Function:
 def _reduction(name: str, budget: Budget) -> Function:
     def reduce(a: object, axis: object = None, keepdims: object = False) -> Any:
         array = numbers_of(a, budget)
-        budget.elements(array.size)
+        budget.array(array.shape)
         return getattr(np, name)(array, axis=axis_of(axis), keepdims=bool(keepdims))
 
     return reduce
@@ -48,7 +48,7 @@ def _reduction(name: str, budget: Budget) -> Function:
 def _along_axis(name: str, budget: Budget) -> Function:
     def apply(a: object, axis: object = None) -> Any:
         array = numbers_of(a, budget)
-        budget.elements(array.size)
+        budget.array(array.shape)
         if axis is None:
             return getattr(np, name)(array)
         return getattr(np, name)(array, axis=whole(axis, "an axis"))
@@ -59,7 +59,7 @@ def _along_axis(name: str, budget: Budget) -> Function:
 def _products(budget: Budget) -> dict[str, Function]:
     def outer(a: object, b: object) -> Any:
         one, two = numbers_of(a, budget), numbers_of(b, budget)
-        budget.elements(one.size * two.size)
+        budget.array((*one.shape, *two.shape))
         return np.outer(one, two)
 
     def product(a: object, b: object) -> Any:

@@ -47,7 +47,7 @@ class Makers:
 
     def _astype(self, a: object, dtype: object) -> np.ndarray:
         given = array_of(a, self._budget)
-        self._budget.elements(given.size)
+        self._budget.array(given.shape)
         wanted = type_of(dtype)
         if (given.dtype.kind == "O") != (wanted.kind == "O"):
             raise InvalidArgument("numbers do not become strings, nor strings numbers")
@@ -66,14 +66,14 @@ class Makers:
     def _like(self, name: str) -> Function:
         def make(a: object, dtype: object = None) -> Any:
             array = numbers_of(a, self._budget)
-            self._budget.elements(array.size)
+            self._budget.array(array.shape)
             return getattr(np, name)(array, dtype=None if dtype is None else _numeric(dtype))
 
         return make
 
     def _full_like(self, a: object, fill_value: object, dtype: object = None) -> np.ndarray:
         array = numbers_of(a, self._budget)
-        self._budget.elements(array.size)
+        self._budget.array(array.shape)
         value = numbers_of(fill_value, self._budget)
         return np.full_like(array, value, None if dtype is None else _numeric(dtype))
 

@@ -67,7 +67,7 @@ class RandomNumbers:
 
     def _spread(self, name: str, first: object, second: object, size: object) -> Any:
         one, two = numbers_of(first, self._budget), numbers_of(second, self._budget)
-        self._budget.elements(max(one.size, 1) * max(two.size, 1))
+        self._budget.array((*one.shape, *two.shape))
         return getattr(self._source, name)(one, two, self._size(size))
 
     def _permutation(self, x: object) -> Any:
@@ -75,7 +75,7 @@ class RandomNumbers:
             (count,) = self._budget.shape(x)
             return self._source.permutation(count)
         array = numbers_of(x, self._budget)
-        self._budget.elements(array.size)
+        self._budget.array(array.shape)
         return self._source.permutation(array)
 
     def _choice(self, a: object, size: object = None, replace: object = True) -> Any:
@@ -83,7 +83,7 @@ class RandomNumbers:
             (among,) = self._budget.shape(a)
             return self._source.choice(among, self._size(size), bool(replace))
         array = numbers_of(a, self._budget)
-        self._budget.elements(array.size)
+        self._budget.array(array.shape)
         return self._source.choice(array, self._size(size), bool(replace))
 
 

@@ -1,6 +1,5 @@
 """The functions of NumPy that give arrays another shape, or join them, for expressions."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -37,12 +36,14 @@ class Shapers:
 
     def _paid(self, a: object) -> np.ndarray:
         array = array_of(a, self._budget)
-        self._budget.elements(array.size)
+        self._budget.array(array.shape)
         return array
 
     def _reshape(self, a: object, *shape: object) -> np.ndarray:
         sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], list | tuple) else shape
-        return self._paid(a).reshape([whole(size, "a size") for size in sizes])
+        made = self._paid(a).reshape([whole(size, "a size") for size in sizes])
+        self._budget.array(made.shape)
+        return made
 
     def _transpose(self, a: object, *axes: object) -> np.ndarray:
         order = axes[0] if len(axes) == 1 and isinstance(axes[0], list | tuple) else axes
@@ -74,7 +75,7 @@ class Shapers:
 
     def _rounded(self, a: object, decimals: object = 0) -> Any:
         array = numbers_of(a, self._budget)
-        self._budget.elements(array.size)
+        self._budget.array(array.shape)
         return np.round(array, whole(decimals, "a number of decimals"))
 
 
@@ -104,7 +105,8 @@ class Joiners:
         found = [array_of(array, self._budget) for array in arrays]
         if len({array.dtype.kind == "O" for array in found}) > 1:
             raise InvalidArgument("numbers and strings cannot be joined")
-        self._budget.elements(sum(array.size for array in found))
+        for array in found:
+            self._budget.array(array.shape)
         return found
 
     def _joining(self, name: str) -> Function:
@@ -119,12 +121,12 @@ class Joiners:
     def _tile(self, a: object, reps: object) -> np.ndarray:
         array = array_of(a, self._budget)
         counts = self._budget.shape(reps)
-        self._budget.elements(array.size * math.prod(counts))
+        self._budget.array((*array.shape, *counts))
         return np.tile(array, counts)
 
     def _repeat(self, a: object, repeats: object, axis: object = None) -> np.ndarray:
         array, times = array_of(a, self._budget), whole(repeats, "a number of repeats")
-        self._budget.elements(array.size * max(times, 0))
+        self._budget.array((*array.shape, times))
         return np.repeat(array, times, None if axis is None else whole(axis, "an axis"))
 
     def _broadcast_to(self, a: object, shape: object) -> np.ndarray:
@@ -132,7 +134,7 @@ class Joiners:
 
     def _where(self, condition: object, x: object, y: object) -> np.ndarray:
         arrays = [array_of(each, self._budget) for each in (condition, x, y)]
-        self._budget.elements(math.prod(np.broadcast_shapes(*(array.shape for array in arrays))))
+        self._budget.array(np.broadcast_shapes(*(array.shape for array in arrays)))
         if arrays[0].dtype.kind == "O" or (arrays[1].dtype.kind == "O") != (
             arrays[2].dtype.kind == "O"
         ):

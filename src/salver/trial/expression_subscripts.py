@@ -1,6 +1,5 @@
 """Indexing in expressions: whole numbers, slices, None, `...`, and one list or mask."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -24,11 +23,11 @@ def subscript(value: object, index: object, budget: Budget) -> Any:
     if isinstance(index, list | np.ndarray):
         chosen = numbers_of(index, budget)
         if chosen.dtype.kind == "b":
-            budget.elements(value.size)
+            budget.array(value.shape)
         else:
             if chosen.dtype.kind not in "iu":
                 raise InvalidArgument("an index is a list of whole numbers, or a mask")
-            budget.elements(chosen.size * math.prod(value.shape[1:]))
+            budget.array((*chosen.shape, *value.shape[1:]))
         return value[chosen]
     parts = index if isinstance(index, tuple) else (index,)
     return value[tuple(_part(part) for part in parts)]

@@ -63,14 +63,19 @@ def evaluated(text: str) -> np.ndarray:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            return array_of(_Evaluation(budget).value(tree, 0), budget)
+            made = array_of(_Evaluation(budget).value(tree, 0), budget)
+            if made.dtype.kind == "O":
+                # One string in many places is one here, but many for the model.
+                budget.elements(sum(map(len, made.flat)))
+            return made
     except ServingError:
         raise
     except (MemoryError, RecursionError) as error:
         raise InvalidArgument("it is too large, or too deeply nested") from error
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         # NumPy's own words on shapes, axes and numbers; an overflow has a number before them.
-        reason = " ".join(str(error.args[-1] if error.args else "").split())
+        texts = [each for each in error.args if isinstance(each, str)]
+        reason = " ".join((texts[-1] if texts else str(error)).split())
         raise InvalidArgument(reason[:200] or type(error).__name__) from error
 
 

@@ -176,6 +176,41 @@ def test_what_would_be_huge_is_refused_before_it_is_made(text: str) -> None:
     assert len(raised.value.message) < 400
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "np.zeros((2**16, 0)) @ np.zeros((0, 2**16))",
+        "np.zeros((2**13, 0)) @ np.zeros((0, 2**14))",
+        "np.sum(np.zeros((2**27, 0)), axis=1)",
+        "np.zeros(0).reshape(2**27, 0).sum(axis=1)",
+        "np.repeat(np.zeros((1, 0)), 2**27, axis=0)",
+        "np.broadcast_to(np.zeros((1, 0)), (2**27, 0))",
+    ],
+)
+def test_arrays_without_elements_do_not_grow_to_such_with_many(text: str) -> None:
+    with pytest.raises(InvalidArgument, match="of more than"):
+        evaluated(text)
+
+
+def test_one_string_in_many_places_counts_as_many() -> None:
+    with pytest.raises(InvalidArgument, match="of more than"):
+        evaluated("np.full(2**10, 'a' * 2**20)")
+    assert evaluated("np.full(2**10, 'a' * 2**10)").shape == (1024,)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("np.cumsum(np.ones((2, 2)), axis=10)", "axis 10 is out of bounds"),
+        ("np.transpose(np.ones((2, 3)), (5, 6))", "axis 5 is out of bounds"),
+        ("10.0 ** 1000", "out of range"),
+    ],
+)
+def test_what_numpy_says_is_told(text: str, said: str) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        evaluated(text)
+
+
 @pytest.mark.parametrize("text", [*CODE, *NESTED], ids=lambda text: text[:40])
 def test_nothing_but_numbers_can_be_reached(text: str) -> None:
     with pytest.raises(InvalidArgument) as raised:
