@@ -49,7 +49,10 @@ class Contest:
                 say(FORMS[protocol])
                 rivals = [
                     Contestant(
-                        server, self._question(server, protocol, row), self.folder, is_heavy=True
+                        server,
+                        self._question(server, protocol, row),
+                        self.folder,
+                        is_heavy=self.model.computes_long,
                     )
                     for server in servers
                     if protocol in server.program.protocols
