@@ -83,4 +83,6 @@ class Contest:
             for server in servers:
                 for protocol in server.program.protocols:
                     server.wait_for_port(protocol)
+                if server.program.name.startswith(MLSERVER):
+                    server.wait_for_path(f"/v2/models/{name}/ready")
             yield servers
