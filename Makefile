@@ -11,7 +11,7 @@ MINUTES ?= 10
 EXTRAS := tensorflow,tflite,keras,onnx,torch,sklearn,xgboost,lightgbm,catboost,python,pmml,mojo,mlflow,client,images,parquet
 SAMPLE := .cache/models/sample
 
-.PHONY: help system setup build format check test fuzz soak serve bench bench-batching overload docs sanitize clean
+.PHONY: help system setup build format check test fuzz soak serve bench bench-batching bench-frameworks overload docs sanitize clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -78,12 +78,15 @@ serve: setup ## serve a sample model; shows a prediction and the curl line to tr
 	@[ -d $(SAMPLE) ] || $(PY) examples/export_sample_model.py $(SAMPLE)
 	@exec $(PY) examples/serve_sample_model.py $(SAMPLE)
 
-bench: TOOLS := wrk:wrk
+bench bench-frameworks: TOOLS := wrk:wrk
 bench: system setup ## compare with baselines in the same run; ARGS="--quick" for a short one
 	@$(PY) -m benchmarks $(ARGS)
 
 bench-batching: system setup ## what batching does to throughput and latency; ARGS as for bench
 	@$(PY) -m benchmarks.batching $(ARGS)
+
+bench-frameworks: system setup ## models of many frameworks against their bare loops and other servers; ARGS as for bench
+	@$(PY) -m benchmarks.frameworks $(ARGS)
 
 overload: setup ## several times the requests that the server can do: what is left of its throughput
 	@$(PY) -m benchmarks.overload $(ARGS)

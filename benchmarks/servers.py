@@ -106,6 +106,23 @@ class RunningServer:
                 return
         raise ServerFailed(f"{self._name()} did not open its port in {START_TIMEOUT_S:.0f} s")
 
+    def wait_for_path(self, path: str) -> None:
+        """Return once a GET of `path` is answered with 200, where a port opens before that.
+
+        Raises:
+            ServerFailed: the process ended, or the time is over; with the end of its log.
+        """
+        deadline = time.perf_counter() + START_TIMEOUT_S
+        while time.perf_counter() < deadline:
+            with self.rest_client() as client:
+                status, _ = client.request("GET", path)
+            if status == 200:
+                return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = self._child.wait(timeout=0.05)
+                raise ServerFailed(f"{self._name()} ended with {code}")
+        raise ServerFailed(f"{self._name()} was not ready in {START_TIMEOUT_S:.0f} s")
+
     def grpc_client(self, method: str = PREDICT) -> GrpcClient:
         return GrpcClient(self.grpc_port, method)
 

@@ -83,6 +83,7 @@ def measured(name: str, pythons: Pythons, options: argparse.Namespace, say: Say)
         options.workdir,
         options.rounds,
         options.seconds,
+        options.protocols,
     )
     cells: list[dict[str, Any]] = []
     for fresh in contest.play(lambda text: say(f"{name}: {text}")):
@@ -99,8 +100,8 @@ def measured(name: str, pythons: Pythons, options: argparse.Namespace, say: Say)
     }
 
 
-def main() -> int:
-    options = parse()
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
     began = time.perf_counter()
 
     def say(text: str) -> None:

@@ -49,7 +49,10 @@ class Contest:
                 say(FORMS[protocol])
                 rivals = [
                     Contestant(
-                        server, self._question(server, protocol, row), self.folder, is_heavy=True
+                        server,
+                        self._question(server, protocol, row),
+                        self.folder,
+                        is_heavy=self.model.computes_long,
                     )
                     for server in servers
                     if protocol in server.program.protocols
@@ -80,4 +83,6 @@ class Contest:
             for server in servers:
                 for protocol in server.program.protocols:
                     server.wait_for_port(protocol)
+                if server.program.name.startswith(MLSERVER):
+                    server.wait_for_path(f"/v2/models/{name}/ready")
             yield servers

@@ -24,10 +24,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, help="turns of each server (default: 7)")
     parser.add_argument("--seconds", type=float, help="length of each turn (default: 0.5)")
+    parser.add_argument("--protocols", default="grpc,rest", help="one or both of grpc,rest")
     parser.add_argument(
         "--name",
         help="keep the result: results/frameworks-NAME.json and .svg, and the page frameworks.md; "
-        "models that were not measured keep their figures",
+        "what is not measured keeps its figures",
     )
     parser.add_argument(
         "--workdir",
@@ -48,6 +49,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     unknown = sorted(set(options.only) - set(TOPICS))
     if unknown:
         parser.error(f"--only does not know {', '.join(unknown)}")
+    options.protocols = options.protocols.split(",")
+    if not set(options.protocols) <= {"grpc", "rest"}:
+        parser.error("--protocols knows grpc and rest")
     options.rounds = options.rounds or (1 if options.quick else 7)
     options.seconds = options.seconds or (0.2 if options.quick else 0.5)
     return options

@@ -170,7 +170,12 @@ def page(results: dict[str, Any], drawing: str) -> str:
 
 def merged(fresh: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
     """The new figures, and the kept ones of what was not measured again."""
-    models = {**kept["models"], **fresh["models"]}
+    models = dict(kept["models"])
+    for name, model in fresh["models"].items():
+        forms = {cell["form"] for cell in model["cells"]}
+        before = models.get(name, {"cells": []})["cells"]
+        cells = [*model["cells"], *(cell for cell in before if cell["form"] not in forms)]
+        models[name] = {**model, "cells": sorted(cells, key=lambda cell: cell["form"], reverse=True)}
     again = [*fresh["models"], *(failure["model"] for failure in fresh["failures"])]
     failures = [each for each in kept["failures"] if each["model"] not in again]
     return {

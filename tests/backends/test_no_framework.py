@@ -1,10 +1,19 @@
-"""What is not needed is not imported: backends are found, folders looked at, and no more."""
+"""What is not needed is not imported; what is needed and not installed is named in one line."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+
+import pytest
+import requests
 
 from tests.backends.cases import CASES
+from tests.backends.contract import is_there
 from tests.backends.made import Made
+from tests.backends.test_contract_served import entry, reload
+from tests.grpc_client import TIMEOUT_S, GrpcClient
+from tests.running import RunningServer, write_config
 
 PROGRAM = """
 import sys
@@ -48,3 +57,100 @@ def test_folders_are_told_apart_and_loaders_made_without_any_framework(
     )
 
     assert done.returncode == 0, done.stderr
+
+
+HIDING = """
+import os, sys
+
+class Hiding:
+    hidden = frozenset(os.environ["HIDDEN_MODULES"].split(","))
+
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, *more):
+        return None if name in self.hidden else self.finder.find_spec(name, *more)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = map(Hiding, sys.meta_path)
+"""
+"""A `sitecustomize.py`: no Python that is started, worker processes included, finds the modules."""
+
+# The module that a load misses first, and the extra that has it.
+MISSING = {
+    "tensorflow": ("tensorflow", "tensorflow"),
+    "tflite": ("ai_edge_litert", "tflite"),
+    "keras": ("keras", "keras"),
+    "onnx": ("onnxruntime", "onnx"),
+    "sklearn": ("sklearn", "sklearn"),
+    "xgboost": ("xgboost", "xgboost"),
+    "lightgbm": ("lightgbm", "lightgbm"),
+    "catboost": ("catboost", "catboost"),
+    "torch_export": ("torch", "torch"),
+    "torch_script": ("torch", "torch"),
+    "pmml": ("jpype", "pmml"),
+    "mojo": ("jpype", "mojo"),
+    "mlflow": ("yaml", "mlflow"),
+}
+LACKING = [name for name in MISSING if is_there(CASES[name])]
+
+
+@pytest.fixture(scope="module")
+def bare_server(
+    tmp_path_factory: pytest.TempPathFactory, all_made: Sequence[Made]
+) -> Iterator[RunningServer]:
+    """A server in a Python without any framework, which was told to load a model of each."""
+    folder = tmp_path_factory.mktemp("bare")
+    (folder / "sitecustomize.py").write_text(HIDING)
+    entries = {}
+    for made in all_made:
+        made.link(1, folder / made.name / "1")
+        entries[made.name] = entry(made.name, folder / made.name, made.case.platform)
+    flags = ["--allow_pickle", "--allow_python_code", "--max_num_load_retries=0"]
+    environment = {
+        "PYTHONPATH": os.pathsep.join([str(folder), *sys.path]),
+        "HIDDEN_MODULES": ",".join({module for module, _ in MISSING.values()}),
+    }
+    # A model that cannot be loaded ends a server that starts, but none that runs.
+    config = write_config(folder / "models.txt", [entries["python"]])
+    with RunningServer(config, *flags, environment=environment) as server:
+        with GrpcClient(server.grpc_address) as client:
+            asked = [entries["python"], *(entries[name] for name in LACKING)]
+            assert reload(client, asked).error_code != 0
+        yield server
+
+
+def version_of(server: RunningServer, model: str) -> dict[str, object]:
+    answer = requests.get(f"{server.url}/v1/models/{model}", timeout=TIMEOUT_S).json()
+    [version] = answer["model_version_status"]
+    return dict(version)
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_a_model_whose_framework_is_not_installed_says_which_extra_to_install(
+    bare_server: RunningServer, name: str
+) -> None:
+    version = version_of(bare_server, name)
+    assert version["state"] == "END"
+    status = version["status"]
+    assert isinstance(status, dict)
+    assert status["error_code"] == "FAILED_PRECONDITION"
+    message = str(status["error_message"])
+    assert f"pip install 'salver[{MISSING[name][1]}]'" in message
+    assert "\n" not in message
+    assert name in message
+
+
+def test_the_models_that_need_no_framework_are_served_all_the_same(
+    bare_server: RunningServer,
+) -> None:
+    assert version_of(bare_server, "python")["state"] == "AVAILABLE"
+
+
+def test_the_log_has_one_line_for_each_and_no_traceback(bare_server: RunningServer) -> None:
+    for name in LACKING:
+        line = f"salver[{MISSING[name][1]}]"
+        bare_server.wait_for_line(line)
+    assert not [line for line in bare_server.lines if "Traceback" in line]

@@ -17,6 +17,7 @@ PAGES = [
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*backend*.md"))),
     "benchmarks/README.md",
     "benchmarks/results/README.md", "benchmarks/results/batching.md",
+    "benchmarks/results/frameworks.md",
 ]  # fmt: skip
 
 
