@@ -175,7 +175,10 @@ def merged(fresh: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
         forms = {cell["form"] for cell in model["cells"]}
         before = models.get(name, {"cells": []})["cells"]
         cells = [*model["cells"], *(cell for cell in before if cell["form"] not in forms)]
-        models[name] = {**model, "cells": sorted(cells, key=lambda cell: cell["form"], reverse=True)}
+        models[name] = {
+            **model,
+            "cells": sorted(cells, key=lambda cell: cell["form"], reverse=True),
+        }
     again = [*fresh["models"], *(failure["model"] for failure in fresh["failures"])]
     failures = [each for each in kept["failures"] if each["model"] not in again]
     return {

@@ -1,14 +1,13 @@
 """A run put together: which columns feed which inputs, what is written, where it begins."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 from salver.bulk.batch_answers import BatchAnswers
 from salver.bulk.predictor import Predictor
-from salver.bulk.progress_line import ProgressLine
 from salver.bulk.progress_record import Progress
 from salver.bulk.row_encoding import beginning_of, encoder_of
 from salver.bulk.row_format import RowFormat, format_of
@@ -88,15 +87,14 @@ class Job:
         )
         return self._progress
 
-    def run(self, stream: TextIO) -> Progress:
-        """Run to the end, and tell `stream` about it.
+    def run(self, on_progress: Callable[[Progress, float], None]) -> Progress:
+        """Run to the end; see `BulkRun` for `on_progress`.
 
         Raises:
             ServingError: see `BulkRun.run`.
         """
         if self._is_over:
             return self._progress
-        line = ProgressLine(stream)
         source: RowSource = self._source
         if self._takes_records:
             source = _Records(source)
@@ -106,12 +104,8 @@ class Job:
             in_flight=self._options.in_flight,
             max_bad_rows=self._options.max_bad_rows,
         )
-        try:
-            return BulkRun(source, self._sink, answers, self._places, options, line).run(
-                self._progress
-            )
-        finally:
-            line.clear()
+        run = BulkRun(source, self._sink, answers, self._places, options, on_progress)
+        return run.run(self._progress)
 
     @property
     def _takes_records(self) -> bool:

@@ -7,11 +7,13 @@ from typing import Protocol
 import numpy as np
 
 from salver.backends.registry import Backends
+from salver.client import Client
 from salver.core.nearest import nearest
-from salver.core.signature import DEFAULT_SIGNATURE, Signature
+from salver.core.signature import Signature
 from salver.errors import NotFound
 from salver.inspection.finding import FoundVersion
 from salver.inspection.opening import OpenModel, OpenOptions, opened
+from salver.inspection.served import ServedModel
 from salver.sources.uri import redacted
 
 
@@ -57,43 +59,39 @@ def local_predictor(
         yield _LocalPredictor(model, signature, outputs)
 
 
+class _ServedPredictor:
+    def __init__(
+        self, client: Client, served: ServedModel, version: int, signature: Signature
+    ) -> None:
+        self.signature = signature
+        self.name = f"{redacted(served.url)} {served.model} {version}"
+        self._client = client
+        self._model = served.model
+        self._version = version
+
+    def predict(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        return self._client.predict(
+            self._model,
+            inputs,
+            version=self._version,
+            signature=self.signature.name,
+            outputs=list(self.signature.outputs),
+        )
+
+
 @contextmanager
 def served_predictor(
-    url: str,
-    model: str,
-    version: int | None,
-    label: str | None,
-    signature: str,
-    outputs: Sequence[str],
+    served: ServedModel, signature: str, outputs: Sequence[str]
 ) -> Iterator[Predictor]:
     """A version at a server: the one that answers now, whatever comes there meanwhile.
 
     Raises:
         ServingError: the server cannot be asked, or has no such model, signature or output.
     """
-    from salver.client import Client
-
-    with Client(url) as client:
-        metadata = client.metadata(model, version=version, label=label)
-        wanted = signature or DEFAULT_SIGNATURE
-        found = metadata.signatures.get(wanted)
-        if found is None:
-            raise NotFound(
-                f"model {model} has no signature {wanted!r}{nearest(wanted, metadata.signatures)}"
-            )
-        chosen = with_outputs(found, outputs)
-        number = metadata.version
-
-        class ServedPredictor:
-            signature = chosen
-            name = f"{redacted(url)} {model} {number}"
-
-            def predict(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-                return client.predict(
-                    model, inputs, version=number, signature=wanted, outputs=list(chosen.outputs)
-                )
-
-        yield ServedPredictor()
+    with served.client() as client:
+        metadata = served.metadata(client)
+        chosen = with_outputs(served.signature(metadata, signature), outputs)
+        yield _ServedPredictor(client, served, metadata.version, chosen)
 
 
 def with_outputs(signature: Signature, outputs: Sequence[str]) -> Signature:

@@ -1,61 +1,77 @@
 """`salver explain-batching URL MODEL`: what the scheduler of a running server does, and why."""
 
-import argparse
+import http.client
 import json
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-FAILED = 1
-WRONG_USE = 2
+from salver.cli.command_line import DONE, ArgumentParser
+from salver.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ServingError,
+    Unavailable,
+)
+
 _TIMEOUT_S = 10.0
 
 
 def explain_batching(program: str, arguments: Sequence[str]) -> int:
     """Ask the server and print one screen; the exit code."""
-    parser = argparse.ArgumentParser(prog=program, description=__doc__)
-    parser.add_argument("url", help="the server's REST address, http://localhost:8501")
-    parser.add_argument("model", help="the model's name")
-    parser.add_argument("--json", action="store_true", help="print what the server answers")
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as end:
-        return WRONG_USE if end.code else 0
-    try:
-        report = fetch(options.url, options.model)
-    except (OSError, ValueError) as error:
-        print(f"{program}: {_reason(error)}", file=sys.stderr)
-        return FAILED
+    parser = ArgumentParser(program, __doc__)
+    add = parser.add_argument
+    add("address", nargs="?", metavar="URL", help="the server's REST address")
+    add("name", nargs="?", metavar="MODEL", help="the model's name")
+    add("--url", help="the server, if not by its place: http://localhost:8501")
+    add("--model", metavar="NAME", help="the model, if not by its place")
+    add("--json", action="store_true", help="print what the server answers")
+    options = parser.parse_args(arguments)
+    url, model = options.url or options.address, options.model or options.name
+    if not url or not model:
+        raise InvalidArgument("name a server and a model: http://localhost:8501 my_model")
+    report = fetch(url, model)
     print(json.dumps(report, indent=2) if options.json else "\n".join(lines_of(report)))
-    return 0
+    return DONE
 
 
 def fetch(url: str, model: str) -> dict[str, Any]:
     """The server's own account of a model's batching.
 
     Raises:
-        OSError: the server cannot be reached, or refuses.
-        ValueError: that is no such server.
+        ServingError: the server cannot be reached, or refuses, or is none of ours.
     """
     base = url if "://" in url else f"http://{url}"
+    if not base.startswith(("http://", "https://")):
+        raise InvalidArgument(f"{url!r} is no REST address, such as http://localhost:8501")
     address = f"{base.rstrip('/')}/salver/models/{urllib.parse.quote(model, safe='')}/batching"
-    with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as answer:
-        report = json.load(answer)
+    try:
+        with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as answer:
+            report = json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise _refused(error) from error
+    except (http.client.HTTPException, urllib.error.URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        text = getattr(reason, "strerror", None) or str(reason)
+        raise Unavailable(f"{url} cannot be reached: {text}") from error
+    except ValueError as error:
+        raise FailedPrecondition(f"{address} does not answer like a Salver server") from error
     if not isinstance(report, dict) or "queues" not in report:
-        raise ValueError(f"{address} does not answer like a Salver server")
+        raise FailedPrecondition(f"{address} does not answer like a Salver server")
     return report
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        try:
-            return str(json.load(error)["error"])
-        except (ValueError, KeyError, TypeError):
-            return f"{error.url} answers {error.code} {error.reason}: is it Salver's REST port?"
-    return str(error)
+def _refused(error: urllib.error.HTTPError) -> ServingError:
+    try:
+        text = str(json.load(error)["error"])
+    except (ValueError, KeyError, TypeError):
+        return FailedPrecondition(
+            f"{error.url} answers {error.code} {error.reason}: is it Salver's REST port?"
+        )
+    return NotFound(text) if error.code == 404 else FailedPrecondition(text)
 
 
 def lines_of(report: dict[str, Any]) -> Iterator[str]:

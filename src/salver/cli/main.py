@@ -3,10 +3,13 @@
 import io
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from salver import __version__
+from salver.cli.command_line import WRONG_USE, ended
 from salver.cli.explain_batching import explain_batching
+from salver.cli.greetings import greetings_kept_off
 from salver.cli.predict import predict
 from salver.cli.push import push
 from salver.cli.rollback import rollback
@@ -16,8 +19,7 @@ from salver.cli.serve import serve
 from salver.cli.serve import tensorflow_model_server as serve_like_tensorflow
 from salver.cli.show import show
 from salver.cli.snippets import snippets
-
-WRONG_USE = 2
+from salver.core.nearest import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +29,19 @@ class Command:
     summary: str
     run: Callable[[str, Sequence[str]], int]
     """Called with the words to print in a usage line, and the arguments; the exit code."""
+    loads_models: bool = False
+    """Whether it may load a model, and with it the library of a framework."""
 
 
 COMMANDS = {
     "serve": Command("serve models over gRPC and REST", serve),
+    "show": Command("what a model takes, gives and holds, and what made it", show, True),
+    "run": Command("try a model on data, in a folder or on a server", run, True),
     "scan": Command("what a model could do beside computing: files, code, network", scan),
-    "show": Command("what a model takes, gives and holds, and what made it", show),
-    "run": Command("try a model on data, in a folder or on a server", run),
-    "push": Command("check a model and publish it as a new version", push),
+    "push": Command("check a model and publish it as a new version", push, True),
     "rollback": Command("return to the version before the newest one", rollback),
+    "predict": Command("predictions for every row of a file", predict, True),
     "snippets": Command("source code that calls a served model, in several languages", snippets),
-    "predict": Command("predictions for every row of a file", predict),
     "explain-batching": Command("what the scheduler of a running server does", explain_batching),
 }
 
@@ -53,10 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"salver {__version__}")
         return 0
     command = COMMANDS.get(words[0])
+    program = f"salver {words[0]}"
     if command is None:
-        print(f"salver: there is no command {words[0]!r}; see salver --help", file=sys.stderr)
+        meant = nearest(words[0], COMMANDS)
+        print(f"salver: there is no command {words[0]!r}{meant}", file=sys.stderr)
         return WRONG_USE
-    return command.run(f"salver {words[0]}", words[1:])
+    with greetings_kept_off() if command.loads_models else nullcontext():
+        return ended(program, lambda: command.run(program, words[1:]))
 
 
 def tensorflow_model_server(arguments: Sequence[str] | None = None) -> int:

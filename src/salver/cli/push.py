@@ -7,17 +7,20 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from salver.errors import ServingError
+from salver.cli.allowances import add_allow_flag, allowances
+from salver.cli.command_line import SIGNAL, WRONG_USE, ArgumentParser, not_negative, positive
+from salver.cli.model_flags import add_loading_flags, open_options
+from salver.cli.server_flags import (
+    add_server_flags,
+    add_signature_flag,
+    api_key,
+    require_model,
+    tls,
+)
 
 if TYPE_CHECKING:
     from salver.push.order import PushOrder
     from salver.push.served_model import ServerOptions
-    from salver.scanning.report import Allowance
-
-WRONG_USE = 2
-SIGNAL = 128
-"""An interrupted program ends with this and the number of the signal."""
-API_KEY = "SALVER_API_KEY"
 
 EXIT_CODES = """exit codes:
   0  published (with --check_only: nothing speaks against it)
@@ -32,26 +35,15 @@ EXIT_CODES = """exit codes:
 
 def push(program: str, arguments: Sequence[str]) -> int:
     """Do as the arguments say; the exit code."""
-    parser = _parser(program)
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as end:
-        return WRONG_USE if end.code else 0
-    if bool(options.url) != bool(options.model):
-        print(f"{program}: --url and --model go together", file=sys.stderr)
-        return WRONG_USE
-
-    from salver.cli.progress_bar import TerminalProgress
+    options = _parser(program).parse_args(arguments)
+    require_model(options)
+    from salver.cli.progress_bar import StepsProgress
     from salver.push.interruption import Interrupted, Interruption
     from salver.push.pushing import push as run
 
     hush()
-    progress = TerminalProgress(sys.stderr, quiet=options.json)
-    try:
-        order = _order(options)
-    except ServingError as error:
-        print(f"{program}: {error.message}", file=sys.stderr)
-        return WRONG_USE
+    progress = StepsProgress(sys.stderr, quiet=options.json)
+    order = _order(options)
     try:
         with Interruption() as interruption:
             report = run(order, progress, interruption)
@@ -91,26 +83,20 @@ def hush() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=__doc__,
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser(program: str) -> ArgumentParser:
+    parser = ArgumentParser(program, __doc__, EXIT_CODES)
     flag = parser.add_argument
     flag("model_folder", metavar="MODEL", help="a version folder, a base path (its newest), "
          "the output of TFX's Trainer; a path or a URI")  # fmt: skip
     flag("base_path", metavar="BASE_PATH", help="where servers find versions; a path or a URI")
-    add_server_flags(parser)
+    add_waiting_flags(parser)
     checks = parser.add_argument_group("checks")
     flag = checks.add_argument
     flag("--blessing", metavar="FOLDER", default="", help="the output of TFX's Evaluator: "
          "NOT_BLESSED in it refuses the model")  # fmt: skip
     flag("--infra_blessing", metavar="FOLDER", default="", help="the output of TFX's "
          "InfraValidator: INFRA_NOT_BLESSED in it refuses the model")  # fmt: skip
-    flag("--allow", action="append", default=[], metavar="RULE[:SUBJECT]", help="a finding that "
-         "does not count, as for `salver scan`; may be repeated")  # fmt: skip
+    add_allow_flag(checks)
     flag("--allow_unsafe", action="store_true", help="no finding of the scan counts")
     flag("--allow_incompatible_signatures", action="store_true", help="push also what clients of "
          "the version that is there cannot call as before")  # fmt: skip
@@ -119,39 +105,25 @@ def _parser(program: str) -> argparse.ArgumentParser:
     flag("--requests", metavar="FILE", default="", help="requests to try the model with, instead "
          "of its warm-up requests: .json or .jsonl as for REST, or .npz")  # fmt: skip
     flag("--expected", metavar="FILE", default="", help="their answers, one for each")
-    flag("--signature", metavar="NAME", default="", help="of requests that name none")
+    add_signature_flag(parser)
     flag("--compare", action="store_true", help="answers must be those of the version there")
-    flag("--rtol", type=_not_negative, default=1e-3, help="relative tolerance (0.001)")
-    flag("--atol", type=_not_negative, default=1e-5, help="absolute tolerance (0.00001)")
-    flag("--max_latency_ratio", metavar="TIMES", type=_not_negative, help="refuse a model whose "
+    flag("--rtol", type=not_negative, default=1e-3, help="relative tolerance (0.001)")
+    flag("--atol", type=not_negative, default=1e-5, help="absolute tolerance (0.00001)")
+    flag("--max_latency_ratio", metavar="TIMES", type=not_negative, help="refuse a model whose "
          "median latency is more than so many times that of the version there")  # fmt: skip
-    flag("--latency_rounds", metavar="N", type=_positive, default=50, help="runs of each (50)")
-    flag("--run_timeout_s", metavar="S", type=_not_negative, default=60.0,
+    flag("--latency_rounds", metavar="N", type=positive, default=50, help="runs of each (50)")
+    flag("--run_timeout_s", metavar="S", type=not_negative, default=60.0,
          help="the longest that one run may take (60)")  # fmt: skip
     flag("--check_only", action="store_true", help="publish nothing")
-    loading = parser.add_argument_group("how the model is loaded, as `salver serve` has it")
-    flag = loading.add_argument
-    flag("--model_platform", metavar="NAME", default="auto", help="which backend (auto)")
-    flag("--saved_model_tags", metavar="TAGS", default="serve", help="comma-separated (serve)")
-    flag("--allow_pickle", action="store_true", help="load pickles, which run code")
-    flag("--allow_python_code", action="store_true", help="run Python code in the model's folder")
-    flag("--skops_trusted_types", metavar="TYPES", default="", help="comma-separated")
-    flag("--model_cache_dir", metavar="FOLDER", default="", help="for copies of remote versions")
+    add_loading_flags(parser)
     return parser
 
 
-def add_server_flags(parser: argparse.ArgumentParser) -> None:
+def add_waiting_flags(parser: ArgumentParser) -> None:
     """The flags about a running server and about the report."""
-    server = parser.add_argument_group("the server that serves the base path")
-    flag = server.add_argument
-    flag("--url", default="", help="its address: localhost:8500 (gRPC), http://localhost:8501")
-    flag("--model", default="", help="the name of the model there")
-    flag("--wait_s", metavar="S", type=_not_negative, default=300.0,
+    server = add_server_flags(parser, "the server that serves the base path")
+    server.add_argument("--wait_s", metavar="S", type=not_negative, default=300.0,
          help="so long a version may take until it is AVAILABLE (300)")  # fmt: skip
-    flag("--ca_file", metavar="FILE", help="PEM: who has issued the server's certificate")
-    flag("--client_certificate", metavar="FILE", help="PEM, for servers that want one")
-    flag("--client_key", metavar="FILE", help="PEM, its key")
-    server.description = f"An API key is taken from the environment variable {API_KEY}."
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print a report in JSON, nothing else")
     output.add_argument("--report", metavar="FILE", default="", help="write that report to a file")
@@ -163,23 +135,20 @@ def server_options(options: argparse.Namespace) -> "ServerOptions | None":
     Raises:
         InvalidArgument: a certificate without its key.
     """
-    from salver.client import Tls
     from salver.push.served_model import ServerOptions
 
     if not options.url:
         return None
-    files = (options.ca_file, options.client_certificate, options.client_key)
     return ServerOptions(
         url=options.url,
         model=options.model,
         wait_s=options.wait_s,
-        api_key=os.environ.get(API_KEY) or None,
-        tls=Tls(ca=files[0], certificate=files[1], key=files[2]) if any(files) else None,
+        api_key=api_key(),
+        tls=tls(options),
     )
 
 
 def _order(options: argparse.Namespace) -> "PushOrder":
-    from salver.inspection.opening import OpenOptions
     from salver.push.comparison import Tolerance
     from salver.push.order import PushOrder
 
@@ -189,7 +158,7 @@ def _order(options: argparse.Namespace) -> "PushOrder":
         server=server_options(options),
         blessing=options.blessing,
         infra_blessing=options.infra_blessing,
-        allowances=tuple(_allowance(text) for text in options.allow),
+        allowances=allowances(options),
         allow_unsafe=options.allow_unsafe,
         allow_incompatible_signatures=options.allow_incompatible_signatures,
         load=not options.no_load,
@@ -202,36 +171,5 @@ def _order(options: argparse.Namespace) -> "PushOrder":
         latency_rounds=options.latency_rounds,
         check_only=options.check_only,
         run_limit_s=options.run_timeout_s,
-        open_options=OpenOptions(
-            platform=options.model_platform,
-            tags=tuple(filter(None, options.saved_model_tags.split(","))),
-            allow_pickle=options.allow_pickle,
-            allow_python_code=options.allow_python_code,
-            trusted_types=frozenset(filter(None, options.skops_trusted_types.split(","))),
-            model_cache_dir=options.model_cache_dir,
-        ),
+        open_options=open_options(options),
     )
-
-
-def _allowance(text: str) -> "Allowance":
-    from salver.errors import InvalidArgument
-    from salver.scanning.report import Allowance
-
-    try:
-        return Allowance.of(text)
-    except ValueError as error:
-        raise InvalidArgument(f"--allow: {error}") from error
-
-
-def _not_negative(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is negative or no number")
-    return number
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number

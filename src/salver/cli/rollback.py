@@ -1,11 +1,11 @@
 """`salver rollback BASE_PATH`: return to the version before the newest one, or undo that."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from salver.cli.push import SIGNAL, WRONG_USE, add_server_flags, hush, server_options, written
-from salver.errors import ServingError
+from salver.cli.command_line import SIGNAL, ArgumentParser
+from salver.cli.push import add_waiting_flags, hush, server_options, written
+from salver.cli.server_flags import require_model
 
 EXIT_CODES = """The newest version N is renamed to rolled-back-N, which no server takes for a version: those with
 the default version policy return to the one before. --undo brings it back.
@@ -23,37 +23,25 @@ exit codes:
 
 def rollback(program: str, arguments: Sequence[str]) -> int:
     """Do as the arguments say; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=__doc__,
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = ArgumentParser(program, __doc__, EXIT_CODES)
     parser.add_argument("base_path", metavar="BASE_PATH", help="a path or a URI")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--to", metavar="VERSION", type=int, help="return to this version")
     chosen.add_argument("--undo", action="store_true", help="bring back what was rolled back last")
-    add_server_flags(parser)
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as end:
-        return WRONG_USE if end.code else 0
-    if bool(options.url) != bool(options.model):
-        print(f"{program}: --url and --model go together", file=sys.stderr)
-        return WRONG_USE
+    add_waiting_flags(parser)
+    options = parser.parse_args(arguments)
+    require_model(options)
 
     from salver.push.interruption import Interrupted, Interruption
     from salver.push.rollback import RollbackOrder
     from salver.push.rollback import rollback as run
 
     hush()
-    try:
-        server = server_options(options)
-    except ServingError as error:
-        print(f"{program}: {error.message}", file=sys.stderr)
-        return WRONG_USE
     order = RollbackOrder(
-        base_path=options.base_path, to=options.to, undo=options.undo, server=server
+        base_path=options.base_path,
+        to=options.to,
+        undo=options.undo,
+        server=server_options(options),
     )
     try:
         with Interruption() as interruption:

@@ -1,25 +1,25 @@
 """`salver scan PATH`: what a model could do beside computing. Nothing of it is run."""
 
-import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from salver.cli.allowances import add_allow_flag, allowances
+from salver.cli.command_line import DONE, FAILED, ArgumentParser
+from salver.cli.model_flags import add_cache_flag
 
 if TYPE_CHECKING:
     from salver.backends.registry import Backends
     from salver.scanning.report import Allowance, Finding, Report
 
-CLEAN, FOUND, WRONG_USE = 0, 1, 2
-
 
 def scan(program: str, arguments: Sequence[str]) -> int:
     """Look through versions and print a line for each finding; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description="Tell what in a model can read, write, load code or reach out. "
+    parser = ArgumentParser(
+        program,
+        "Tell what in a model can read, write, load code or reach out.\n"
         "Exit code 0: nothing; 1: something was found; 2: it cannot be read.",
     )
     parser.add_argument(
@@ -29,46 +29,21 @@ def scan(program: str, arguments: Sequence[str]) -> int:
         help="a version folder, a base path (all its versions), a file, or a URI of storage",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument(
-        "--allow",
-        action="append",
-        default=[],
-        metavar="RULE[:SUBJECT]",
-        help="let a rule through, or one operation, name or file of it; may be repeated",
-    )
-    parser.add_argument(
-        "--model_cache_dir", default="", help="where copies of remote versions lie; as for serve"
-    )
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as end:
-        return WRONG_USE if end.code else CLEAN
-    return _run(program, options)
-
-
-def _run(program: str, options: argparse.Namespace) -> int:
-    from salver.errors import ServingError
-    from salver.scanning.report import Allowance
-
-    try:
-        allowances = [Allowance.of(text) for text in options.allow]
-        reports = [
-            report
-            for path in options.paths
-            for report in _reports(path, allowances, options.model_cache_dir)
-        ]
-    except ValueError as error:
-        print(f"{program}: --allow: {error}", file=sys.stderr)
-        return WRONG_USE
-    except ServingError as error:
-        print(f"{program}: {' '.join(error.message.split())}", file=sys.stderr)
-        return WRONG_USE
+    add_allow_flag(parser)
+    add_cache_flag(parser)
+    options = parser.parse_args(arguments)
+    allowed = allowances(options)
+    reports = [
+        report
+        for path in options.paths
+        for report in _reports(path, allowed, options.model_cache_dir)
+    ]
     if options.json:
         print(json.dumps({"reports": list(map(_as_json, reports))}, indent=2))
     else:
         for report in reports:
             _show(report)
-    return CLEAN if all(report.is_clean for report in reports) else FOUND
+    return DONE if all(report.is_clean for report in reports) else FAILED
 
 
 def _reports(path: str, allowances: "Sequence[Allowance]", cache: str) -> "list[Report]":

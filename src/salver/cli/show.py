@@ -6,71 +6,60 @@ backend, and for those of running servers.
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from salver.errors import InvalidArgument, ServingError
+from salver.cli.command_line import DONE, FAILED, ArgumentParser
+from salver.cli.model_flags import add_loading_flags, open_options
+from salver.cli.server_flags import (
+    add_server_flags,
+    add_signature_flag,
+    add_version_flags,
+    require_one_place,
+    served_model,
+)
+from salver.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from salver.backends.registry import Backends
     from salver.inspection.answers import Question
     from salver.inspection.description import Description
     from salver.inspection.finding import FoundVersion
-    from salver.inspection.opening import OpenOptions
-
-DONE, FAILED, WRONG_USE = 0, 1, 2
 
 
 def show(program: str, arguments: Sequence[str]) -> int:
     """Print what was asked for; the exit code: `FAILED` where a model could not be loaded."""
-    try:
-        options = _parser(program).parse_args(arguments)
-    except SystemExit as end:
-        return WRONG_USE if end.code else DONE
-    try:
-        if options.url is not None:
-            return _show_served(options)
-        return _show_files(options)
-    except ServingError as error:
-        print(f"{program}: {' '.join(error.message.split())}", file=sys.stderr)
-        return WRONG_USE
+    options = _parser(program).parse_args(arguments)
+    if options.path and options.dir:
+        raise InvalidArgument("a path and --dir are the same: one of them is enough")
+    require_one_place(options, options.dir or options.path)
+    return _show_served(options) if options.url else _show_files(options)
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=program, description=__doc__, allow_abbrev=False)
+def _parser(program: str) -> ArgumentParser:
+    parser = ArgumentParser(program, __doc__)
     add = parser.add_argument
     add("path", nargs="?", help="a version folder, a base path with versions, or a URI of either")
     # One dash is enough, and "no" before the name says no, as in the original.
     add("--dir", "-dir", help="the same; prints the tag-sets first, as saved_model_cli does")
-    add("--tag_set", "-tag_set", help="the tags of a SavedModel's graph, separated by commas")
-    add("--signature_def", "-signature_def", metavar="NAME", help="show this signature alone")
+    add_signature_flag(parser)
+    add_version_flags(parser)
     for name, meaning in (
         ("all", "all that there is, the functions of a SavedModel included"),
-        ("list_ops", "the operations of the graph that --tag_set names"),
+        ("list_ops", "the operations of the graph that --saved_model_tags names"),
     ):
         add(f"--{name}", f"-{name}", action="store_true", help=meaning)
         add(f"--no{name}", dest=name, action="store_false", help=argparse.SUPPRESS)
-    add("--url", help="ask a running server: localhost:8500, or http://localhost:8501 for REST")
-    add("--model", metavar="NAME", help="the model's name at the server")
-    add("--version", type=int, metavar="NUMBER", help="this version, of a base path or a server")
-    add("--label", help="the version that has this label at the server")
     add("--json", action="store_true", help="print what programs can read; see docs/show.md")
-    add("--model_platform", default="auto", metavar="NAME", help="the backend; else files tell")
-    add("--allow_pickle", action="store_true", help="load pickled models, which runs their code")
-    add("--allow_python_code", action="store_true", help="run Python code of a version")
-    add("--skops_trusted_types", default="", metavar="TYPES", help="which files may hold, too")
+    add_server_flags(parser)
+    add_loading_flags(parser)
     return parser
 
 
 def _show_served(options: argparse.Namespace) -> int:
-    if options.path or options.dir:
-        raise InvalidArgument("--url asks a server: there is no path to be named with it")
-    if not options.model:
-        raise InvalidArgument("--url needs --model NAME, too")
     from salver.inspection.served import served_description
 
-    described = served_description(options.url, options.model, options.version, options.label)
+    described = served_description(served_model(options))
     if options.json:
         _print_json([described])
     else:
@@ -82,10 +71,6 @@ def _show_served(options: argparse.Namespace) -> int:
 
 def _show_files(options: argparse.Namespace) -> int:
     path = options.dir or options.path
-    if not path or (options.dir and options.path):
-        raise InvalidArgument("name one path, as in: salver show PATH; or a server with --url")
-    if options.model or options.label:
-        raise InvalidArgument("--model and --label are for a server: name it with --url")
     from salver.backends.registry import Backends
 
     backends = Backends()
@@ -93,7 +78,7 @@ def _show_files(options: argparse.Namespace) -> int:
     if options.json:
         from salver.inspection.describing import described
 
-        found = [described(each, _open_options(options), backends) for each in versions]
+        found = [described(each, open_options(options), backends) for each in versions]
         _print_json(found)
         return FAILED if any(each.error for each in found) else DONE
     code = DONE
@@ -118,7 +103,7 @@ def _show_version(
     from salver.inspection.answers import answer, saved_model_answer
     from salver.inspection.describing import looked_at
 
-    found = looked_at(version, _open_options(options), backends)
+    found = looked_at(version, open_options(options), backends)
     if found.saved_model is None:
         print(answer(_question(options), found.description), end="")
     else:
@@ -132,22 +117,10 @@ def _question(options: argparse.Namespace) -> "Question":
 
     return Question(
         all=options.all,
-        tag_set=options.tag_set,
-        signature_def=options.signature_def,
+        tag_set=options.saved_model_tags,
+        signature_def=options.signature or None,
         list_ops=options.list_ops,
         like_original=options.dir is not None,
-    )
-
-
-def _open_options(options: argparse.Namespace) -> "OpenOptions":
-    from salver.inspection.opening import OpenOptions
-
-    trusted = frozenset(filter(None, options.skops_trusted_types.split(",")))
-    return OpenOptions(
-        platform=options.model_platform,
-        allow_pickle=options.allow_pickle,
-        allow_python_code=options.allow_python_code,
-        trusted_types=trusted,
     )
 
 

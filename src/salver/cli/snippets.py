@@ -2,21 +2,22 @@
 
 import argparse
 import json
-import os
-import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from salver.core.nearest import nearest
-from salver.errors import InvalidArgument, NotFound, ServingError
+from salver.cli.command_line import DONE, ArgumentParser
+from salver.cli.server_flags import (
+    API_KEY,
+    add_server_flags,
+    add_signature_flag,
+    add_version_flags,
+    api_key,
+    require_server,
+    served_model,
+)
+from salver.errors import InvalidArgument
 
-if TYPE_CHECKING:
-    from salver.client import Client
-
-DONE = 0
-FAILED = 1
-WRONG_USE = 2
 _TIMEOUT_S = 30.0
 _LANGUAGES = {"curl": "# ", "python": "# ", "java": "// ", "go": "// ", "javascript": "// "}
 """With what a comment begins."""
@@ -24,54 +25,37 @@ _LANGUAGES = {"curl": "# ", "python": "# ", "java": "// ", "go": "// ", "javascr
 
 def snippets(program: str, arguments: Sequence[str]) -> int:
     """Ask the server for the model's signature and print the code; the exit code."""
-    parser = argparse.ArgumentParser(prog=program, description=__doc__)
-    parser.add_argument("--url", required=True, help="the server, http://localhost:8501")
-    parser.add_argument("--model", required=True, help="the model's name")
+    parser = ArgumentParser(program, __doc__, f"If {API_KEY} is set, the snippets read it, too.")
     parser.add_argument("--language", choices=list(_LANGUAGES), help="by default all of them")
-    parser.add_argument("--version", type=int, help="of the model; by default the latest")
-    parser.add_argument("--label", help="of a version")
-    parser.add_argument("--signature", default="", help="by default serving_default")
+    add_signature_flag(parser)
+    add_version_flags(parser)
     parser.add_argument(
         "--example", action="append", default=[], metavar="JSON",
         help="an example, for signatures that take them; may be repeated",
     )  # fmt: skip
-    parser.epilog = (
-        "If the variable SALVER_API_KEY is set, its value is sent to the server, and the "
-        "snippets read it, too."
-    )
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as end:
-        return WRONG_USE if end.code else DONE
-    try:
-        texts = _texts(options)
-    except ServingError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return WRONG_USE if error.code.name in ("INVALID_ARGUMENT", "NOT_FOUND") else FAILED
-    print("\n".join(texts), end="")
+    add_server_flags(parser)
+    options = parser.parse_args(arguments)
+    require_server(options)
+    print("\n".join(_texts(options)), end="")
     return DONE
 
 
 def _texts(options: argparse.Namespace) -> list[str]:
-    from salver.client import Client
     from salver.client.address import address_of
-    from salver.client.snippets.question import KEY_VARIABLE, question_of
+    from salver.client.snippets.question import question_of
 
-    key = os.environ.get(KEY_VARIABLE) or None
-    choice: dict[str, Any] = {"version": options.version, "label": options.label}
+    served = served_model(options, _TIMEOUT_S)
     examples = tuple(_example(text) for text in options.example)
-    with Client(options.url, api_key=key, timeout=_TIMEOUT_S) as client:
-        try:
-            metadata = client.metadata(options.model, **choice)
-        except NotFound as error:
-            raise NotFound(f"{error}{_meant(client, options.model)}") from error
+    with served.client() as client:
+        metadata = served.metadata(client)
     question = question_of(
         address_of(options.url),
         metadata,
         signature=options.signature,
         examples=examples,
-        has_key=key is not None,
-        **choice,
+        has_key=api_key() is not None,
+        version=options.version,
+        label=options.label,
     )
     if options.language:
         return [_snippet(options.language)(question)]
@@ -83,14 +67,6 @@ def _texts(options: argparse.Namespace) -> list[str]:
             text = f"{comment}{error}\n"
         texts.append(f"{comment}--- {language}\n{text}")
     return texts
-
-
-def _meant(client: "Client", model: str) -> str:
-    try:
-        names = client.models()
-    except ServingError:
-        return ""
-    return "" if model in names else nearest(model, names)
 
 
 def _snippet(language: str) -> Any:

@@ -86,7 +86,7 @@ class Inputs:
         """
         given = self._given
         if self._request is not None:
-            self._add_all(self._request.inputs(signature), "--json")
+            self._add_all(self._request.inputs(signature), "--request")
         if given.csv:
             self._add_all(table_inputs(given.csv, signature), "--csv")
         for name, pattern in self._images.items():
