@@ -15,7 +15,7 @@ from salver.push.order import PushOrder
 from salver.push.progress import Progress
 from salver.push.question import Question
 from salver.push.reference import Reference
-from salver.push.report import Exit, Report
+from salver.push.report import Exit, Report, StillThere
 from salver.push.served_model import AVAILABLE, ServedModel, asked
 from salver.sources.uri import redacted
 
@@ -68,7 +68,8 @@ class _ends_with:  # noqa: N801 - reads as a function
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ServingError):
-            raise _Failed(self._exit_code, error) from error
+            is_there = isinstance(error, StillThere)
+            raise _Failed(Exit.NOT_TAKEN_BACK if is_there else self._exit_code, error) from error
 
 
 class _Push:

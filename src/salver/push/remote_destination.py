@@ -19,6 +19,7 @@ from salver.backends.registry import Backends
 from salver.errors import Aborted, AlreadyExists, Cancelled, DataLoss, NotFound, ServingError
 from salver.push.interruption import Interruption
 from salver.push.model_folder import ModelFile, ModelFolder, last_files
+from salver.push.report import StillThere
 from salver.push.version_number import (
     aside_name,
     aside_versions,
@@ -68,19 +69,28 @@ class RemoteDestination:
         version, claim = self._claimed(interruption)
         last = last_files([file.name for file in model.files], self._backends)
         by_name = {file.name: file for file in model.files}
+        may_be_whole = False
         try:
             first = [file for file in model.files if file.name not in last]
             self._upload(version, first, interruption, on_bytes)
             model.require_unchanged()
             self._require_newest(version)
+            may_be_whole = True
             for name in last:
                 self._upload(version, [by_name[name]], interruption, on_bytes)
             self._require_whole(version, model)
             interruption.check()
-        except BaseException:
-            with suppress(ServingError):  # What stays, with the claim, is swept by a later push.
+        except BaseException as error:
+            try:
                 self._remove(version, last)
                 self._writes.delete(claim)
+            except ServingError as failure:
+                # What stays, with the claim, is swept by a later push, unless it is a version.
+                if may_be_whole:
+                    raise StillThere(
+                        f"Version {version} may be there, and could not be removed: "
+                        f"{failure.message}"
+                    ) from error
             raise
         with suppress(ServingError):  # It is published; as above.
             self._writes.delete(claim)
@@ -187,16 +197,31 @@ class RemoteDestination:
 
     def set_aside(self, version: int) -> str:
         """See `Destination.set_aside`."""
-        name = aside_name(version)
-        self._move(self._name_of(version), name)
-        return name
+        name, aside = self._name_of(version), aside_name(version)
+        last = self._copied(name, aside)
+        try:
+            self._writes.delete(self._uri(name), last[::-1])
+        except ServingError as error:
+            try:
+                is_there = self._is_whole(name)
+            except ServingError:
+                raise StillThere(
+                    f"Version {version} may still be there: {error.message}"
+                ) from error
+            # If the first files are gone, it is no version any more; the rest does no harm.
+            if is_there:
+                raise
+        return aside
 
     def bring_back(self, version: int) -> None:
         """See `Destination.bring_back`."""
-        self._move(aside_versions(self.names())[version], str(version))
+        aside = aside_versions(self.names())[version]
+        last = self._copied(aside, str(version))
+        with suppress(ServingError):  # It is back; what is left beside it does no harm.
+            self._writes.delete(self._uri(aside), last[::-1])
 
-    def _move(self, name: str, target: str) -> None:
-        """Copy a folder, then delete it; a version is not whole before its last file is there.
+    def _copied(self, name: str, target: str) -> list[str]:
+        """Copy a folder; the files that make it a version, which are there last.
 
         What an earlier attempt has left that was killed is gone on with.
         """
@@ -208,7 +233,7 @@ class RemoteDestination:
                 raise AlreadyExists(f"{redacted(new)} is there already")
         else:
             self._copy(old, new, [file for file in listing.names if file not in last], last)
-        self._writes.delete(old, last[::-1])
+        return last
 
     def _copy(self, old: str, new: str, first: list[str], last: list[str]) -> None:
         self._writes.delete(new)

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum, IntEnum
 from typing import Any
 
+from salver.errors import FailedPrecondition
+
 
 class Exit(IntEnum):
     """How a push or a rollback has ended: the exit code."""
@@ -20,6 +22,10 @@ class Exit(IntEnum):
     """The storage or the server could not be asked; all is as it was."""
     NOT_TAKEN_BACK = 5
     """The server could not serve it, and it could not be taken back: it is still there."""
+
+
+class StillThere(FailedPrecondition):
+    """A version that was to go may be served: the storage could not be asked to the end."""
 
 
 class Outcome(Enum):

@@ -10,7 +10,7 @@ from salver.errors import ServingError
 from salver.inspection.finding import told
 from salver.push.destination import Destination, destination_of
 from salver.push.interruption import Interruption
-from salver.push.report import Exit
+from salver.push.report import Exit, StillThere
 from salver.push.served_model import ServerOptions, asked
 from salver.push.version_number import aside_name, aside_versions
 from salver.sources.uri import redacted
@@ -75,7 +75,9 @@ def rollback(
     except _NotServed as failed:
         report.error, report.exit_code = _shown(failed.error, order), failed.exit_code
     except ServingError as error:
-        report.error, report.exit_code = _shown(error, order), Exit.NOT_WRITTEN
+        is_there = isinstance(error, StillThere)
+        report.error = _shown(error, order)
+        report.exit_code = Exit.NOT_TAKEN_BACK if is_there else Exit.NOT_WRITTEN
     return report
 
 

@@ -5,6 +5,7 @@ A server only reads; this is for the programs that bring models to where servers
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from glob import has_magic
 
 from salver.errors import NotFound
 from salver.sources.remote_errors import told_as_ours
@@ -81,8 +82,17 @@ class RemoteWrites:
         for name in names:
             with suppress(NotFound), told_as_ours(f"{uri}/{name}"):
                 file_system, path = self._files.opened(uri)
-                file_system.rm(f"{path}/{name}")
+                # Not `rm`, which takes some names for patterns.
+                file_system.rm_file(f"{path}/{name}")
         with suppress(NotFound), told_as_ours(uri):
             file_system, path = self._files.opened(uri)
-            if file_system.exists(path):
-                file_system.rm(path, recursive=True)
+            if not has_magic(path):
+                if file_system.exists(path):
+                    file_system.rm(path, recursive=True)
+                return
+            entries = file_system.find(path, withdirs=True, detail=True)
+            for each in sorted(entries, reverse=True):
+                if entries[each]["type"] != "directory":
+                    file_system.rm_file(each)
+                elif not file_system.async_impl:
+                    file_system.rmdir(each)
