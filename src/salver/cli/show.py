@@ -65,7 +65,7 @@ def _show_served(options: argparse.Namespace) -> int:
     else:
         from salver.inspection.answers import answer
 
-        print(answer(_question(options), described), end="")
+        _print_text(answer(_question(options), described))
     return DONE
 
 
@@ -105,10 +105,10 @@ def _show_version(
 
     found = looked_at(version, open_options(options), backends)
     if found.saved_model is None:
-        print(answer(_question(options), found.description), end="")
+        _print_text(answer(_question(options), found.description))
     else:
         question = _question(options)
-        print(saved_model_answer(question, found.saved_model, found.description), end="")
+        _print_text(saved_model_answer(question, found.saved_model, found.description))
     return FAILED if found.description.error else DONE
 
 
@@ -122,6 +122,12 @@ def _question(options: argparse.Namespace) -> "Question":
         list_ops=options.list_ops,
         like_original=options.dir is not None,
     )
+
+
+def _print_text(text: str) -> None:
+    from salver.core.printable import printable
+
+    print(printable(text, kept="\n\t"), end="")
 
 
 def _print_json(descriptions: "Sequence[Description]") -> None:

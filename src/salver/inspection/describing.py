@@ -1,6 +1,8 @@
 """A version described: a SavedModel from its files alone, any other model by loading it."""
 
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from salver.inspection.opening import OpenOptions
 
 PIPELINE = "pipeline.py"
+_OLD_ASSETS = "saved_model_assets"
 _WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
@@ -156,8 +159,20 @@ def _backend_name(folder: str, options: "OpenOptions", backends: Backends) -> st
 
 def _assets(meta_graph: WireMessage, found: VersionFiles) -> list[File]:
     sizes = {file.name: file.size for file in found.files}
-    names = sorted({asset.filename for asset in meta_graph.asset_file_def})
+    names = sorted({asset.filename for asset in _asset_definitions(meta_graph)})
     return [File(name, sizes.get(f"assets/{name}")) for name in names]
+
+
+def _asset_definitions(meta_graph: WireMessage) -> Iterable[WireMessage]:
+    """Those of the graph; where it has none, TensorFlow takes those that version 1 collected."""
+    if meta_graph.asset_file_def or _OLD_ASSETS not in meta_graph.collection_def:
+        yield from meta_graph.asset_file_def
+        return
+    for packed in meta_graph.collection_def[_OLD_ASSETS].any_list.value:
+        definition = message_class("tensorflow.AssetFileDef")()
+        with suppress(DecodeError):
+            definition.ParseFromString(packed.value)
+        yield definition
 
 
 def _warm_up(found: VersionFiles) -> WarmUpRequests | None:

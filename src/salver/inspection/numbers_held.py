@@ -10,6 +10,7 @@ from salver.inspection.saved_model import nodes_of
 
 _VARIABLES = frozenset(("VarHandleOp", "VariableV2", "Variable"))
 _OPTIMIZER = "optimizer"
+_MOST = 1 << 63
 _REFERENCES = 100
 """`DT_FLOAT_REF` and the like are so much higher than what they refer to."""
 
@@ -91,7 +92,9 @@ def _names(variables: Iterable[bytes]) -> Iterator[str]:
 def _count(shape: WireMessage) -> int:
     if shape.unknown_rank or any(dim.size < 0 for dim in shape.dim):
         return 0
-    return prod(dim.size for dim in shape.dim)
+    count = prod(dim.size for dim in shape.dim)
+    # No tensor has as many: the file is damaged, or lies.
+    return count if count < _MOST else 0
 
 
 def _item_size(number: int) -> int:

@@ -57,13 +57,20 @@ def files_of(
         yield VersionFiles(files, folder)
 
 
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return os.lstat(path).st_size  # A link to what is not there.
+
+
 def _local_files(folder: str) -> list[File]:
     found = []
     try:
         for parent, _, names in os.walk(folder):
             for name in names:
                 path = os.path.join(parent, name)
-                found.append(File(os.path.relpath(path, folder), os.stat(path).st_size))
+                found.append(File(os.path.relpath(path, folder), _size(path)))
     except OSError as error:
         raise FailedPrecondition(f"{error.filename}: {error.strerror}") from error
     return sorted(found, key=lambda file: file.name)

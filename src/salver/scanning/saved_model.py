@@ -6,7 +6,7 @@ assets. Source: tensorflow/core/protobuf/meta_graph.proto and saver.proto.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from salver.backends.protobuf_wire import Message, encoded_content
@@ -31,6 +31,7 @@ _SPARSE, _COMPOSITE = 4, 5
 _TAGS = 4
 _INITIALIZATION = "__saved_model_init_op"
 _MAIN_OPERATIONS = ("saved_model_main_op", "legacy_init_op")
+_ASSETS_OF_VERSION_1 = "saved_model_assets"
 _EMITS = "debug_urls"
 _DESCRIBED = ("DecodeProtoV2", "EncodeProto")
 _PRINTS = ("Print", "PrintV2")
@@ -129,7 +130,7 @@ class _MetaGraph:
             where = f"{where}: MetaGraph {','.join(bytes(tag).decode() for tag in tags)}"
         self._where = where
         self._graph: Graph = graph_of(meta_graph.message(_GRAPH))
-        self._assets = dict(map(_asset, meta_graph.contents(_ASSETS)))
+        self._assets = dict(map(_asset, _asset_files(meta_graph)))
         saver = meta_graph.message(_SAVER)
         self._checkpoint = saver.text(1).partition(":")[0]
         self._graph.given = frozenset((self._checkpoint, *self._assets))
@@ -271,6 +272,22 @@ class _MetaGraph:
         return "run when the model is saved" if place in self._saved else "run by no signature"
 
 
+def _asset_files(meta_graph: Message) -> list[memoryview]:
+    """The AssetFileDefs; where there are none, TensorFlow takes those of a collection."""
+    return meta_graph.contents(_ASSETS) or [
+        Message(each).content(2)
+        for value in _collections(meta_graph, (_ASSETS_OF_VERSION_1,))
+        for each in value.message(5).contents(1)
+    ]
+
+
+def _collections(meta_graph: Message, names: Sequence[str]) -> Iterator[Message]:
+    for entry in meta_graph.contents(_COLLECTIONS):
+        pair = Message(entry)
+        if pair.text(1) in names:
+            yield pair.message(2)
+
+
 def _asset(content: memoryview) -> tuple[str, str]:
     """The node that an asset's path is fed to, and the path."""
     asset = Message(content)
@@ -289,13 +306,11 @@ def _outputs(signature: Message) -> Iterator[str]:
 
 
 def _initial_operations(meta_graph: Message) -> list[str]:
-    names = []
-    for entry in meta_graph.contents(_COLLECTIONS):
-        pair = Message(entry)
-        if pair.text(1) in _MAIN_OPERATIONS:
-            listed = pair.message(2).message(1)
-            names += [bytes(each).decode() for each in listed.contents(1)]
-    return names
+    return [
+        bytes(each).decode()
+        for value in _collections(meta_graph, _MAIN_OPERATIONS)
+        for each in value.message(1).contents(1)
+    ]
 
 
 def _leads_away(text: str) -> bool:
