@@ -118,10 +118,10 @@ def test_wrong_use_is_one_line_and_exit_code_2(
     two = "--input_exprs=x=[1.0, 2.0]"
     expected: list[tuple[list[str], str]] = [
         ([model], "At least one of --inputs, --input_exprs, --input_examples"),
-        ([two], "one of --dir and --url says where the model is"),
-        ([model, "--url=localhost:1", two], "one of --dir and --url"),
-        (["--url=localhost:1", two], "--url needs --model"),
-        ([model, "--label=stable", two], "--label is for --url"),
+        ([two], "name one model: a folder, or a server's with --url and --model"),
+        ([model, "--url=localhost:1", two], "name one model"),
+        (["--url=localhost:1", two], "--url and --model go together"),
+        ([model, "--label=stable", two], "--model and --label are for a server"),
         ([model, "--overwrite", two], "--overwrite is for --outdir"),
         ([model, "--watch=x", two], "--watch is for --debug"),
         ([model, "--debug", "--watch=(", two], "--watch=( is no regular expression"),

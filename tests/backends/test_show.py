@@ -234,8 +234,8 @@ def test_a_server_is_asked(saved_model_folder: Path, shown: Shown) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ([], "name one path, as in: salver show PATH; or a server with --url"),
-        (["{path}", "--dir={path}"], "name one path"),
+        ([], "name one model: a folder, or a server's with --url and --model"),
+        (["{path}", "--dir={path}"], "a path and --dir are the same"),
         (
             ["{path}", "--tag_set=serving"],
             "no graph with the tag-set 'serving'; there",
@@ -246,8 +246,8 @@ def test_a_server_is_asked(saved_model_folder: Path, shown: Shown) -> None:
         ),
         (["{path}/no"], "there is no such folder"),
         (["{path}", "--model=m"], "they need|name it with --url"),
-        (["--url=localhost:1"], "--url needs --model NAME, too"),
-        (["--url=localhost:1", "--model=m", "{path}"], "there is no path to be named"),
+        (["--url=localhost:1"], "--url and --model go together"),
+        (["--url=localhost:1", "--model=m", "{path}"], "name one model: a folder, or"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(

@@ -149,6 +149,22 @@ def test_lists_and_numbers_become_arrays_of_the_declared_type(client: Client) ->
         client.predict("versioned", {"X": [1.5]})
 
 
+def test_arrays_of_another_type_are_converted_where_nothing_is_lost(client: Client) -> None:
+    for x in (np.array([1.0, 2.0, 5.0]), np.array([1, 2, 5]), np.array([1, 2, 5], np.uint8)):
+        # The second time the type is known beforehand.
+        for _ in range(2):
+            back = client.predict("echo", {"x": x}, signature="float32")["y"]
+            assert back.dtype == np.float32
+            assert back.tolist() == [1, 2, 5]
+    for wrong, reason in (
+        (np.array([1j]), "takes float, and was given complex128"),
+        (np.array(["a"]), "takes float, and was given text"),
+        (np.array([1e300]), "cannot be an array of float: a value is out of its range"),
+    ):
+        with pytest.raises(InvalidArgument, match=f"input 'x' {reason}"):
+            client.predict("echo", {"x": wrong}, signature="float32")
+
+
 def test_errors_have_the_servers_code_and_text(client: Client) -> None:
     with pytest.raises(NotFound) as raised:
         client.predict("nobody", X)

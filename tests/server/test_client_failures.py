@@ -214,7 +214,7 @@ def test_over_rest_the_types_follow_the_version_that_answered() -> None:
         first = client.predict("m", {"x": np.array(1.0)})
         served = 2
         second = client.predict("m", {"x": np.array(1.0)})
-        third = client.predict("m", {"x": np.array(1.0)})
+        third = client.predict("m", {"x": np.array(1)})
     assert first.version == 1
     assert first["y"].dtype == np.float32
     assert (second.version, second["y"].tolist()) == (2, 9007199254740993)

@@ -9,18 +9,28 @@ from typing import NoReturn
 
 from salver.errors import (
     AlreadyExists,
+    DataLoss,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
     PermissionDenied,
     ServingError,
+    Unimplemented,
 )
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 SIGNAL = 128
 """An interrupted program ends with this and the number of the signal."""
 INTERRUPTED = SIGNAL + 2
-_OF_THE_USER = (InvalidArgument, NotFound, AlreadyExists, PermissionDenied, FailedPrecondition)
+_OF_THE_USER = (
+    InvalidArgument,
+    NotFound,
+    AlreadyExists,
+    PermissionDenied,
+    FailedPrecondition,
+    Unimplemented,
+    DataLoss,
+)
 _PATHS = (
     FileNotFoundError,
     FileExistsError,

@@ -17,6 +17,7 @@ from salver.cli.server_flags import (
     require_model,
     tls,
 )
+from salver.errors import NotFound
 
 if TYPE_CHECKING:
     from salver.push.order import PushOrder
@@ -37,6 +38,7 @@ def push(program: str, arguments: Sequence[str]) -> int:
     """Do as the arguments say; the exit code."""
     options = _parser(program).parse_args(arguments)
     require_model(options)
+    require_report_folder(options)
     from salver.cli.progress_bar import StepsProgress
     from salver.push.interruption import Interrupted, Interruption
     from salver.push.pushing import push as run
@@ -56,6 +58,17 @@ def push(program: str, arguments: Sequence[str]) -> int:
     elif not options.json and report.version is not None:
         print(f"{report.destination}/{report.version}")
     return code or int(report.exit_code)
+
+
+def require_report_folder(options: argparse.Namespace) -> None:
+    """Tell before the work that its report could not be written.
+
+    Raises:
+        NotFound: there is no such folder.
+    """
+    folder = os.path.dirname(os.path.abspath(options.report))
+    if options.report and not os.path.isdir(folder):
+        raise NotFound(f"--report {options.report}: there is no folder {folder}")
 
 
 def written(program: str, document: dict[str, Any], options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from salver.cli.command_line import SIGNAL, ArgumentParser
-from salver.cli.push import add_waiting_flags, hush, server_options, written
+from salver.cli.push import add_waiting_flags, hush, require_report_folder, server_options, written
 from salver.cli.server_flags import require_model
 
 EXIT_CODES = """The newest version N is renamed to rolled-back-N, which no server takes for a version: those with
@@ -31,6 +31,7 @@ def rollback(program: str, arguments: Sequence[str]) -> int:
     add_waiting_flags(parser)
     options = parser.parse_args(arguments)
     require_model(options)
+    require_report_folder(options)
 
     from salver.push.interruption import Interrupted, Interruption
     from salver.push.rollback import RollbackOrder

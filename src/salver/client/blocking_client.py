@@ -98,8 +98,8 @@ class Client:
 
         Args:
             model: its name.
-            inputs: arrays are sent as they are; numbers, text and lists of them become arrays
-                of the declared type.
+            inputs: arrays, or numbers, text and lists of them, which become arrays of the
+                declared type; as do arrays of another type, where nothing but digits is lost.
             version: of the model; without it and a label, the latest.
             label: of a version.
             signature: by default `serving_default`.

@@ -1,5 +1,6 @@
 """Sends calls over a channel of grpcio."""
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from salver.client.address import Address
 from salver.client.exchange import Answer, Ask
 from salver.client.options import Tls
 from salver.client.per_loop import PerLoop
-from salver.errors import InvalidArgument, ServingError, error_of
+from salver.errors import Code, InvalidArgument, ServingError, error_of
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
@@ -23,6 +24,9 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.primary_user_agent", f"salver-client/{__version__}"),
 )
+_NOT_CONNECTED = "failed to connect to all addresses"
+_NOT_RESOLVED = ("errors resolving", "DNS resolution failed")
+_PLACE = re.compile(r"^[A-Z_]+: (\w+:\S+: )?(Failed to connect to remote host: )?")
 _Headers = tuple[tuple[str, str], ...]
 
 
@@ -31,6 +35,7 @@ class GrpcConnection:
 
     def __init__(self, address: Address, tls: Tls, headers: _Headers) -> None:
         self._headers = headers
+        self._target = address.authority
         credentials = _credentials(address, tls)
         self._channel = (
             grpc.insecure_channel(address.authority, _OPTIONS)
@@ -48,7 +53,7 @@ class GrpcConnection:
         try:
             return Answer(method(call.body, timeout=step.timeout_s, metadata=self._headers))
         except grpc.RpcError as error:
-            raise _serving_error(error) from error
+            raise _serving_error(error, self._target) from error
 
     def close(self) -> None:
         self._channel.close()
@@ -59,6 +64,7 @@ class AsyncGrpcConnection:
 
     def __init__(self, address: Address, tls: Tls, headers: _Headers) -> None:
         self._headers = headers
+        self._target = address.authority
         make = partial(_AsyncChannel, address.authority, _credentials(address, tls))
         self._channels = PerLoop(make)
 
@@ -69,7 +75,7 @@ class AsyncGrpcConnection:
         try:
             return Answer(await method(call.body, timeout=step.timeout_s, metadata=self._headers))
         except grpc.RpcError as error:
-            raise _serving_error(error) from error
+            raise _serving_error(error, self._target) from error
 
     async def close(self) -> None:
         channel = self._channels.pop()
@@ -114,5 +120,20 @@ def _content(path: str | None) -> bytes | None:
         raise InvalidArgument(f"{path} cannot be used for TLS: {error.strerror}") from error
 
 
-def _serving_error(error: Any) -> ServingError:
-    return error_of(error.code().value[0], error.details() or "")
+def _serving_error(error: Any, authority: str) -> ServingError:
+    code, text = error.code().value[0], error.details() or ""
+    if code == Code.UNAVAILABLE:
+        text = _told_of_connecting(text, authority)
+    return error_of(code, text)
+
+
+def _told_of_connecting(text: str, authority: str) -> str:
+    """What grpcio says of its subchannels, in the words of the other connections."""
+    if "Trying to connect an http1.x server" in text or "Failed parsing HTTP/2" in text:
+        return f"{authority} does not speak gRPC: REST needs http:// before the address"
+    if text.startswith(_NOT_CONNECTED):
+        reason = _PLACE.sub("", text.rpartition("last error: ")[2])
+        return f"{authority} cannot be reached: {reason}"
+    if text.startswith(_NOT_RESOLVED):
+        return f"{authority} cannot be reached: {text.rpartition(': ')[2].rstrip(']')}"
+    return text

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 
+import numpy as np
 from google.protobuf.message import DecodeError, Message
 
 from salver.client.example_features import Example, serialized
@@ -25,10 +26,10 @@ from salver.client.results import (
     Task,
     VersionStatus,
 )
-from salver.client.typed_inputs import Inputs, arrays_of
+from salver.client.typed_inputs import Inputs, arrays_of, fitted
 from salver.codecs.messages import WireMessage, message_class
 from salver.core.signature import DEFAULT_SIGNATURE
-from salver.errors import InternalError, Unimplemented
+from salver.errors import InternalError, InvalidArgument, ServingError, Unimplemented
 
 _PREDICTION = "/tensorflow.serving.PredictionService/"
 _MODEL = "/tensorflow.serving.ModelService/"
@@ -47,10 +48,45 @@ class GrpcProtocol:
         request = message_class("tensorflow.serving.PredictRequest")()
         _fill_spec(request.model_spec, choice)
         request.output_filter.extend(outputs)
-        message = with_inputs(request.SerializeToString(), arrays)
-        answer = yield Call(_PREDICTION + "Predict", message)
+        head = request.SerializeToString()
+        arrays = self._probably_fitted(choice, arrays)
+        try:
+            answer = yield Call(_PREDICTION + "Predict", with_inputs(head, arrays))
+        except InvalidArgument as error:
+            # Nobody asks for a signature before each call; now it tells whether types are why.
+            others = yield from self._fitted(choice, arrays, error)
+            answer = yield Call(_PREDICTION + "Predict", with_inputs(head, others))
         results, spec = outputs_of(answer.body)
         return Prediction(results, *_told(spec, choice))
+
+    def _probably_fitted(
+        self, choice: ModelChoice, arrays: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """In the types that the latest version had that is known of."""
+        signature = self._known.last_signature(choice)
+        if signature is None:
+            return arrays
+        try:
+            return fitted(arrays, signature)
+        except InvalidArgument:
+            return arrays
+
+    def _fitted(
+        self, choice: ModelChoice, arrays: dict[str, np.ndarray], refusal: InvalidArgument
+    ) -> Operation[dict[str, np.ndarray]]:
+        """In other types than those that the server refused.
+
+        Raises:
+            InvalidArgument: they do not fit, or the refusal has other reasons.
+        """
+        try:
+            signature = yield from self._known.signature(choice)
+        except ServingError:
+            raise refusal from None
+        others = fitted(arrays, signature)
+        if others is arrays:
+            raise refusal
+        return others
 
     def classify(
         self, choice: ModelChoice, examples: Sequence[Example], context: Example | None

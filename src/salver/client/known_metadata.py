@@ -38,6 +38,11 @@ class KnownMetadata:
         self.keep(choice, metadata)
         return metadata
 
+    def last_signature(self, choice: ModelChoice) -> Signature | None:
+        """The chosen signature as it was when last asked for; None if it never was."""
+        known = self._known.get((choice.model, choice.version, choice.label))
+        return known and known[1].signatures.get(choice.signature or DEFAULT_SIGNATURE)
+
     def signature(self, choice: ModelChoice) -> Operation[Signature]:
         """The chosen signature."""
         return signature_in((yield from self.of(choice)), choice.signature)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -44,6 +45,7 @@ _CODES = {
 }
 """The code that a status stands for; where it stands for several, the most usual one."""
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
+_ERROR_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 _MOST_QUOTED = 200
 _JSON = {"content-type": "application/json"}
 Made = TypeVar("Made", httpx.Client, httpx.AsyncClient)
@@ -170,4 +172,9 @@ def _serving_error(error: httpx.HTTPError, url: str) -> ServingError:
         return too_late(url)
     if isinstance(error, httpx.DecodingError):
         return InternalError(f"{url}: the answer cannot be unpacked: {error}")
+    if isinstance(error, httpx.RemoteProtocolError):
+        return Unavailable(f"{url}: {error}; gRPC needs an address without http://")
+    if isinstance(error, httpx.ConnectError):
+        reason = _ERROR_NUMBER.sub("", str(error))
+        return Unavailable(f"{url} cannot be reached: {reason}")
     return Unavailable(f"{url}: {error or type(error).__name__}")

@@ -32,7 +32,7 @@ from salver.client.results import (
     Task,
     VersionStatus,
 )
-from salver.client.typed_inputs import Inputs, arrays_of
+from salver.client.typed_inputs import Inputs, arrays_of, fitted
 from salver.codecs.messages import WireMessage, message_class
 from salver.core.nearest import nearest
 from salver.core.signature import DEFAULT_SIGNATURE, Signature
@@ -53,7 +53,14 @@ class RestProtocol:
     ) -> Operation[Prediction]:
         arrays = yield from arrays_of(inputs, lambda: self._known.signature(choice))
         metadata = yield from self._known.of(choice)
-        _check_outputs(outputs, signature_in(metadata, choice.signature))
+        signature = signature_in(metadata, choice.signature)
+        _check_outputs(outputs, signature)
+        try:
+            arrays = fitted(arrays, signature)
+        except InvalidArgument:
+            # Another version, which takes them, may be there by now.
+            metadata = yield from self.metadata(choice)
+            arrays = fitted(arrays, signature_in(metadata, choice.signature))
         body = encode_inputs(arrays, choice.signature)
         answer = yield Call(f"{_path(choice)}:predict", body)
         version = _version_told(answer, choice)

@@ -1,4 +1,4 @@
-"""Inputs as arrays: those that are arrays as they are, others of the type that is declared."""
+"""Inputs as arrays of the declared types."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -51,6 +51,26 @@ def arrays_of(
     return {name: arrays[name] for name in inputs}
 
 
+def fitted(arrays: dict[str, np.ndarray], signature: Signature) -> dict[str, np.ndarray]:
+    """The arrays in the declared types; the very same dict where they have them already.
+
+    Raises:
+        InvalidArgument: an array cannot be had in the declared type without a loss; as for lists,
+            digits of a float are none.
+    """
+    other = {}
+    for name, array in arrays.items():
+        spec = signature.inputs.get(name)
+        # What no such input is for is left to the server's words.
+        if (
+            spec is not None
+            and data_type_of(array.dtype) is not spec.data_type
+            and numpy_type_of(spec.data_type) is not None
+        ):
+            other[name] = array_of_type(name, array, spec)
+    return {**arrays, **other} if other else arrays
+
+
 def array_of_type(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
     """Numbers, text or nested lists of these as an array of the declared type.
 
@@ -73,7 +93,8 @@ def array_of_type(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
 def _numbers(name: str, value: Any, declared: DataType, wanted: np.dtype) -> np.ndarray:
     plain = np.asarray(value)
     given, rank = str(plain.dtype), _rank(plain.dtype)
-    if plain.dtype.kind == "O" or (plain.dtype.kind == "f" and _rank(wanted) == _INTEGER):
+    is_perhaps_rounded = plain.dtype.kind == "f" and plain is not value
+    if plain.dtype.kind == "O" or (is_perhaps_rounded and _rank(wanted) == _INTEGER):
         # Which NumPy also makes of integers that no integer type of its own holds all of.
         highest = max(np.asarray(value, object).reshape(-1), key=_rank_of_value, default=0)
         rank = _rank_of_value(highest)

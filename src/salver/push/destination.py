@@ -1,10 +1,12 @@
 """Base paths as a push sees them: versions come and go as a whole, never by halves."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 from salver.backends.registry import Backends
+from salver.errors import InvalidArgument
 from salver.push.interruption import Interruption
 from salver.push.local_destination import LocalDestination
 from salver.push.model_folder import ModelFolder
@@ -77,8 +79,12 @@ def destination_of(
 
     Raises:
         Unimplemented: the URI's scheme is not known here.
+        InvalidArgument: it is a file.
     """
     if scheme_of(base_path):
         require_scheme(base_path)
         return RemoteDestination(base_path.rstrip("/"), backends, clock)
-    return LocalDestination(local_path(base_path), backends, clock)
+    path = local_path(base_path)
+    if os.path.isfile(path):
+        raise InvalidArgument(f"{path} is a file, and no base path with versions")
+    return LocalDestination(path, backends, clock)

@@ -1,11 +1,12 @@
 """A push from its first check to the answer of the server."""
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
 from salver.backends.registry import Backends
-from salver.errors import FailedPrecondition, ServingError
+from salver.errors import FailedPrecondition, InvalidArgument, NotFound, ServingError
 from salver.inspection.finding import told
 from salver.push.checking import Checking, Refused
 from salver.push.destination import Destination, destination_of
@@ -48,6 +49,19 @@ def push(
 
 def _shown(error: ServingError, order: PushOrder) -> str:
     return redacted(redacted(told(error), order.base_path), order.model)
+
+
+def _require_files(order: PushOrder) -> None:
+    """Tell before the work what would end it.
+
+    Raises:
+        ServingError: a file that is not there.
+    """
+    if order.expected and not order.requests:
+        raise InvalidArgument("Expected answers need the requests, too")
+    for path in filter(None, (order.requests, order.expected)):
+        if not os.path.exists(path):
+            raise NotFound(f"{path}: there is no such file")
 
 
 class _Failed(Exception):
@@ -94,6 +108,7 @@ class _Push:
         with ExitStack() as stack:
             with _ends_with(Exit.WRONG_USE):
                 destination = destination_of(order.base_path, self._backends, self._clock)
+                _require_files(order)
                 checking.check_blessings()
                 cache = order.open_options.model_cache_dir
                 model = stack.enter_context(found_model(order.model, self._backends, cache))

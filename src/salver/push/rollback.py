@@ -1,19 +1,21 @@
 """Back to the version before: the newest one is put where no server looks, and can come back."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from salver.backends.registry import Backends
-from salver.errors import ServingError
+from salver.errors import NotFound, ServingError
 from salver.inspection.finding import told
 from salver.push.destination import Destination, destination_of
 from salver.push.interruption import Interruption
 from salver.push.report import Exit, StillThere
 from salver.push.served_model import ServerOptions, asked
 from salver.push.version_number import aside_name, aside_versions
-from salver.sources.uri import redacted
+from salver.sources.storage import local_path
+from salver.sources.uri import redacted, scheme_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,8 @@ def rollback(
     rolling = _Rollback(order, report, interruption, tell)
     try:
         destination = destination_of(order.base_path, Backends(), clock)
+        if not scheme_of(order.base_path) and not os.path.exists(local_path(order.base_path)):
+            raise NotFound(f"{order.base_path}: there is no such folder")
     except ServingError as error:
         report.error, report.exit_code = _shown(error, order), Exit.WRONG_USE
         return report
@@ -110,6 +114,10 @@ class _Rollback:
         self._tell = tell
 
     def run(self, destination: Destination) -> None:
+        if self._order.server is not None:
+            # A server that cannot be asked would be waited for in vain, after all had been moved.
+            with asked(self._order.server) as served:
+                served.version()
         try:
             if self._order.undo:
                 self._bring_back(destination)

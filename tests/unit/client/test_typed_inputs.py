@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from salver.client.exchange import Operation
-from salver.client.typed_inputs import Inputs, array_of_type, arrays_of
+from salver.client.typed_inputs import Inputs, array_of_type, arrays_of, fitted
 from salver.core.data_type import DataType, numpy_type_of
 from salver.core.signature import Signature, TensorSpec
 from salver.errors import InvalidArgument
@@ -68,11 +68,34 @@ def test_text_becomes_bytes() -> None:
         ([[1], [1, 2]], DataType.FLOAT, "cannot be an array of float"),
         ([1], DataType.STRING, "takes text, and was given a int"),
         ([1], DataType.RESOURCE, "which has no values"),
+        ([1.0, 1e300], DataType.FLOAT, "out of its range"),
     ],
 )
 def test_what_would_be_lost_is_refused(value: Any, data_type: DataType, reason: str) -> None:
     with pytest.raises(InvalidArgument, match=f"input 'x'.*{reason}"):
         typed(value, data_type)
+
+
+def test_arrays_of_other_types_are_fitted_and_the_rest_is_as_it_was() -> None:
+    specs = {
+        "x": TensorSpec("x:0", DataType.FLOAT, None),
+        "n": TensorSpec("n:0", DataType.INT32, None),
+    }
+    signature = Signature("serving_default", specs, {})
+    as_declared = {"x": np.ones(2, np.float32), "n": np.ones(2, np.int32)}
+    assert fitted(as_declared, signature) is as_declared
+    others = {"x": np.array([0.1, np.inf]), "n": np.array([7]), "unknown": np.ones(1)}
+    arrays = fitted(others, signature)
+    assert [(name, array.dtype.name) for name, array in arrays.items()] == [
+        ("x", "float32"),
+        ("n", "int32"),
+        ("unknown", "float64"),
+    ]
+    assert arrays["x"].tolist() == [np.float32(0.1), np.inf]
+    with pytest.raises(InvalidArgument, match="input 'n' takes int32, and was given float64"):
+        fitted({"n": np.ones(1)}, signature)
+    with pytest.raises(InvalidArgument, match=r"input 'n' cannot be an array of int32: .* range"):
+        fitted({"n": np.array([2**40])}, signature)
 
 
 def test_arrays_need_no_signature() -> None:

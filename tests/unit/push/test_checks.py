@@ -111,7 +111,7 @@ def test_a_wrong_request_is_wrong_use(push: Push, tmp_path: Path, content: Any, 
     ("flags", "code", "text"),
     [
         (["--requests", "missing.json"], 2, "missing.json: there is no such file"),
-        (["--requests", "a.txt"], 2, "ends in none of .json, .jsonl, .npz"),
+        (["--requests", __file__], 2, "ends in none of .json, .jsonl, .npz"),
         (["--expected", "a.json"], 2, "Expected answers need the requests, too"),
         (["--compare"], 1, "there is no version to compare with"),
         (["--model_platform", "tensorflw"], 1, "tensorflw"),
