@@ -4,7 +4,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from salver.cli.allowances import add_allow_flag, allowances
@@ -29,11 +30,27 @@ EXIT_CODES = """exit codes:
   2  wrong flags, or no such folder, file or model; nothing was published
   3  published, and taken back as the server could not serve it
   4  the storage or the server could not be asked; nothing is published
-  5  the server could not serve it, and it could not be taken back: it is still there
+  5  it could not be taken back, though the server or the storage failed: it may still be there
   128 and the number of the signal (130, 143): interrupted; all is as it was
 """
 
 
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keep what parts of the server log out of the output: errors are told once, by us."""
+    import logging
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logger = logging.getLogger("salver")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@hushed()
 def push(program: str, arguments: Sequence[str]) -> int:
     """Do as the arguments say; the exit code."""
     options = _parser(program).parse_args(arguments)
@@ -43,7 +60,6 @@ def push(program: str, arguments: Sequence[str]) -> int:
     from salver.push.interruption import Interrupted, Interruption
     from salver.push.pushing import push as run
 
-    hush()
     progress = StepsProgress(sys.stderr, quiet=options.json)
     order = _order(options)
     try:
@@ -86,14 +102,6 @@ def written(program: str, document: dict[str, Any], options: argparse.Namespace)
             print(f"{program}: --report {options.report}: {error.strerror}", file=sys.stderr)
             return int(document["exit_code"]) or WRONG_USE
     return 0
-
-
-def hush() -> None:
-    """Keep what parts of the server log out of the output: errors are told once, by us."""
-    import logging
-
-    logging.getLogger("salver").setLevel(logging.CRITICAL)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def _parser(program: str) -> ArgumentParser:

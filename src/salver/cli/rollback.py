@@ -4,7 +4,13 @@ import sys
 from collections.abc import Sequence
 
 from salver.cli.command_line import SIGNAL, ArgumentParser
-from salver.cli.push import add_waiting_flags, hush, require_report_folder, server_options, written
+from salver.cli.push import (
+    add_waiting_flags,
+    hushed,
+    require_report_folder,
+    server_options,
+    written,
+)
 from salver.cli.server_flags import require_model
 
 EXIT_CODES = """The newest version N is renamed to rolled-back-N, which no server takes for a version: those with
@@ -16,11 +22,12 @@ exit codes:
   2  wrong flags
   3  the server could not serve the version; all is as it was
   4  the storage could not be asked; all is as it was
-  5  the server could not serve the version, and not all is as it was
+  5  the server or the storage failed, and not all is as it was
   128 and the number of the signal (130, 143): interrupted; all is as it was
 """  # noqa: E501
 
 
+@hushed()
 def rollback(program: str, arguments: Sequence[str]) -> int:
     """Do as the arguments say; the exit code."""
     parser = ArgumentParser(program, __doc__, EXIT_CODES)
@@ -37,7 +44,6 @@ def rollback(program: str, arguments: Sequence[str]) -> int:
     from salver.push.rollback import RollbackOrder
     from salver.push.rollback import rollback as run
 
-    hush()
     order = RollbackOrder(
         base_path=options.base_path,
         to=options.to,

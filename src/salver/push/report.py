@@ -21,7 +21,7 @@ class Exit(IntEnum):
     NOT_WRITTEN = 4
     """The storage or the server could not be asked; all is as it was."""
     NOT_TAKEN_BACK = 5
-    """The server could not serve it, and it could not be taken back: it is still there."""
+    """The server or the storage failed, and it could not be taken back: it may be there."""
 
 
 class StillThere(FailedPrecondition):

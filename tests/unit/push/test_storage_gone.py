@@ -1,5 +1,6 @@
 """Storage that goes away in the middle: what is told of a push and a rollback is what is there."""
 
+import logging
 import uuid
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,14 @@ def test_the_exit_code_tells_what_is_served(model: str, command: str, for_ever: 
     assert 4 in codes
     # After everything failed, there is no knowing.
     assert (5 in codes) == (for_ever and command != "undo")
+
+
+def test_the_logs_of_a_process_go_on_after_a_push(model: str) -> None:
+    logger = logging.getLogger("salver")
+    before = logger.level
+    main(["push", model, Storage("base").uri, *UNCHECKED])
+    main(["rollback", Storage("base").uri])
+    assert logger.level == before
 
 
 @pytest.mark.parametrize("name", ["[1] a*b?", "ü %20#x"])
