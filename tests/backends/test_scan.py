@@ -152,7 +152,9 @@ def test_hdf5_files_of_keras(tmp_path: Path) -> None:
 def test_models_of_scikit_learn_as_joblib_writes_them_are_clean(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     import joblib
+    from sklearn.compose import make_column_selector
     from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
+    from sklearn.feature_selection import SelectKBest, mutual_info_classif
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
     from sklearn.neighbors import KNeighborsClassifier
@@ -166,6 +168,7 @@ def test_models_of_scikit_learn_as_joblib_writes_them_are_clean(tmp_path: Path) 
     models = [
         HistGradientBoostingClassifier(max_iter=2),
         RandomForestRegressor(3),
+        make_pipeline(SelectKBest(mutual_info_classif, k=1), LogisticRegression()),
         GridSearchCV(LogisticRegression(), {"C": [1, 2]}, cv=2),
         KNeighborsClassifier(),
         MLPClassifier((2,), max_iter=500, tol=1.0),
@@ -173,8 +176,9 @@ def test_models_of_scikit_learn_as_joblib_writes_them_are_clean(tmp_path: Path) 
     ]
     for number, model in enumerate(models):
         joblib.dump(model.fit(x, y), tmp_path / f"{number}.joblib", compress=number % 2)
+    joblib.dump(make_column_selector("a"), tmp_path / "columns.joblib")
     assert found(tmp_path) == set()
-    assert len(scan(tmp_path).notes) == len(models)
+    assert len(scan(tmp_path).notes) == len(models) + 1
 
 
 def test_a_class_of_ones_own_in_skops_is_told(tmp_path: Path, made_skops: Path) -> None:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from salver.inspection.description import Description
     from salver.inspection.finding import FoundVersion
 
+_SCREEN_CODES = {ord(each): ascii(each)[1:-1] for each in "\x1b\x9b\r"}
+"""What names in a hostile file would take over the screen with. All else is as in the original."""
+
 
 def show(program: str, arguments: Sequence[str]) -> int:
     """Print what was asked for; the exit code: `FAILED` where a model could not be loaded."""
@@ -125,9 +128,7 @@ def _question(options: argparse.Namespace) -> "Question":
 
 
 def _print_text(text: str) -> None:
-    from salver.core.printable import printable
-
-    print(printable(text, kept="\n\t"), end="")
+    print(text.translate(_SCREEN_CODES), end="")
 
 
 def _print_json(descriptions: "Sequence[Description]") -> None:

@@ -14,7 +14,8 @@ def main() -> None:
         import h5py
     except ImportError:
         answer: dict[str, Any] = {
-            "problem": "h5py is not installed, which reads it: pip install 'salver[keras]'"
+            "is_missing": True,
+            "problem": "h5py is not installed, which reads it: pip install 'salver[keras]'",
         }
     else:
         try:

@@ -20,6 +20,8 @@ from salver.scanning.report import Finding
 from salver.scanning.tensorflow_table import by_attribute, is_known, noted
 
 _HDF5_LIMIT_S = 120.0
+_WEIGHTS = "model.weights.h5"
+"""In a `.keras` archive."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 """At byte 0, 512, 1024 and so on: what lies before it, HDF5 leaves to others."""
 _FLEX = "Flex"
@@ -151,6 +153,10 @@ def hdf5_findings(part: Part) -> Iterator[Finding]:
             answer = json.loads(done.stdout)
         except (subprocess.TimeoutExpired, ValueError):
             answer = {"problem": "its reader ended without an answer"}
+    if "problem" in answer and answer.get("is_missing") and part.name == _WEIGHTS:
+        # The configuration, which needs no h5py, is read; without it nobody reads the weights.
+        yield Finding("not-looked-into", part.where, answer["problem"], part.name)
+        return
     if "problem" in answer:
         yield Finding("unreadable", part.where, answer["problem"], "")
         return

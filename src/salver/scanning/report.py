@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from salver.core.printable import printable
 from salver.scanning.rules import RULES, Severity
 
 __all__ = ["Allowance", "Finding", "Report", "Severity"]
@@ -45,7 +44,7 @@ class Finding:
         """All of it on one line."""
         more = f" (and {self.more} more like it)" if self.more else ""
         advice = f"; {self.advice}" if self.advice else ""
-        return printable(
+        return _printable(
             f"{self.severity.name.lower():<6} {self.rule}: {self.where}: {self.what}{more}; "
             f"{self.why}{advice}"
         )
@@ -116,3 +115,8 @@ def report_of(
         allowed,
         files,
     )
+
+
+def _printable(text: str) -> str:
+    """Names in a hostile file must not move the cursor, or pretend to be another line."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

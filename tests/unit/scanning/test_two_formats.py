@@ -169,3 +169,18 @@ def test_folders_in_folders_without_end_are_followed(tmp_path: Path) -> None:
         assert scan(tmp_path).findings == []
     finally:
         subprocess.run(["rm", "-rf", str(tmp_path)], check=True)
+
+
+def test_without_h5py_the_rest_of_a_keras_file_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "h5py.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as file:
+        file.writestr("config.json", '{"class_name": "Sequential", "config": {}}')
+        file.writestr("metadata.json", "{}")
+        file.writestr("model.weights.h5", b"\x89HDF\r\n\x1a\n" + bytes(600))
+    report = scan(tmp_path / "model.keras")
+    assert report.findings == []
+    assert [each.rule for each in report.notes] == ["not-looked-into"]
