@@ -13,13 +13,13 @@ import numpy as np
 import psutil
 import pytest
 import requests
-from google.protobuf import text_format
-from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, model_management_pb2
+from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2
 
 from salver.backends.registry import Backends
 from salver.backends.tensorflow import estimated_bytes as saved_model_bytes
 from tests.backends.contract import BackendCase, assert_alike
 from tests.backends.made import LARGE, Made
+from tests.backends.reloading import entry, reload
 from tests.grpc_client import TIMEOUT_S, GrpcClient
 from tests.process.asking import status_of
 from tests.running import RunningServer, wait_until, write_config
@@ -27,20 +27,6 @@ from tests.running import RunningServer, wait_until, write_config
 CONSENT = ("--allow_pickle", "--allow_python_code")
 NO_RETRIES = "--max_num_load_retries=0"
 _AVAILABLE, _END = 30, 50
-
-
-def entry(name: str, base_path: Path, platform: str, versions: Sequence[int] = ()) -> str:
-    listed = " ".join(f"versions: {version}" for version in versions)
-    policy = f"model_version_policy {{ specific {{ {listed} }} }}" if versions else ""
-    return f'name: "{name}" base_path: "{base_path}" model_platform: "{platform}" {policy}'
-
-
-def reload(client: GrpcClient, bodies: Sequence[str]) -> Any:
-    """Have the server serve exactly these models; its answer."""
-    request = model_management_pb2.ReloadConfigRequest()
-    config = " ".join(f"config {{ {body} }}" for body in bodies)
-    text_format.Parse(f"model_config_list {{ {config} }}", request.config)
-    return client.model.HandleReloadConfigRequest(request, timeout=TIMEOUT_S).status
 
 
 class Site:

@@ -5,13 +5,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
+import grpc
 import pytest
 import requests
 
 from tests.backends.cases import CASES
 from tests.backends.contract import is_there
 from tests.backends.made import Made
-from tests.backends.test_contract_served import entry, reload
+from tests.backends.reloading import entry, reload
 from tests.grpc_client import TIMEOUT_S, GrpcClient
 from tests.running import RunningServer, write_config
 
@@ -118,7 +119,8 @@ def bare_server(
     with RunningServer(config, *flags, environment=environment) as server:
         with GrpcClient(server.grpc_address) as client:
             asked = [entries["python"], *(entries[name] for name in LACKING)]
-            assert reload(client, asked).error_code != 0
+            with pytest.raises(grpc.RpcError, match="did not become available"):
+                reload(client, asked)
         yield server
 
 

@@ -77,7 +77,7 @@ def test_what_is_not_measured_again_keeps_its_figures(tmp_path: Path) -> None:
     fresh = {**RESULTS, "models": {"xgboost-small": model(again, "2026-01-02")}}
     path = page.write({**fresh, "failures": []}, tmp_path, "run")
     kept = json.loads((tmp_path / "frameworks-run.json").read_text())
-    rest, grpc = measured_of("xgboost-small", kept["models"]["xgboost-small"])
+    grpc, rest = measured_of("xgboost-small", kept["models"]["xgboost-small"])
     assert grpc.servers[SALVER]["rate"] == 24_000.0
     assert rest.servers[SALVER]["rate"] == 9000.0
     assert path.name == "frameworks.md"
