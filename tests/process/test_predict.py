@@ -452,8 +452,14 @@ def test_a_run_goes_on_with_the_same_settings_alone(tmp_path: Path, predict: Pre
 @pytest.mark.parametrize(
     ("flags", "error"),
     [
-        (["--dir={model}", "--url=localhost:1"], "name one model: --dir PATH, or --url URL"),
-        (["--url=localhost:1"], "--url needs --model NAME, too"),
+        (
+            ["--dir={model}", "--url=localhost:1"],
+            "name one model: a folder, or a server's with --url and --model",
+        ),
+        (
+            ["--url=localhost:1"],
+            "--url and --model go together: a server, and a model's name there",
+        ),
         (["--dir={model}", "--model=m"], "for a server: name it with --url"),
         (["--dir={model}/nowhere"], "there is no such folder"),
         (["--dir={model}", "--version=2"], "has no version 2; there are: 1"),

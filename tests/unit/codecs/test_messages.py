@@ -16,6 +16,7 @@ from salver.errors import InvalidArgument
 CONFIG = "tensorflow.serving.ModelServerConfig"
 # Not part of the installed packages: what the original server alone has, and what is our own.
 NOT_INSTALLED = {
+    "salver/models.proto",
     "salver/serialized.proto",
     "grpc/health/v1/health.proto",
     "grpc/reflection/v1/reflection.proto",
