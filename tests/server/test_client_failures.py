@@ -127,6 +127,20 @@ def test_a_page_that_is_no_json_is_quoted(server: AnsweringServer, script: Scrip
     assert "<h1>A proxy's page</h1>" in str(raised.value)
 
 
+def test_a_page_that_is_missing_is_no_model_that_is_missing(
+    server: AnsweringServer, script: Script
+) -> None:
+    """Whoever waits for a model waits in vain for one at another server than a model server."""
+    script.errors = [
+        (Code.UNKNOWN, 404, "<h1>Not Found</h1>"),
+        (Code.UNKNOWN, 404, '{"error": "no such model"}'),
+    ]
+    for expected in (Code.UNIMPLEMENTED, Code.NOT_FOUND):
+        with Client(server.url) as client, pytest.raises(ServingError) as raised:
+            client.status("m")
+        assert raised.value.code is expected
+
+
 @pytest.mark.parametrize("header", ["authorization", "x-api-key"])
 @BOTH
 async def test_a_key_goes_with_every_call_and_nowhere_else(

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from salver.cli.allowances import add_allow_flag, allowances
@@ -18,7 +18,7 @@ from salver.cli.server_flags import (
     require_model,
     tls,
 )
-from salver.errors import NotFound
+from salver.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from salver.push.order import PushOrder
@@ -81,10 +81,13 @@ def require_report_folder(options: argparse.Namespace) -> None:
 
     Raises:
         NotFound: there is no such folder.
+        InvalidArgument: no file can be made there.
     """
     folder = os.path.dirname(os.path.abspath(options.report))
     if options.report and not os.path.isdir(folder):
         raise NotFound(f"--report {options.report}: there is no folder {folder}")
+    if options.report and (os.path.isdir(options.report) or not os.access(folder, os.W_OK)):
+        raise InvalidArgument(f"--report {options.report}: no file can be written there")
 
 
 def written(program: str, document: dict[str, Any], options: argparse.Namespace) -> int:
@@ -100,6 +103,8 @@ def written(program: str, document: dict[str, Any], options: argparse.Namespace)
             os.replace(beside, options.report)
         except OSError as error:
             print(f"{program}: --report {options.report}: {error.strerror}", file=sys.stderr)
+            with suppress(OSError):
+                os.unlink(beside)
             return int(document["exit_code"]) or WRONG_USE
     return 0
 

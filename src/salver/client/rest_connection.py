@@ -155,16 +155,16 @@ def _answer(response: httpx.Response, body: bytes) -> Answer:
     if response.status_code == 200:
         return Answer(body, response.headers)
     code = _CODES.get(response.status_code, Code.UNKNOWN)
-    raise error_of(code, _message(response, body))
-
-
-def _message(response: httpx.Response, body: bytes) -> str:
     text = body.decode("utf-8", "surrogateescape")
     try:
-        return str(json.loads(text, strict=False)["error"])
+        message = str(json.loads(text, strict=False)["error"])
     except (ValueError, KeyError, TypeError, RecursionError):
         quoted = " ".join(text.split())[:_MOST_QUOTED]
-        return f"HTTP {response.status_code} {response.reason_phrase}: {quoted}"
+        message = f"HTTP {response.status_code} {response.reason_phrase}: {quoted}"
+        if code is Code.NOT_FOUND:
+            # A model server would have told what it has not found; as gRPC takes a plain 404.
+            code = Code.UNIMPLEMENTED
+    raise error_of(code, message)
 
 
 def _serving_error(error: httpx.HTTPError, url: str) -> ServingError:

@@ -133,7 +133,7 @@ class RestProtocol:
     def models(self) -> Operation[tuple[str, ...]]:
         try:
             answer = yield Call("/salver/models", None)
-        except (InvalidArgument, NotFound) as error:
+        except (InvalidArgument, NotFound, Unimplemented) as error:
             raise Unimplemented(TELLS_NO_NAMES) from error
         try:
             return tuple(map(str, _json(answer)["models"]))

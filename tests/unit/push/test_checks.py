@@ -162,3 +162,23 @@ def test_rollback_says_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["rollback", base_path]) == 1
     assert main(["rollback", base_path, "--undo"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "rolled-back-3"]
+
+
+@pytest.mark.parametrize("command", ["push", "rollback"])
+def test_where_no_report_can_be_written_nothing_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.onnx").write_bytes(b"x")
+    base = tmp_path / "base"
+    for version in ("1", "2"):
+        (base / version).mkdir(parents=True)
+        (base / version / "model.onnx").write_bytes(b"x")
+    given = [str(tmp_path / "model"), str(base), "--no_load", "--allow_unsafe"]
+    for place in (tmp_path, tmp_path / "nowhere" / "report.json"):
+        words = given if command == "push" else [str(base)]
+        assert main([command, *words, f"--report={place}"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"--report {place}: " in line
+    assert sorted(path.name for path in base.iterdir()) == ["1", "2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "model"]
