@@ -7,6 +7,7 @@ logs, what copies, what prepares and warms up, what measures, what loads.
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeVar
 
 from salver.backends.registry import Backends
 from salver.backends.saved_model_files import lacking_inside
@@ -24,7 +25,7 @@ from salver.core.quiet_thread import run_quietly
 from salver.core.servable import Loader, Servable, ServableId
 from salver.core.state import State
 from salver.execution.prepared import PreparedServable, PreparingLoader
-from salver.execution.thread_choice import Choice, ThreadChoosingLoader
+from salver.execution.thread_choice import Choice, ThreadChoosingLoader, measured_pace
 from salver.isolation.loader import IsolatedLoader, IsolationOptions
 from salver.scanning.refusing_loader import RefusingLoader, refusing_loader_of
 from salver.sources.remote_models import RemoteModels
@@ -33,6 +34,8 @@ from salver.telemetry.load_metrics import MeasuredLoader
 from salver.telemetry.log_lines import LoggedLoader
 from salver.telemetry.serving_metrics import ServingMetrics
 from salver.transport.warm_up import WarmUp
+
+T = TypeVar("T")
 
 
 class Platforms:
@@ -78,6 +81,10 @@ class Loaders:
         else:
             self._available.discard(event.id)
 
+    def _quietly(self, work: Callable[[], T]) -> T:
+        """Have it done with less of the cores, while others are served. From a load thread."""
+        return run_quietly(work, self._niceness())
+
     def _niceness(self) -> int:
         return self._flags.load_niceness if self._available else 0
 
@@ -106,7 +113,7 @@ class Loaders:
             return PreparingLoader(measured, lambda servable: None, batching, str(id_))
 
         def warm_up(servable: PreparedServable) -> None:
-            run_quietly(lambda: self._warm_up.play(servable, id_, path), self._niceness())
+            self._quietly(lambda: self._warm_up.play(servable, id_, path))
 
         return PreparingLoader(measured, warm_up, batching, str(id_))
 
@@ -147,9 +154,14 @@ class Loaders:
             loader = ThreadChoosingLoader(
                 id_.name,
                 lambda threads: self._quiet_loader(folder.with_threads(threads)),
-                lambda servable: self._warm_up.replay(servable, id_, folder.path),
+                lambda servable: self._quietly(
+                    lambda: self._warm_up.replay(servable, id_, folder.path)
+                ),
                 schedulable_cpus(),
                 self._thread_choices,
+                measure=lambda servable, run, cores: self._quietly(
+                    lambda: measured_pace(servable, run, cores)
+                ),
             )
         else:
             loader = self._quiet_loader(folder)

@@ -49,7 +49,7 @@ def test_the_short_way_prints_what_the_page_shows(printed: tuple[Path, str]) -> 
     folder, output = printed
     (shown,) = re.findall(r"```\n(Exported .*?)```", PAGE, re.DOTALL)
     head, *signature = shown.splitlines()
-    pattern = re.escape(head).replace("/work", re.escape(str(folder)))
+    pattern = re.escape(head).replace("/models", re.escape(str(folder / "models")))
     pattern = re.sub(r"1764072000|21\\\.3", r"[0-9.]+", pattern)
     first, *rest = output.splitlines()
     assert re.fullmatch(pattern, first), (pattern, first)

@@ -112,6 +112,7 @@ class MlflowFunction:
         """The framework's own model, None where MLflow does not hand it out."""
         try:
             return self._model.get_raw_model()
+        # Each flavor says in its own way that it has none; those of others may lack the method.
         except (self._error, AttributeError, NotImplementedError):
             return None
 

@@ -85,7 +85,8 @@ class GrowingFile:
         if size and os.path.exists(self._path) and not os.path.exists(self.unfinished_path):
             os.replace(self._path, self.unfinished_path)  # It ended while it finished.
         self._require_all(size)
-        self._file = open(self.unfinished_path, "r+b" if size else "wb")  # noqa: SIM115
+        mode = "r+b" if size else "wb"
+        self._file = open(self.unfinished_path, mode)  # noqa: SIM115 - closed by `finish` or `close`
         self._file.truncate(size)
         self._file.seek(size)
         if not size:

@@ -13,8 +13,9 @@ from salver.cli.push import (
 )
 from salver.cli.server_flags import require_model
 
-EXIT_CODES = """The newest version N is renamed to rolled-back-N, which no server takes for a version: those with
-the default version policy return to the one before. --undo brings it back.
+EXIT_CODES = """The newest version N is renamed to rolled-back-N, which no server takes for a
+version: those with the default version policy return to the one before. --undo
+brings it back.
 
 exit codes:
   0  done
@@ -24,7 +25,7 @@ exit codes:
   4  the storage could not be asked; all is as it was
   5  the server or the storage failed, and not all is as it was
   128 and the number of the signal (130, 143): interrupted; all is as it was
-"""  # noqa: E501
+"""
 
 
 @hushed()

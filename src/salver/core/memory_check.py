@@ -26,6 +26,9 @@ class LoadMemory:
         self._left = left
         self._lock = threading.Lock()
         self._claimed = 0
+        self._room = 0
+        """What was left before the loads that are under way began: some of what they claim is
+        taken already, and must not count twice."""
 
     @contextmanager
     def claimed(self, size: int, name: str) -> Iterator[None]:
@@ -36,14 +39,20 @@ class LoadMemory:
         """
         with self._lock:
             left = self._left()
-            if left is not None and size > left.size - self._claimed:
-                raise ResourceExhausted(self._message(size, name, left))
+            if left is not None:
+                if not self._claimed:
+                    self._room = left.size
+                if size > min(left.size, self._room - self._claimed):
+                    raise ResourceExhausted(self._message(size, name, left))
             self._claimed += size
+        taken = 0
         try:
             yield
+            taken = size
         finally:
             with self._lock:
                 self._claimed -= size
+                self._room -= taken
 
     def _message(self, size: int, name: str, left: MemoryLeft) -> str:
         others = ""

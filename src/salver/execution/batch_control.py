@@ -117,11 +117,6 @@ class BatchControl:
         """Seconds from row to row, at which the queue empties while there is a backlog."""
 
     @property
-    def has_learned(self) -> bool:
-        """Whether batches of more than one size have been measured."""
-        return len(self._sizes) > 1
-
-    @property
     def best(self) -> int:
         """The rows of a batch that get through cheapest, of the sizes that are known; 1 if none."""
         return self._cheapest(self._limit) or 1

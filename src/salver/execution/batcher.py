@@ -122,7 +122,7 @@ class Batcher:
     ) -> Pending | None:
         """As `Runner.run`."""
         queue = executable.queue
-        if queue is None or any(type(array) is DeepArray for array in inputs):
+        if queue is None or DeepArray in map(type, inputs):
             # So many dimensions cannot be joined.
             return self._runner.run(executable, inputs, deadline, on_done, on_settled)
         if queue.control is not None:

@@ -72,9 +72,10 @@ def meta_graph_of(saved_model: WireMessage, tags: str, path: str) -> WireMessage
         NotFound: there is none; the message has those that there are.
     """
     wanted = {tag.strip() for tag in tags.split(",") if tag.strip()}
+    meta_graph: WireMessage
     for meta_graph in saved_model.meta_graphs:
         if set(tag_set(meta_graph)) == wanted:
-            return meta_graph  # type: ignore[no-any-return]
+            return meta_graph
     there = ", ".join(repr(",".join(tag_set(graph))) for graph in saved_model.meta_graphs)
     raise NotFound(f"{path} has no graph with the tag-set {tags!r}; there are: {there or 'none'}")
 

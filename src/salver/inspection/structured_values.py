@@ -144,6 +144,7 @@ def _composite(message: WireMessage) -> CompositeArgument:
 
 
 def _named_tuple(message: WireMessage) -> Any:
+    # Its fields are known from the file only, not to who checks types.
     kind = namedtuple(message.name, [pair.key for pair in message.values])  # type: ignore[misc]
     return kind(*(value_of(pair.value) for pair in message.values))
 
@@ -152,10 +153,10 @@ def _array(message: WireMessage) -> Any:
     return array_of_proto(memoryview(message.SerializeToString()))
 
 
-_DECODERS: Mapping[str, Callable[[WireMessage], Any]] = {
+_DECODERS: Mapping[str, Callable[[Any], Any]] = {
     "none_value": lambda value: None,
     "tensor_shape_value": _shape,
-    "tensor_dtype_value": lambda value: ElementType(value),  # type: ignore[arg-type]
+    "tensor_dtype_value": ElementType,
     "tensor_spec_value": _tensor,
     "bounded_tensor_spec_value": _bounded_tensor,
     "type_spec_value": _composite,

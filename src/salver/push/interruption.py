@@ -54,11 +54,6 @@ class Interruption:
         finally:
             self._held -= 1
 
-    @property
-    def has_arrived(self) -> bool:
-        """Whether an end was asked for. From any thread."""
-        return self._number is not None
-
     def check(self) -> None:
         """A place where a push can be broken off.
 

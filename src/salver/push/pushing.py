@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from salver.backends.registry import Backends
 from salver.errors import FailedPrecondition, InvalidArgument, NotFound, ServingError
@@ -71,19 +71,15 @@ class _Failed(Exception):
         self.error = error
 
 
-class _ends_with:  # noqa: N801 - reads as a function
+@contextmanager
+def _ending_with(exit_code: Exit) -> Iterator[None]:
     """Within, a `ServingError` ends the push with this exit code."""
-
-    def __init__(self, exit_code: Exit) -> None:
-        self._exit_code = exit_code
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ServingError):
-            is_there = isinstance(error, StillThere)
-            raise _Failed(Exit.NOT_TAKEN_BACK if is_there else self._exit_code, error) from error
+    try:
+        yield
+    except StillThere as error:
+        raise _Failed(Exit.NOT_TAKEN_BACK, error) from error
+    except ServingError as error:
+        raise _Failed(exit_code, error) from error
 
 
 class _Push:
@@ -106,7 +102,7 @@ class _Push:
         order = self._order
         checking = Checking(order, self._report, self._progress, self._backends)
         with ExitStack() as stack:
-            with _ends_with(Exit.WRONG_USE):
+            with _ending_with(Exit.WRONG_USE):
                 destination = destination_of(order.base_path, self._backends, self._clock)
                 _require_files(order)
                 checking.check_blessings()
@@ -116,13 +112,13 @@ class _Push:
                 if order.server is not None:
                     served = stack.enter_context(asked(order.server))
             self._report.files, self._report.bytes = len(model.files), model.size
-            with _ends_with(Exit.NOT_WRITTEN):
+            with _ending_with(Exit.NOT_WRITTEN):
                 destination.names()
                 if served is not None:
                     served.version()
             self._check(checking, model, served)
             if not order.check_only:
-                with _ends_with(Exit.NOT_WRITTEN):
+                with _ending_with(Exit.NOT_WRITTEN):
                     self._publish(destination, model, served, next(iter(checking.questions), None))
 
     def _check(self, checking: Checking, model: ModelFolder, served: ServedModel | None) -> None:
@@ -131,7 +127,7 @@ class _Push:
             order.base_path, order.open_options, self._backends, order.run_limit_s, served
         )
         try:
-            with _ends_with(Exit.WRONG_USE):
+            with _ending_with(Exit.WRONG_USE):
                 checking.check_model(model, reference)
         finally:
             reference.close()

@@ -1,6 +1,5 @@
 """A file, or a member of an archive: something with a name and bytes."""
 
-import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,18 +46,6 @@ def file_part(path: Path, where: str) -> Part:
         OSError: it cannot be looked at.
     """
     return Part(where, path.name.lower(), path.stat().st_size, lambda: path.open("rb"), path)
-
-
-def bytes_part(parent: Part, name: str, content: bytes) -> Part:
-    """Something that was found inside of another part."""
-    return Part(
-        f"{parent.where}!{name}" if name else parent.where,
-        name.rpartition("/")[2].lower() or parent.name,
-        len(content),
-        lambda: io.BytesIO(content),
-        None,
-        parent.depth + 1,
-    )
 
 
 @contextmanager

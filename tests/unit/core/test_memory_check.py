@@ -77,3 +77,33 @@ def test_loads_under_way_count_until_they_are_over() -> None:
         raise RuntimeError
     with loads.claimed(10 * MIB, "fifth"):
         pass
+
+
+def test_what_a_load_under_way_has_taken_already_does_not_count_twice() -> None:
+    memory = Memory(10 * MIB)
+    loads = LoadMemory(memory)
+    with loads.claimed(4 * MIB, "first"):
+        memory.left = 6 * MIB  # All of it is taken, though the load is not over.
+        with (
+            pytest.raises(ResourceExhausted),
+            loads.claimed(7 * MIB, "too large"),
+        ):
+            pass
+        with loads.claimed(6 * MIB, "second"):
+            memory.left = 2 * MIB
+            with pytest.raises(ResourceExhausted), loads.claimed(MIB, "nothing is left for it"):
+                pass
+
+
+def test_what_a_load_took_stays_taken_and_what_failed_does_not() -> None:
+    memory = Memory(10 * MIB)
+    loads = LoadMemory(memory)
+    with loads.claimed(1 * MIB, "long"):
+        with pytest.raises(RuntimeError), loads.claimed(5 * MIB, "fails"):
+            raise RuntimeError
+        with loads.claimed(5 * MIB, "short"):
+            pass
+        with pytest.raises(ResourceExhausted), loads.claimed(5 * MIB, "too large by now"):
+            pass
+        with loads.claimed(4 * MIB, "fits"):
+            pass

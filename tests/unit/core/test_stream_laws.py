@@ -138,6 +138,8 @@ class StreamMachine(RuleBasedStateMachine):
 
     def run_to_rest(self) -> None:
         """Everything ends well and nobody asks for more."""
+        # A rule may have been broken off in its middle: what fails for ever is tried for ever.
+        self.next_fails = False
         while self.held:
             self.give_back(0)
         while True:

@@ -43,7 +43,6 @@ def test_nothing_is_known_at_first() -> None:
     assert control.target_s is None
     assert control.wait_s(1000) == 0
     assert control.costs == []
-    assert not control.has_learned
     assert not control.larger_lost
     assert control.size(10, idle=2) == 1
 
