@@ -34,6 +34,21 @@ LIMIT_S = 60.0
 Start = Callable[..., "Site"]
 
 
+OTHERS: set[int] = set()
+"""Processes that were started before the test: servers that other tests share."""
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    OTHERS.clear()
+    OTHERS.update(workers())
+
+
+def workers() -> list[int]:
+    """The processes that this one has started since the test began."""
+    return sorted({child.pid for child in psutil.Process().children()} - OTHERS)
+
+
 class Site:
     """A loaded version and what was reported of it."""
 
@@ -53,7 +68,7 @@ class Site:
         return act(self.program, *words, x=x)
 
     def pids(self) -> list[int]:
-        return sorted(child.pid for child in psutil.Process().children())
+        return workers()
 
     def wait_for_restart(self) -> None:
         wait_until(lambda: any(each.restarted for each in self.reports), "a worker is back")
@@ -344,21 +359,21 @@ def test_a_model_that_cannot_load_says_why(start: Start) -> None:
     with pytest.raises(NotFound, match="/nowhere is not there"):
         start(path="/nowhere", workers=2)
 
-    assert psutil.Process().children() == []
+    assert workers() == []
 
 
 def test_a_model_that_crashes_while_it_loads_is_an_error_of_the_load(start: Start) -> None:
     with pytest.raises(InternalError, match="The worker process failed: it was killed by SIGSEGV"):
         start(path="crash")
 
-    assert psutil.Process().children() == []
+    assert workers() == []
 
 
 def test_workers_that_load_different_things_are_an_error_of_the_load(start: Start) -> None:
     with pytest.raises(FailedPrecondition, match="other signatures than the first one"):
         start(path="fickle", workers=2)
 
-    assert psutil.Process().children() == []
+    assert workers() == []
 
 
 def test_a_worker_that_comes_back_with_something_else_does_not_answer(start: Start) -> None:
@@ -414,7 +429,7 @@ def test_nothing_is_left_of_what_was_unloaded() -> None:
         np.testing.assert_array_equal(site.act("copy", x=LARGE), LARGE)
         site.loader.unload()
         assert site.reports[-1] == CrewReport(ID, 0, is_over=True)
-        assert psutil.Process().children() == []
+        assert workers() == []
     gc.collect()
 
     after = threads_and_files()
