@@ -1,7 +1,9 @@
+import logging
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -508,3 +510,31 @@ def test_an_error_of_a_traced_run_is_that_of_any_run(load: Load) -> None:
     assert isinstance(program, TraceableProgram)
     with pytest.raises(InvalidArgument, match="Expects arg"):
         program.run_traced([np.array(["a"], object)])
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(1, 7), (2, 0)])
+def test_a_load_beside_others_gets_little_of_the_cores_unless_it_makes_threads(
+    load: Load,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    threads: int,
+    expected: int,
+) -> None:
+    monkeypatch.delenv("TF_OVERRIDE_GLOBAL_THREADPOOL", raising=False)
+    caplog.set_level(logging.INFO, "salver.backends.tensorflow")
+    load("half_plus_two_2")  # The first one makes the threads that all share.
+    seen = []
+
+    class Watch(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    logger = logging.getLogger("salver.backends.tensorflow")
+    watch = Watch()
+    logger.addHandler(watch)
+    try:
+        load("half_plus_two_2", TensorFlowOptions(intra_op_threads=threads, niceness=7))
+    finally:
+        logger.removeHandler(watch)
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    assert set(seen) == {expected or before}

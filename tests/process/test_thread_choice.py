@@ -1,6 +1,8 @@
-"""The number of threads in a run, measured by the warm-up requests of a version."""
+"""What warm-up requests are good for: the number of threads in a run; and loads that are quiet."""
 
+from contextlib import suppress
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from salver.codecs.tf_record import record
 from tests import served_models
 from tests.grpc_client import predict_request
-from tests.running import RunningServer
+from tests.running import RunningServer, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +35,27 @@ def test_the_server_measures_and_says_so(base_path: Path) -> None:
         assert "with 1 thread " in line
     with RunningServer(*flags, "--tensorflow_intra_op_parallelism=1") as server:
         assert not any("Runs of m have" in line for line in server.lines)
+
+
+def niceness_of_threads(pid: int) -> set[int]:
+    """Of all that are there now."""
+    found = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # One may end before it is looked at.
+        with suppress(OSError):
+            # The name before may hold anything, but no closing parenthesis after its own.
+            found.add(int((task / "stat").read_text().rpartition(")")[2].split()[16]))
+    return found
+
+
+def test_what_is_loaded_beside_others_is_loaded_quietly(base_path: Path, tmp_path: Path) -> None:
+    served = tmp_path / "m"
+    copytree(base_path, served)
+    flags = (f"--model_base_path={served}", "--num_request_iterations_for_warmup=100")
+    with RunningServer("--model_name=m", *flags, "--load_niceness=13") as server:
+        assert 13 not in niceness_of_threads(server.pid)
+        copytree(base_path / "1", tmp_path / "2")
+        (tmp_path / "2").rename(served / "2")
+        wait_until(lambda: 13 in niceness_of_threads(server.pid), "a thread is quiet")
+        server.wait_for_line("Successfully loaded servable version {name: m version: 2}")
+        wait_until(lambda: 13 not in niceness_of_threads(server.pid), "it has ended")

@@ -20,7 +20,7 @@ from salver._tensorflow.tensor import ElementTypes
 from salver.backends.allocator import keep_freed_memory, trim_memory
 from salver.backends.protobuf_wire import encoded_integer
 from salver.backends.signature_def import signature_def_map, signature_entries, signature_of
-from salver.backends.tensorflow_library import open_tensorflow
+from salver.backends.tensorflow_library import models_have_own_threads, open_tensorflow
 from salver.core.data_type import DataType, numpy_type_of
 from salver.core.deep_array import deep_array
 from salver.core.quiet_thread import run_quietly
@@ -60,8 +60,8 @@ class TensorFlowOptions:
     niceness: int = 0
     """Loads get so much less of the cores, because others are served (see nice(2)).
 
-    Not the first load of a process, and none whose runs have threads of their own: threads
-    that are made then would keep it while they serve.
+    Not the first load of a process, and none whose runs have several threads: those that are
+    made then would keep it while they serve. Of other loads, what comes after their one thread.
     """
 
     def config(self) -> bytes:
@@ -89,7 +89,9 @@ class TensorFlowLoader:
         _require_saved_model(self._path)
         open_tensorflow(self._options.op_libraries)
         keep_freed_memory()
-        self._session = run_quietly(self._open_session, self._niceness())
+        self._session = run_quietly(
+            self._open_session, self._niceness(), starts_thread=models_have_own_threads()
+        )
         _has_loaded.set()
         return SavedModelServable(self._session)
 

@@ -12,6 +12,7 @@ from salver._tensorflow.library import TensorFlowError, load_op_library, open_li
 from salver.errors import FailedPrecondition, error_of
 
 _PATTERN = "libtensorflow_cc.so.*"
+_OWN_THREADS = "TF_OVERRIDE_GLOBAL_THREADPOOL"
 
 
 def open_tensorflow(op_libraries: tuple[str, ...] = ()) -> None:
@@ -44,7 +45,12 @@ def give_models_own_threads() -> None:
 
     Takes effect only before the first model is loaded.
     """
-    os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
+    os.environ.setdefault(_OWN_THREADS, "1")
+
+
+def models_have_own_threads() -> bool:
+    """Whether each model brings threads for its operations: at least one."""
+    return os.environ.get(_OWN_THREADS) == "1"
 
 
 def find_library() -> Path:

@@ -20,7 +20,8 @@ from salver.codecs.json_response import (
     encode_regress,
     encode_status,
 )
-from salver.errors import Code, InvalidArgument
+from salver.core.deep_array import deep_array
+from salver.errors import Code, InvalidArgument, Unimplemented
 
 ROW_START = '{\n    "predictions": ['
 ROW_END = "\n    ]\n}"
@@ -387,3 +388,10 @@ def test_a_status_carries_the_errors_of_versions() -> None:
         "error_code": "NOT_FOUND",
         "error_message": 'no "file" \\ <x>\n\x01é',
     }
+
+
+@pytest.mark.parametrize("row_format", [True, False])
+def test_more_dimensions_than_numpy_has_are_not_written(row_format: bool) -> None:
+    array = deep_array(np.zeros(2, np.float32), [2] + [1] * 64)
+    with pytest.raises(Unimplemented, match="65 axes"):
+        encode_predict({"y": array}, row_format=row_format)
