@@ -2,32 +2,43 @@
 
 A client with a time limit of its own, which it does not tell, goes away when that is over. Where
 more come than can be served, each then waits in the queue until it has just given up, and all
-work is in vain. So the longest wait that is offered shrinks to less than what clients bear while
-many go away from the queue, and grows again while they stay. Pure: times come from outside.
+work is in vain. So while many go away from the queue, the longest wait that is offered is less
+than what clients bear, and who has waited nearly that long already is refused rather than run.
+What was learned so is forgotten with time. Pure: times come from outside.
 """
+
+from math import inf
+
+from salver.errors import Unavailable
 
 _WINDOW_S = 0.05
 _ENOUGH = 20
 """Clients that stay or go away before anything follows from it."""
 _MANY = 0.05
-"""Of them, the share that goes away before the limit shrinks."""
-_SPARE = 0.7
+"""Of them, the share that goes away before it matters."""
+_OFFERED = 0.7
 """Of the time after which clients go away, what is offered as a wait."""
-_SHRINK, _GROW = 0.9, 1.005
+_HOPELESS = 0.9
+"""Of that time, what one may have waited and still be run: it has to be answered, too."""
+_SHRINK = 0.9
+_DOUBLES_S = 30.0
+"""Time in which what clients are thought to bear doubles, unless they show otherwise."""
 _LEAST_S = 0.05
 """Enough to keep the workers busy."""
 
 
 class Patience:
-    """The longest wait that is worth offering. Loop only."""
+    """The longest wait that is worth offering. Loop only, but for `is_hopeless`."""
 
-    __slots__ = ("_disappointed", "_gone", "_gone_after_s", "_most_s", "_stayed", "_window_ends_at",
-                 "limit_s")  # fmt: skip
+    __slots__ = ("_bears_s", "_disappointed", "_gone", "_gone_after_s", "_learned_at", "_most_s",
+                 "_stayed", "_window_ends_at", "limit_s")  # fmt: skip
 
     def __init__(self, most_s: float) -> None:
         self._most_s = most_s
         self.limit_s = most_s
         """Seconds."""
+        self._bears_s = inf
+        self._learned_at = 0.0
         self._window_ends_at = 0.0
         self._begin(0.0)
 
@@ -35,6 +46,10 @@ class Patience:
         self._stayed = self._gone = self._disappointed = 0
         self._gone_after_s = 0.0
         self._window_ends_at = now + _WINDOW_S
+
+    def is_hopeless(self, waited_s: float) -> bool:
+        """Whether one that has waited so long will most likely be gone before it is answered."""
+        return waited_s > _HOPELESS * self._bears_s
 
     def stayed(self, now: float) -> None:
         """One that had waited was run."""
@@ -53,11 +68,27 @@ class Patience:
         count = self._gone + self._stayed
         if count < _ENOUGH or now < self._window_ends_at:
             return
-        if self._gone <= _MANY * count:
-            self.limit_s = min(self.limit_s * _GROW, self._most_s)
-        else:
-            limit_s = _SPARE * self._gone_after_s / self._gone
+        self._forget(now)
+        if self._gone > _MANY * count:
+            bears_s = self._gone_after_s / self._gone
             if self._disappointed > _MANY * count:
-                limit_s = min(limit_s, _SHRINK * self.limit_s)
-            self.limit_s = min(self.limit_s, max(limit_s, _LEAST_S))
+                bears_s = min(bears_s, _SHRINK * self._bears_s)
+            self._bears_s = min(self._bears_s, max(bears_s, _LEAST_S / _OFFERED))
+        self.limit_s = min(self._most_s, _OFFERED * self._bears_s)
         self._begin(now)
+
+    def _forget(self, now: float) -> None:
+        doublings = (now - self._learned_at) / _DOUBLES_S
+        self._learned_at = now
+        if _OFFERED * self._bears_s >= self._most_s or doublings > 1.0:
+            self._bears_s = inf
+        else:
+            self._bears_s *= 2.0**doublings
+
+
+def gave_up_soon(waited_s: float) -> Unavailable:
+    """What one hears of which `Patience.is_hopeless`."""
+    return Unavailable(
+        f"The server is overloaded: the wait was {waited_s:.1f} s already, and clients have shown "
+        "that they do not wait much longer"
+    )

@@ -17,7 +17,7 @@ import numpy as np
 
 from salver.errors import DeadlineExceeded, InternalError, ServingError, Unavailable
 from salver.execution.loop_watch import LoopWatch
-from salver.execution.patience import Patience
+from salver.execution.patience import Patience, gave_up_soon
 from salver.execution.prepared import SURPRISE, Executable
 from salver.execution.workers import Workers
 
@@ -148,6 +148,10 @@ class Run:
             return
         if self._runner.is_stopping:
             self.error = _stopping()
+            return
+        waited_s = self.started_at - self.queued_at
+        if self.expected_wait_s and self._runner.patience.is_hopeless(waited_s):
+            self.error = gave_up_soon(waited_s)
             return
         cpu_started = thread_time()
         self.outputs, self.error = outcome_of(self.executable, inputs)
@@ -311,9 +315,7 @@ class Runner:
         options = self._options
         if self.in_flight >= options.max_queued:
             return Unavailable(f"{options.max_queued} requests are under way already")
-        if options.max_wait_s and wait_s > self.patience.limit_s:
-            return overload(wait_s, self.patience.limit_s, None)
-        return None
+        return overload(wait_s, self.patience.limit_s, None)
 
     def _refusal(self, run: Run, wait_s: float, deadline: float | None) -> ServingError | None:
         """Why one more cannot be taken, at once rather than after a wait that helps nobody."""

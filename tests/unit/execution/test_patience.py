@@ -46,7 +46,7 @@ def test_the_limit_shrinks_at_once_to_less_than_clients_bear_and_stays_near_it()
 def test_when_clients_stay_again_it_grows_again() -> None:
     clients = Clients()
     clients.come(2, bear_s=1.0)
-    assert clients.come(60) == MOST_S
+    assert clients.come(120) == MOST_S
 
 
 def test_the_workers_always_have_something_to_do() -> None:
