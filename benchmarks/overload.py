@@ -2,11 +2,13 @@
 
 First as many requests at once as it can take, one after the other: its best throughput. Then
 independent clients at several times that rate, with a deadline and without: how many still get
-their answer, how long they wait, and what the others are told.
+their answer, how long they wait, and what the others are told. The clients have a processor of
+their own: thousands of requests that are refused cost them, too, what the server would then miss.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -118,17 +120,27 @@ def scenes(
     return found
 
 
+def apart(processors: set[int]) -> tuple[set[int], set[int]]:
+    """Those for the server and the one for its clients; where there is only one, they share it."""
+    last = {max(processors)}
+    return processors - last or last, last
+
+
 def measure(options: argparse.Namespace) -> list[Scene]:
     folder: Path = options.workdir
     subprocess.run([sys.executable, "-m", "benchmarks.models", str(folder)], check=True, cwd=ROOT)
     flags = [f"--model_name={MEDIUM.name}", f"--model_base_path={folder / MEDIUM.name}"]
     found: list[Scene] = []
+    # What is started next inherits them.
+    servers, clients = apart(os.sched_getaffinity(0))
     forms: Sequence[Form] = [form for form in (GRPC, REST) if form.protocol in options.protocols]
     for form in forms:
         question = Question(MEDIUM, form, folder)
         log = folder / f"overload-{form.protocol}.log"
+        os.sched_setaffinity(0, servers)
         with RunningServer(options.server, [*flags, *options.flag], log) as server:
             server.wait_for_port(form.protocol)
+            os.sched_setaffinity(0, clients)
             rounds = scenes(server, question, options)
             found += map(median, zip(*rounds, strict=True))
     return found

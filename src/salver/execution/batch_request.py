@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 import numpy as np
 
 from salver.errors import DeadlineExceeded, ResourceExhausted, ServingError
 from salver.execution.batch_arrays import rejoined
 from salver.execution.batch_queue import Batch, BatchQueue
+from salver.execution.patience import Patience, gave_up_soon
 from salver.execution.runner import OnDone, size_of, unexpected
 
 Outputs = Sequence[np.ndarray]
@@ -17,8 +19,9 @@ class Request:
     """One request. Loop only, but for `inputs` and `is_unwanted`, which a worker reads."""
 
     __slots__ = (
-        "_elapsed_s", "_error", "_on_done", "_on_settled", "_pieces", "_queue", "_timer",
-        "_under_way", "added_at", "batch", "inputs", "is_unwanted", "outputs", "rows", "size",
+        "_elapsed_s", "_error", "_expected_wait_s", "_on_done", "_on_settled", "_patience",
+        "_pieces", "_queue", "_timer", "_under_way", "added_at", "batch", "inputs", "is_unwanted",
+        "outputs", "rows", "size",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +44,8 @@ class Request:
         self._on_done: OnDone | None = on_done
         self._on_settled = on_settled
         self._timer: asyncio.TimerHandle | None = None
+        self._patience: Patience | None = None
+        self._expected_wait_s = 0.0
         self._pieces: list[Piece] = []
         self._under_way = 1
         self._error: ServingError | None = None
@@ -65,6 +70,18 @@ class Request:
     def _entries(self) -> Sequence["Request | Piece"]:
         return self._pieces or (self,)
 
+    def try_patience(self, patience: Patience, expected_wait_s: float) -> None:
+        """Let it be known whether the caller stays, who is expected to wait so long."""
+        self._patience = patience
+        self._expected_wait_s = expected_wait_s
+
+    def refusal(self, now: float) -> ServingError | None:
+        """Why it is not worth running any more, if so. From any thread."""
+        if self._patience is None:
+            return None
+        waited_s = now - self._entries[0].added_at
+        return gave_up_soon(waited_s) if self._patience.is_hopeless(waited_s) else None
+
     def expire_at(self, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
         """Wait no longer than until `deadline`, loop time."""
         self._timer = loop.call_at(deadline, self._expire)
@@ -81,6 +98,11 @@ class Request:
 
     def abandon(self) -> None:
         """The caller is gone: it will hear no more, and what waits is not run."""
+        if self._patience is not None and self._on_done is not None:
+            first = self._entries[0]
+            if first.batch is not None:
+                now = perf_counter()
+                self._patience.gone(self._expected_wait_s, now - first.added_at, now)
         self._want_no_more()
         # In this order: a worker takes the inputs first and looks whether it may then.
         self.inputs = ()
@@ -104,6 +126,8 @@ class Request:
         try:
             if on_done is not None:
                 self._want_no_more()
+                if outputs is not None and self._patience is not None:
+                    self._patience.stayed(perf_counter())
                 on_done(None if outputs is None else list(outputs), error, elapsed_s)
         finally:
             self._settle_one()
@@ -168,6 +192,10 @@ class Piece:
     @property
     def is_unwanted(self) -> bool:
         return self._request.is_unwanted
+
+    def refusal(self, now: float) -> ServingError | None:
+        """As of the whole request."""
+        return self._request.refusal(now)
 
     def deliver(
         self, outputs: Outputs | None, error: ServingError | None, elapsed_s: float

@@ -49,8 +49,8 @@ class BatchRun:
 
     __slots__ = (
         "_owner", "_unchecked", "batch", "cpu_s", "elapsed_s", "executable", "first_error",
-        "held_s", "is_mixed", "is_threaded", "is_unfit", "name", "options", "outcomes",
-        "proved", "run_sizes", "size_class", "taken_at",
+        "has_failed", "held_s", "is_mixed", "is_threaded", "is_unfit", "name", "options",
+        "outcomes", "proved", "run_sizes", "size_class", "taken_at",
     )  # fmt: skip
 
     def __init__(self, owner: BatchOwner, batch: Batch, taken_at: float) -> None:
@@ -69,6 +69,8 @@ class BatchRun:
         """Whether a thread computed it, and not the loop."""
         self.first_error: ServingError | None = None
         """Why requests were run apart that had been run together; None: none were."""
+        self.has_failed = False
+        """Whether a request that was run, or the running itself, ended in an error."""
         self.is_mixed = False
         """Whether requests were run apart because they do not fit together."""
         self.is_unfit = False
@@ -92,7 +94,8 @@ class BatchRun:
             outcome = Outcome(entry)
             self.outcomes.append(outcome)
             arrays = entry.inputs
-            if not entry.is_unwanted:
+            outcome.error = entry.refusal(self.taken_at)
+            if not entry.is_unwanted and outcome.error is None:
                 taken.append(outcome)
                 inputs.append(arrays)
         if self._owner.is_stopping:
@@ -118,6 +121,7 @@ class BatchRun:
                 if outcome.outputs is None:
                     outcome.error = outcome.error or error
         self._unchecked.clear()
+        self.has_failed = any(outcome.error is not None for outcome in taken)
 
     def _run(self, outcomes: list[Outcome], requests: list[Sequence[np.ndarray]]) -> None:
         """Run them as one; if that fails and there are several, apart."""

@@ -23,6 +23,7 @@ from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.batch_request import Request, expired
 from salver.execution.batch_run import BatchRun
 from salver.execution.batch_width import BatchWidth
+from salver.execution.patience import Patience
 from salver.execution.prepared import SURPRISE, Executable, Order
 from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
 from salver.execution.workers import Workers
@@ -77,6 +78,7 @@ class Batcher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn_is_due = False
         self._is_draining = False
+        self.patience = Patience(options.max_wait_s)
 
     def start(self) -> None:
         """See `Workers.start`."""
@@ -193,30 +195,34 @@ class Batcher:
         if queue.control is not None and queue.width is None:
             queue.width = BatchWidth(self._options.threads)
         try:
-            self._check_wait(queue, deadline)
+            expected_wait_s = self._expected_wait_s(queue, deadline)
             request.enqueue(now)
         except Unavailable:
             queue.totals.refused += 1
             self._observer.refused()
             raise
+        if expected_wait_s:
+            request.try_patience(self.patience, expected_wait_s)
         if deadline is not None:
             request.expire_at(deadline, self._loop)
         self._attend(queue)
         return request
 
-    def _check_wait(self, queue: BatchQueue, deadline: float | None) -> None:
-        """Refuse at once what would wait too long, where measured cost tells it.
+    def _expected_wait_s(self, queue: BatchQueue, deadline: float | None) -> float:
+        """How long one more would wait, where measured cost tells it; 0 where that is not known.
 
         Raises:
-            Unavailable: it would.
+            Unavailable: too long.
         """
         if queue.control is None or self._idle_for(queue):
-            return
+            return 0.0
         assert self._loop is not None
         left_s = None if deadline is None else deadline - self._loop.time()
-        refusal = overload(queue.control.wait_s(queue.rows), self._options.max_wait_s, left_s)
+        wait_s = queue.control.wait_s(queue.rows)
+        refusal = overload(wait_s, self.patience.limit_s, left_s)
         if refusal is not None:
             raise refusal
+        return wait_s
 
     # --- turns ---------------------------------------------------------------------
 
@@ -303,12 +309,11 @@ class Batcher:
     def ended(self, run: BatchRun) -> None:
         """See `BatchOwner`."""
         queue = run.batch.queue
-        failed = any(outcome.error is not None for outcome in run.outcomes)
         if run.is_threaded:
             self._idle += 1
             queue.running -= 1
         if run.run_sizes:
-            self._note_cost(run, failed)
+            self._note_cost(run)
         if queue.proof is not None and len(run.batch.entries) > 1:
             queue.is_unfit = queue.is_unfit or run.is_unfit
             queue.proof.ran(run.proved)
@@ -318,19 +323,21 @@ class Batcher:
         if self._turns:
             self._turn_soon()
 
-    def _note_cost(self, run: BatchRun, failed: bool) -> None:
+    def _note_cost(self, run: BatchRun) -> None:
         """Let the next batches know how long this one took."""
         if run.is_threaded:
-            run.executable.record_threaded(run.size_class, run.cpu_s, run.elapsed_s, failed)
+            run.executable.record_threaded(run.size_class, run.cpu_s, run.elapsed_s, run.has_failed)
         else:
             budget_s = self._options.inline_budget_s
             elapsed_s = run.held_s
             if self._idle < self._options.threads or self._runner.in_flight:
                 # As in `Runner.run`: a wait for the interpreter lock proves nothing.
                 elapsed_s = min(elapsed_s, 2 * budget_s)
-            run.executable.record_inline(run.size_class, elapsed_s, SURPRISE * budget_s, failed)
+            run.executable.record_inline(
+                run.size_class, elapsed_s, SURPRISE * budget_s, run.has_failed
+            )
         queue = run.batch.queue
-        if queue.control is not None and not failed:
+        if queue.control is not None and not run.has_failed:
             queue.control.observe(run.batch.rows, run.elapsed_s, run.cpu_s)
             now = perf_counter()
             queue.control.drained(run.batch.rows, now, queue.rows > 0)

@@ -13,6 +13,7 @@ from salver.execution.batch_control import ENOUGH, BatchControl
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_proof import Likeness
 from salver.execution.batch_queue import BatchQueue
+from salver.execution.batch_request import Request
 from salver.execution.batch_run import BatchRun
 from salver.execution.prepared import PreparedServable
 from tests.batching import AUTOMATIC, FOURS, Echo, EchoServable, Opened, Site
@@ -175,6 +176,43 @@ async def test_an_automatic_queue_refuses_at_once_where_the_deadline_would_come_
     ]
     site.echo.gate.set()
     await site.all_answered()
+
+
+async def test_clients_that_go_away_from_an_automatic_queue_make_the_longest_wait_shorter(
+    opened: Opened,
+) -> None:
+    site = opened(AUTOMATIC, max_wait_s=1000.0)
+    pace(site.executable.queue, 1.0)
+    await site.hold_the_thread()
+    runs = [site.send([row]) for row in range(100)]
+    for run in runs[1:]:
+        assert isinstance(run, Request)
+        run.added_at -= 80.0
+        run.abandon()
+    assert site.batcher.patience.limit_s == pytest.approx(0.7 * 80.0, rel=0.01)
+    site.echo.gate.set()
+    await site.until(lambda: len(site.settled) == 101)
+
+
+async def test_what_has_waited_as_long_as_clients_bear_is_left_out_of_its_batch(
+    opened: Opened,
+) -> None:
+    site = opened(AUTOMATIC, max_wait_s=1000.0)
+    pace(site.executable.queue, 1.0)
+    await site.hold_the_thread()
+    runs = [site.send([row]) for row in range(4)]
+    for number in range(100):
+        site.batcher.patience.gone(1000.0, 10.0, number)
+    late = runs[2]
+    assert isinstance(late, Request)
+    late.added_at -= 20.0
+    site.echo.gate.set()
+    await site.all_answered()
+    assert site.errors()[3] == (
+        "UNAVAILABLE: The server is overloaded: the wait was 20.0 s already, and clients have "
+        "shown that they do not wait much longer"
+    )
+    assert [site.rows(number) for number in (1, 2, 4)] == [[0], [1], [3]]
 
 
 async def test_what_expires_in_the_queue_is_never_run(opened: Opened) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from salver.errors import ServingError, Unavailable
 from salver.execution.prepared import Executable
-from salver.execution.runner import Pending, Runner, RunnerOptions
+from salver.execution.runner import Pending, Run, Runner, RunnerOptions
 from tests.fakes import LIMIT_S
 
 NEVER_INLINE_S = -1.0
@@ -164,6 +164,26 @@ async def test_clients_that_go_away_from_the_queue_make_the_longest_wait_shorter
         patience.gone(patience.limit_s, patience.limit_s, 1e6 + number)
     assert scene.is_refused()
     await scene.end()
+
+
+async def test_what_has_waited_as_long_as_clients_bear_is_refused_instead_of_run() -> None:
+    scene = Scene(max_wait_s=3.5 * RUN_S)
+    scene.submit()
+    late, early = scene.submit(), scene.submit()
+    assert isinstance(late, Run)
+    assert early is not None
+    late.queued_at -= RUN_S
+    patience = scene.runner.patience
+    for number in range(100):
+        patience.gone(patience.limit_s, 0.9 * RUN_S, 1e6 + number)
+    scene.program.gate.set()
+    await scene.until_settled()
+    assert [str(error) for error in scene.errors if error is not None] == [
+        "The server is overloaded: the wait was 10.0 s already, and clients have shown that they "
+        "do not wait much longer"
+    ]
+    assert scene.errors[1] is not None
+    scene.runner.stop()
 
 
 async def test_large_inputs_do_not_fill_the_memory_while_they_wait() -> None:

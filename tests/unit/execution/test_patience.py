@@ -43,6 +43,16 @@ def test_the_limit_shrinks_at_once_to_less_than_clients_bear_and_stays_near_it()
     assert min(limits) > 0.3
 
 
+def test_who_has_waited_nearly_as_long_as_clients_bear_is_hopeless() -> None:
+    clients = Clients()
+    assert not clients.patience.is_hopeless(1e9)
+    clients.come(0.5, bear_s=1.0)
+    assert clients.patience.is_hopeless(1.0)
+    assert not clients.patience.is_hopeless(0.8)
+    clients.come(120)
+    assert not clients.patience.is_hopeless(1e9)
+
+
 def test_when_clients_stay_again_it_grows_again() -> None:
     clients = Clients()
     clients.come(2, bear_s=1.0)
