@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,7 +26,7 @@ from salver.core.data_type import DataType, numpy_type_of
 from salver.core.deep_array import deep_array
 from salver.core.quiet_thread import run_quietly
 from salver.core.servable import Program
-from salver.core.signature import Signature
+from salver.core.signature import DEFAULT_SIGNATURE, Signature
 from salver.errors import NotFound, ServingError, Unimplemented, error_of
 
 logger = logging.getLogger(__name__)
@@ -89,11 +90,17 @@ class TensorFlowLoader:
         _require_saved_model(self._path)
         open_tensorflow(self._options.op_libraries)
         keep_freed_memory()
-        self._session = run_quietly(
-            self._open_session, self._niceness(), starts_thread=models_have_own_threads()
+        servable = run_quietly(
+            self._open, self._niceness(), starts_thread=models_have_own_threads()
         )
         _has_loaded.set()
-        return SavedModelServable(self._session)
+        return servable
+
+    def _open(self) -> "SavedModelServable":
+        self._session = self._open_session()
+        servable = SavedModelServable(self._session)
+        servable.prepare()
+        return servable
 
     def _niceness(self) -> int:
         options = self._options
@@ -144,6 +151,29 @@ class SavedModelServable:
             name: signature_of(entry) for name, entry in entries.items()
         }
         self.signature_def_map = signature_def_map(entries)
+
+    def prepare(self) -> None:
+        """Have TensorFlow optimise the graph, once for all runs, for what most requests ask for.
+
+        It does so in the first run, before it looks at the inputs. With inputs of a wrong type
+        that run ends there: nothing of the model has been executed.
+        """
+        name = DEFAULT_SIGNATURE if len(self.signatures) > 1 else next(iter(self.signatures), "")
+        signature = self.signatures.get(name)
+        if signature is None or not signature.inputs:
+            return
+        program = self.program(
+            tuple(spec.name for spec in signature.inputs.values()),
+            tuple(spec.name for spec in signature.outputs.values()),
+        )
+        # What else is wrong is told to those who ask.
+        with suppress(ServingError):
+            program.run(
+                [
+                    np.zeros((), np.uint8 if spec.data_type is not DataType.UINT8 else np.int8)
+                    for spec in signature.inputs.values()
+                ]
+            )
 
     def program(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Program:
         """Resolve names of graph tensors, `x:0`.
