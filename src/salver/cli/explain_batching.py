@@ -127,7 +127,10 @@ def _milliseconds(queue: dict[str, Any]) -> str:
 
 def _rule(queue: dict[str, Any]) -> str:
     if queue["automatic"]:
-        rule = f"an idle thread takes what waits, {queue['largest_batch']} rows if it can"
+        rows = queue.get("rows_at_most") or queue["largest_batch"]
+        rule = f"an idle thread takes what waits, {rows} rows if it can"
+        if queue.get("gathers"):
+            rule = f"a batch of {rows} rows is waited for, 1 ms at the most"
         width = queue.get("side_by_side")
         return rule if width is None else f"{rule}; {width} such batches at a time"
     sizes = queue["allowed_batch_sizes"]
@@ -152,6 +155,8 @@ def _why(queue: dict[str, Any]) -> str:
         if target is None
         else (f"; idle threads share what would take longer than {1e3 * target:.2f} ms")
     )
+    if queue.get("rows_at_most"):
+        return "requests were answered sooner so, under a load like this, than with other sizes"
     if queue["larger_did_not_pay"]:
         return f"larger batches were tried, and their rows cost no less{shared}"
     return f"larger batches are tried as soon as more requests wait{shared}"

@@ -180,14 +180,14 @@ class BatchControl:
         beyond = _next_size(cheapest)
         # Doublings lead past sizes that lose; the next size leads to the best, to the row.
         for rows in (doubled, beyond):
-            if rows <= waiting and self._may_be_good(rows, cheapest) and self._is_short(rows):
+            if rows <= waiting and self._may_be_good(rows, cheapest) and self.is_short(rows):
                 return rows
         if self._batches < self._next_trial:
             return 0
         for size in self._sizes.values():
             if size.rows > waiting:
                 break
-            is_due = size.next_trial <= self._batches and self._is_short(size.rows)
+            is_due = size.next_trial <= self._batches and self.is_short(size.rows)
             if is_due and (size.rows == beyond or self._pays_for(size)):
                 size.next_trial = self._batches + size.pause
                 size.pause = min(2 * size.pause, _LONGEST_PAUSE)
@@ -206,7 +206,7 @@ class BatchControl:
         good = self._sizes.get(_size_class(cheapest))
         return good is None or smaller[-1] <= _LIKE * good.row_s
 
-    def _is_short(self, rows: int) -> bool:
+    def is_short(self, rows: int) -> bool:
         """Whether a batch is run soon enough to be run only to learn what it costs."""
         known = [size.row_s for size in self._sizes.values() if size.rows <= rows]
         # Those who come with it must not wait for long.

@@ -15,7 +15,7 @@ from salver.errors import FailedPrecondition, InvalidArgument, Unavailable
 from salver.execution.batch_control import BatchControl
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_proof import BatchProof
-from salver.execution.batch_width import BatchWidth
+from salver.execution.batch_shapes import GATHERING_S, BatchShapes
 
 if TYPE_CHECKING:
     from salver.execution.prepared import Executable
@@ -74,7 +74,8 @@ class BatchQueue:
 
     __slots__ = (
         "_batches", "control", "entries", "executable", "feeds_twice", "is_listed", "is_taught",
-        "is_unfit", "name", "options", "proof", "rows", "running", "totals", "width",
+        "is_unfit", "lone_batches", "name", "options", "proof", "rows", "runs_past", "running",
+        "shapes", "totals",
     )  # fmt: skip
 
     def __init__(
@@ -103,8 +104,12 @@ class BatchQueue:
         """Whether the scheduler knows that something waits here; the scheduler's alone."""
         self.running = 0
         """Batches that threads compute now."""
-        self.width: BatchWidth | None = None
-        """How many of them there may be; None: as many as there are threads."""
+        self.lone_batches = 0
+        """Batches, one after the other, of one request that nobody else came with or after."""
+        self.runs_past = False
+        """Whether a request runs that was not made a batch of, because it was expected alone."""
+        self.shapes: BatchShapes | None = None
+        """How the next batches are formed; None: one on each thread, as the options say."""
         self.totals = Totals()
         self.is_unfit = False
         """Whether it turned out that requests cannot be run together: each runs alone."""
@@ -188,6 +193,10 @@ class BatchQueue:
             return None
         if len(self._batches) > 1 or first.rows >= self.options.max_execution_batch_size:
             return first.opened_at
+        if self.shapes is not None:
+            shape = self.shapes.shape
+            gathers = shape.gathers and first.rows < shape.rows
+            return first.opened_at + GATHERING_S if gathers else first.opened_at
         return first.opened_at + self.options.batch_timeout_s
 
     @property

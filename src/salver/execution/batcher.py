@@ -22,13 +22,16 @@ from salver.execution.batch_arrays import check_outputs
 from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.batch_request import Request, expired
 from salver.execution.batch_run import BatchRun
-from salver.execution.batch_width import BatchWidth
+from salver.execution.batch_shapes import BatchShapes
 from salver.execution.patience import Patience
 from salver.execution.prepared import SURPRISE, Executable, Order
 from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
 from salver.execution.workers import Workers
 
 logger = logging.getLogger(__name__)
+
+_LONE_BATCHES = 16
+"""After so many batches of one request, the next is expected alone too."""
 
 
 class BatchObserver(Protocol):
@@ -124,18 +127,24 @@ class Batcher:
     ) -> Pending | None:
         """As `Runner.run`."""
         queue = executable.queue
-        if queue is None or DeepArray in map(type, inputs):
+        if queue is None:
+            return self._runner.run(executable, inputs, deadline, on_done, on_settled)
+        if queue.control is not None and not queue.rows and executable.order is None:
+            size_class = size_of(inputs).bit_length()
+            if executable.cost_s[size_class] <= self._alone_budget_s:
+                self._note_alone(queue, inputs)
+                self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
+                return None
+        if DeepArray in map(type, inputs):
             # So many dimensions cannot be joined.
             return self._runner.run(executable, inputs, deadline, on_done, on_settled)
         if queue.control is not None:
-            if not queue.rows and executable.order is None:
-                size_class = size_of(inputs).bit_length()
-                if executable.cost_s[size_class] <= self._alone_budget_s:
-                    self._note_alone(queue, inputs)
-                    self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
-                    return None
             if not fits(inputs, queue):
                 return self._runner.run(executable, inputs, deadline, on_done, on_settled)
+            if queue.lone_batches >= _LONE_BATCHES and executable.order is None:
+                if not (queue.runs_past or queue.rows or queue.running):
+                    return self._run_past(queue, inputs, deadline, on_done, on_settled)
+                queue.lone_batches = 0
         if executable.order is not None:
             inputs = executable.order.inputs(inputs)
             on_done = partial(_reordered, executable.order, on_done)
@@ -159,10 +168,24 @@ class Batcher:
         """As `Runner.refusal`; a queue has bounds of its own, which need the request."""
         return self._runner.refusal(executable) if executable.queue is None else None
 
+    def _run_past(
+        self,
+        queue: BatchQueue,
+        inputs: Sequence[np.ndarray],
+        deadline: float | None,
+        on_done: OnDone,
+        on_settled: Callable[[], None],
+    ) -> Pending | None:
+        """Run as if there were no batching: who has been alone for a while pays nothing for it."""
+        self._note_alone(queue, inputs)
+        queue.runs_past = True
+        settled = partial(_ran_past, queue, on_settled)
+        return self._runner.run(queue.executable, inputs, deadline, on_done, settled)
+
     def _note_alone(self, queue: BatchQueue, inputs: Sequence[np.ndarray]) -> None:
-        if inputs and inputs[0].ndim:
+        if inputs and (shape := inputs[0].shape):
             queue.totals.alone += 1
-            self._observer.ran_alone(len(inputs), len(inputs[0]))
+            self._observer.ran_alone(len(inputs), shape[0])
 
     def _can_run_at_once(self, queue: BatchQueue, inputs: Sequence[np.ndarray], rows: int) -> bool:
         if queue.rows or queue.options.batch_timeout_s:
@@ -192,8 +215,8 @@ class Batcher:
             # Its timer would come after the next turn, and it would be run for nobody.
             raise expired(queue, waits=True)
         request = Request(queue, inputs, rows, on_done, on_settled)
-        if queue.control is not None and queue.width is None:
-            queue.width = BatchWidth(self._options.threads)
+        if queue.control is not None and queue.shapes is None:
+            queue.shapes = BatchShapes(self._options.threads, queue.control.is_short)
         try:
             expected_wait_s = self._expected_wait_s(queue, deadline)
             request.enqueue(now)
@@ -277,9 +300,8 @@ class Batcher:
 
     def _run_next(self, queue: BatchQueue, now: float) -> bool:
         """Run the first batch, on the loop or on an idle thread; False if it has to wait."""
-        control = queue.control
         idle = self._idle_for(queue)
-        most = None if control is None else control.size(queue.rows, max(idle, 1))
+        most = self._most_rows(queue, max(idle, 1))
         inline = self._is_cheap(queue, most)
         if not inline and not idle:
             return False
@@ -293,11 +315,19 @@ class Batcher:
             self._workers.submit(run)
         return True
 
+    def _most_rows(self, queue: BatchQueue, idle: int) -> int | None:
+        """What the next batch may take, with so many idle threads; None: all of the first."""
+        if queue.control is None:
+            return None
+        if queue.shapes is not None and queue.shapes.shape.rows:
+            return queue.shapes.shape.rows
+        return queue.control.size(queue.rows, idle)
+
     def _idle_for(self, queue: BatchQueue) -> int:
         """Threads that may take a batch of this queue."""
-        if queue.width is None:
+        if queue.shapes is None:
             return self._idle
-        return min(self._idle, max(queue.width.width - queue.running, 0))
+        return min(self._idle, max(queue.shapes.shape.width - queue.running, 0))
 
     def _is_cheap(self, queue: BatchQueue, most: int | None) -> bool:
         """Whether the next batch, of `most` rows, costs next to nothing."""
@@ -341,12 +371,21 @@ class Batcher:
             queue.control.observe(run.batch.rows, run.elapsed_s, run.cpu_s)
             now = perf_counter()
             queue.control.drained(run.batch.rows, now, queue.rows > 0)
-            if queue.width is not None and run.is_threaded:
+            if len(run.batch.entries) == 1 and not (queue.rows or queue.running):
+                queue.lone_batches += 1
+            else:
+                queue.lone_batches = 0
+            if queue.shapes is not None and run.is_threaded:
                 entries = run.batch.entries
                 # Requests come evenly enough: the first and the last stand for all.
                 came_at = (entries[0].added_at + entries[-1].added_at) / 2
                 count = len(entries)
-                queue.width.ended(count, (now - came_at) * count, queue.running, now)
+                queue.shapes.ended(count, run.batch.rows, (now - came_at) * count, now)
+
+
+def _ran_past(queue: BatchQueue, on_settled: Callable[[], None]) -> None:
+    queue.runs_past = False
+    on_settled()
 
 
 def _compute_here(run: BatchRun) -> None:

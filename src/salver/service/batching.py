@@ -62,8 +62,11 @@ def _described(queue: BatchQueue, servable: PreparedServable) -> dict[str, Any]:
         described["largest_batch"] = queue.control.best
         described["larger_did_not_pay"] = queue.control.larger_lost
         described["latency_target_seconds"] = queue.control.target_s
-        if queue.width is not None:
-            described["side_by_side"] = queue.width.best
+        if queue.shapes is not None:
+            best = queue.shapes.best
+            described["side_by_side"] = best.width
+            described["rows_at_most"] = best.rows
+            described["gathers"] = best.gathers
         described["costs"] = [
             {
                 "rows": cost.rows,
