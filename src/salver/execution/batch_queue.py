@@ -74,7 +74,7 @@ class BatchQueue:
 
     __slots__ = (
         "_batches", "control", "entries", "executable", "feeds_twice", "is_listed", "is_taught",
-        "is_unfit", "lone_batches", "name", "options", "proof", "rows", "runs_past", "running",
+        "is_unfit", "lone_batches", "name", "options", "proof", "rows", "running", "runs_past",
         "shapes", "totals",
     )  # fmt: skip
 

@@ -135,16 +135,25 @@ class Batcher:
                 self._note_alone(queue, inputs)
                 self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
                 return None
-        if DeepArray in map(type, inputs):
-            # So many dimensions cannot be joined.
+        # So many dimensions as a `DeepArray` has cannot be joined.
+        if DeepArray in map(type, inputs) or (
+            queue.control is not None and not fits(inputs, queue)
+        ):
             return self._runner.run(executable, inputs, deadline, on_done, on_settled)
-        if queue.control is not None:
-            if not fits(inputs, queue):
-                return self._runner.run(executable, inputs, deadline, on_done, on_settled)
-            if queue.lone_batches >= _LONE_BATCHES and executable.order is None:
-                if not (queue.runs_past or queue.rows or queue.running):
-                    return self._run_past(queue, inputs, deadline, on_done, on_settled)
-                queue.lone_batches = 0
+        if _is_lone(queue) and executable.order is None:
+            return self._run_past(queue, inputs, deadline, on_done, on_settled)
+        return self._join(executable, queue, inputs, deadline, on_done, on_settled)
+
+    def _join(
+        self,
+        executable: Executable,
+        queue: BatchQueue,
+        inputs: Sequence[np.ndarray],
+        deadline: float | None,
+        on_done: OnDone,
+        on_settled: Callable[[], None],
+    ) -> Pending | None:
+        """Have it wait for its batch, unless that is due at once and of this request alone."""
         if executable.order is not None:
             inputs = executable.order.inputs(inputs)
             on_done = partial(_reordered, executable.order, on_done)
@@ -381,6 +390,16 @@ class Batcher:
                 came_at = (entries[0].added_at + entries[-1].added_at) / 2
                 count = len(entries)
                 queue.shapes.ended(count, run.batch.rows, (now - came_at) * count, now)
+
+
+def _is_lone(queue: BatchQueue) -> bool:
+    """Whether the next request is expected alone, as all were for a while."""
+    if queue.lone_batches < _LONE_BATCHES:
+        return False
+    if queue.runs_past or queue.rows or queue.running:
+        queue.lone_batches = 0
+        return False
+    return True
 
 
 def _ran_past(queue: BatchQueue, on_settled: Callable[[], None]) -> None:

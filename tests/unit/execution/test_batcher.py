@@ -15,6 +15,7 @@ from salver.execution.batch_proof import Likeness
 from salver.execution.batch_queue import BatchQueue
 from salver.execution.batch_request import Request
 from salver.execution.batch_run import BatchRun
+from salver.execution.batch_shapes import Shape
 from salver.execution.prepared import PreparedServable
 from tests.batching import AUTOMATIC, FOURS, Echo, EchoServable, Opened, Site
 from tests.fakes import LIMIT_S, failure, turn_loop
@@ -213,6 +214,44 @@ async def test_what_has_waited_as_long_as_clients_bear_is_left_out_of_its_batch(
         "shown that they do not wait much longer"
     )
     assert [site.rows(number) for number in (1, 2, 4)] == [[0], [1], [3]]
+
+
+async def test_who_has_been_alone_for_a_while_is_run_as_without_batching(opened: Opened) -> None:
+    site = opened(AUTOMATIC)
+    for row in range(40):
+        site.send([row])
+        await site.all_answered()
+    assert {name.rsplit("-", 1)[0] for name in site.echo.threads[-10:]} == {"worker"}
+    assert [site.rows(row) for row in range(40)] == [[row] for row in range(40)]
+    # As soon as others come too, there are batches again.
+    site.echo.gate.clear()
+    for row in range(40, 45):
+        site.send([row])
+    site.echo.gate.set()
+    await site.all_answered()
+    assert max(site.echo.sizes[40:]) > 1
+    assert [site.rows(row) for row in range(40, 45)] == [[row] for row in range(40, 45)]
+
+
+async def test_a_batch_that_gathers_leaves_when_it_is_whole(opened: Opened) -> None:
+    site = opened(AUTOMATIC)
+    site.send([0])
+    await site.all_answered()
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.shapes is not None
+    queue.shapes.shape = Shape(1, 3, gathers=True)
+    site.send([1])
+    site.send([2])
+    await turn_loop()
+    assert site.echo.sizes == [1]
+    site.send([3])
+    await site.all_answered()
+    assert site.echo.sizes[1] == 3
+    # One whose company does not come leaves alone, after a moment.
+    site.send([4])
+    await site.all_answered()
+    assert site.rows(4) == [4]
 
 
 async def test_what_expires_in_the_queue_is_never_run(opened: Opened) -> None:
