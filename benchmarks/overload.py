@@ -13,10 +13,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 
 from benchmarks import report
 from benchmarks.light_clients import OK
+from benchmarks.machine import describe
 from benchmarks.models import MEDIUM
 from benchmarks.open_loop import Order, Report
 from benchmarks.options import DEFAULT_SERVER, program_of
@@ -26,6 +28,7 @@ from benchmarks.workloads import GRPC, REST, Form, Question
 AT_ONCE = 8
 GOOD_SHARE = 0.9
 """Of the best throughput, what is to be left of it under overload."""
+RESULT = Path(__file__).with_name("results") / "overload.md"
 _STATUSES = {"4": "DEADLINE_EXCEEDED", "8": "RESOURCE_EXHAUSTED", "14": "UNAVAILABLE"}
 HEADER = [
     "protocol", "load", "asked/s", "answered/s", "of best", "CPU ms", "p50 ms", "p99 ms", "others",
@@ -151,6 +154,25 @@ def median(same: Sequence[Scene]) -> Scene:
     return sorted(same, key=lambda scene: scene.share)[len(same) // 2]
 
 
+def page(rows: Sequence[report.Row], options: argparse.Namespace) -> str:
+    """The Markdown page of a run."""
+    facts = ", ".join(f"{name} {value}" for name, value in describe().items())
+    processors = os.cpu_count() or 1
+    share = f"{processors - 1} of {processors} processors" if processors > 1 else "one processor"
+    return (
+        "\n\n".join(
+            [
+                "# Results under overload",
+                f"Made by `python -m benchmarks.overload` on {date.today()}; do not edit. {facts}. The server "
+                f"had {share}, its clients the last one. {options.rounds} rounds of {options.seconds:g} s, of "
+                "which the middle one is shown. How it is measured: [../README.md](../README.md#overload).",
+                report.as_markdown(HEADER, rows),
+            ]
+        )
+        + "\n"
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each load")
@@ -164,9 +186,13 @@ def main() -> int:
     parser.add_argument("--server", type=program_of, default=DEFAULT_SERVER, metavar="NAME=COMMAND")
     parser.add_argument("--flag", action="append", default=[], help="a further flag of the server")
     parser.add_argument("--workdir", type=Path, default=Path.home() / ".cache" / "salver-bench")
+    parser.add_argument("--keep", action="store_true", help="write results/overload.md")
     options = parser.parse_args()
     found = measure(options)
-    print(report.as_text(HEADER, [scene.row() for scene in found]))
+    rows = [scene.row() for scene in found]
+    print(report.as_text(HEADER, rows))
+    if options.keep:
+        RESULT.write_text(page(rows, options))
     fallen = [scene for scene in found if scene.share < GOOD_SHARE]
     for scene in fallen:
         print(f"{scene.protocol}, {scene.load}: less than {GOOD_SHARE:.0%} of the best is left")
