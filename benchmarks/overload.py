@@ -159,18 +159,13 @@ def page(rows: Sequence[report.Row], options: argparse.Namespace) -> str:
     facts = ", ".join(f"{name} {value}" for name, value in describe().items())
     processors = os.cpu_count() or 1
     share = f"{processors - 1} of {processors} processors" if processors > 1 else "one processor"
-    return (
-        "\n\n".join(
-            [
-                "# Results under overload",
-                f"Made by `python -m benchmarks.overload` on {date.today()}; do not edit. {facts}. The server "
-                f"had {share}, its clients the last one. {options.rounds} rounds of {options.seconds:g} s, of "
-                "which the middle one is shown. How it is measured: [../README.md](../README.md#overload).",
-                report.as_markdown(HEADER, rows),
-            ]
-        )
-        + "\n"
+    head = (
+        f"Made by `python -m benchmarks.overload` on {date.today()}; do not edit. {facts}. "
+        f"The server had {share}, its clients the last one. {options.rounds} rounds of "
+        f"{options.seconds:g} s, of which the middle one is shown. How it is measured: "
+        "[../README.md](../README.md#overload)."
     )
+    return f"# Results under overload\n\n{head}\n\n{report.as_markdown(HEADER, rows)}\n"
 
 
 def main() -> int:

@@ -34,7 +34,7 @@ def test_every_flag_that_is_named_exists(page: str) -> None:
     known = {declaration.name for declaration in DECLARATIONS}
     # Those of other programs on these pages.
     known |= {"quick", "only", "rounds", "name", "workdir", "server", "against", "seconds"}
-    known |= {"cacert", "factor", "deadlines", "protocols", "allow", "json"}
+    known |= {"cacert", "factor", "deadlines", "protocols", "keep", "allow", "json"}
     known |= {"url", "model", "language", "label", "signature", "example"}
     named = set(re.findall(r"--([a-z0-9_]+(?:-[a-z]+)?)", (ROOT / page).read_text()))
     assert named - known - {"no-baselines", "help", "version", "prior-knowledge", "h1"} == set()
