@@ -36,7 +36,7 @@ _ENOUGH_TO_SEE, _LONG_STAY = 4, 1.4
 """After so many batches with so many times the stay of the best, a turn ends early."""
 _SWEEPS_OF_ALL = 8
 """Of so many times that shapes are compared, once also those that were hopeless."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 32, 1024
+_FIRST_PAUSE, _LONGEST_PAUSE = 32, 8192
 """Turns until all shapes are compared again; twice as many each time, while nothing changes."""
 _LEAST_LOAD = 1.2
 """Rows that wait or run, on average, for shapes to matter at all."""
