@@ -27,6 +27,9 @@ preferred if each then costs 4 % less."""
 _HIGHER_IN_COST, _LOWER_IN_COST = 0.1, 0.3
 """What else goes on in the machine makes a batch slower, never quicker."""
 _NEW_IN_PACE = 0.1
+_NEW_IN_BATCH = 0.1
+_FIRST_RUNS = 2
+"""Of each number of rows, which say little of what the next ones cost."""
 _ALL_OF_IT = 2.0
 _SURPRISE = 3.0
 """What a batch takes beyond so many times the expected teaches no more than that."""
@@ -95,7 +98,7 @@ class BatchControl:
 
     __slots__ = (
         "_batches", "_best_row_s", "_computes_itself", "_credit_s", "_drained_at", "_largest",
-        "_limit", "_next_trial", "_row_pace_s", "_sizes", "_target_s",
+        "_limit", "_next_trial", "_row_pace_s", "_seen", "_sizes", "_target_s", "batch_s",
     )  # fmt: skip
 
     def __init__(self, limit: int, latency_target_s: float = 0.0) -> None:
@@ -112,6 +115,10 @@ class BatchControl:
         self._computes_itself = False
         self._credit_s = _FIRST_CREDIT_S
         """Seconds that may yet be lost by trials."""
+        self._seen: dict[int, int] = {}
+        """Runs of each number of rows, as far as they count as its first."""
+        self.batch_s = 0.0
+        """Seconds that batches have taken of late."""
         self._drained_at: float | None = None
         self._row_pace_s = 0.0
         """Seconds from row to row, at which the queue empties while there is a backlog."""
@@ -176,7 +183,8 @@ class BatchControl:
         """A size that is to be measured: one that is not known well, or was not lately. Or 0."""
         if not self._sizes:
             return 0
-        doubled = min(waiting, 2 * self._largest)
+        # Of the numbers that are not told apart always the same.
+        doubled = _smallest_of(min(waiting, 2 * self._largest))
         beyond = _next_size(cheapest)
         # Doublings lead past sizes that lose; the next size leads to the best, to the row.
         for rows in (doubled, beyond):
@@ -227,8 +235,16 @@ class BatchControl:
         else wants the cores. It is known by one run, most of whose time was spent there.
         """
         self._computes_itself = self._computes_itself or elapsed_s < _ALL_OF_IT * cpu_s
+        self.batch_s += (elapsed_s - self.batch_s) * (_NEW_IN_BATCH if self.batch_s else 1.0)
         cost_s = cpu_s if self._computes_itself and cpu_s else elapsed_s
+        seen = self._seen.get(rows, 0)
+        is_first = seen < _FIRST_RUNS
+        if is_first:
+            self._seen[rows] = seen + 1
         size = self._sizes.get(_size_class(rows)) or self._new_size(rows)
+        if is_first and size.batches:
+            # A library may prepare itself for every number of rows, and remember that.
+            return
         size.next_trial = max(size.next_trial, self._batches + size.pause)
         size.learn(cost_s / rows)
         if size.batches <= ENOUGH or not self._batches % _BETWEEN_JUDGEMENTS:

@@ -19,8 +19,8 @@ class Request:
     """One request. Loop only, but for `inputs` and `is_unwanted`, which a worker reads."""
 
     __slots__ = (
-        "_elapsed_s", "_error", "_expected_wait_s", "_on_done", "_on_settled", "_patience",
-        "_pieces", "_queue", "_timer", "_under_way", "added_at", "batch", "inputs", "is_unwanted",
+        "_elapsed_s", "_error", "_on_done", "_on_settled", "_patience", "_pieces", "_queue",
+        "_timer", "_under_way", "added_at", "batch", "expected_wait_s", "inputs", "is_unwanted",
         "outputs", "rows", "size",
     )  # fmt: skip
 
@@ -45,7 +45,8 @@ class Request:
         self._on_settled = on_settled
         self._timer: asyncio.TimerHandle | None = None
         self._patience: Patience | None = None
-        self._expected_wait_s = 0.0
+        self.expected_wait_s = 0.0
+        """Seconds, before anything was known of how right that is; 0: not known, or none."""
         self._pieces: list[Piece] = []
         self._under_way = 1
         self._error: ServingError | None = None
@@ -73,7 +74,7 @@ class Request:
     def try_patience(self, patience: Patience, expected_wait_s: float) -> None:
         """Let it be known whether the caller stays, who is expected to wait so long."""
         self._patience = patience
-        self._expected_wait_s = expected_wait_s
+        self.expected_wait_s = expected_wait_s
 
     def refusal(self, now: float) -> ServingError | None:
         """Why it is not worth running any more, if so. From any thread."""
@@ -102,7 +103,7 @@ class Request:
             first = self._entries[0]
             if first.batch is not None:
                 now = perf_counter()
-                self._patience.gone(self._expected_wait_s, now - first.added_at, now)
+                self._patience.gone(self.expected_wait_s, now - first.added_at, now)
         self._want_no_more()
         # In this order: a worker takes the inputs first and looks whether it may then.
         self.inputs = ()
@@ -192,6 +193,10 @@ class Piece:
     @property
     def is_unwanted(self) -> bool:
         return self._request.is_unwanted
+
+    @property
+    def expected_wait_s(self) -> float:
+        return self._request.expected_wait_s
 
     def refusal(self, now: float) -> ServingError | None:
         """As of the whole request."""

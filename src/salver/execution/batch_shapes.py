@@ -24,7 +24,7 @@ from statistics import median
 GATHERING_S = 1e-3
 """The longest that a batch waits for company."""
 _FEWEST_BATCHES, _SHORTEST_TURN_S = 16, 0.02
-_SETTLING = 4
+_SETTLING = 8
 """Batches after a change of shape that still have to do with the one before."""
 _TURNS = 5
 """Of each of the two shapes, in one comparison."""
@@ -32,10 +32,12 @@ _BETTER = 0.95
 """What another shape has to bring, of what it was, to be taken."""
 _WORSE, _HOPELESS = 1.06, 1.4
 """With so many times the best the comparison ends early; the second is for the first turn."""
-_ENOUGH_TO_SEE, _LONG_STAY = 4, 1.4
+_ENOUGH_TO_SEE, _LONG_STAY = 8, 1.4
 """After so many batches with so many times the stay of the best, a turn ends early."""
 _SWEEPS_OF_ALL = 8
 """Of so many times that shapes are compared, once also those that were hopeless."""
+_SIZES, _GATHERED_SIZES = 6, 4
+"""Numbers of rows that are tried, each half of the one before; of them, to be waited for."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 32, 8192
 """Turns until all shapes are compared again; twice as many each time, while nothing changes."""
 _LEAST_LOAD = 1.2
@@ -200,9 +202,10 @@ class BatchShapes:
         width = search.best.width
         widths = [each for each in (width, width // 2, 2 * width) if 1 <= each <= self._most]
         whole = 2 ** round(log2(search.load))
-        sizes = [rows for rows in (whole, whole // 2, whole // 4, 2 * whole) if rows > 1]
-        shapes = [Shape(wide, rows) for wide in widths for rows in (0, *sizes)]
-        shapes += [Shape(wide, rows, True) for wide in widths for rows in sizes]
+        # The load does not tell who is being answered: there may be twice as many callers.
+        sizes = [2 * whole >> halvings for halvings in range(_SIZES) if 2 * whole >> halvings > 1]
+        shapes = [Shape(wide, rows) for wide in widths for rows in (0, *sizes[1:])]
+        shapes += [Shape(wide, rows, True) for wide in widths for rows in sizes[:_GATHERED_SIZES]]
         search.sweeps += 1
         if not search.sweeps % _SWEEPS_OF_ALL:
             search.hopeless.clear()

@@ -23,7 +23,7 @@ from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.batch_request import Request, expired
 from salver.execution.batch_run import BatchRun
 from salver.execution.batch_shapes import BatchShapes
-from salver.execution.patience import Patience
+from salver.execution.patience import Patience, WaitPace, time_left_s
 from salver.execution.prepared import SURPRISE, Executable, Order
 from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
 from salver.execution.workers import Workers
@@ -82,6 +82,7 @@ class Batcher:
         self._turn_is_due = False
         self._is_draining = False
         self.patience = Patience(options.max_wait_s)
+        self._pace = WaitPace()
 
     def start(self) -> None:
         """See `Workers.start`."""
@@ -249,9 +250,11 @@ class Batcher:
         if queue.control is None or self._idle_for(queue):
             return 0.0
         assert self._loop is not None
-        left_s = None if deadline is None else deadline - self._loop.time()
         wait_s = queue.control.wait_s(queue.rows)
-        refusal = overload(wait_s, self.patience.limit_s, left_s)
+        left_s = None
+        if deadline is not None:
+            left_s = time_left_s(deadline, self._loop.time(), queue.control.batch_s)
+        refusal = overload(wait_s * self._pace.times, self.patience.limit_s, left_s)
         if refusal is not None:
             raise refusal
         return wait_s
@@ -353,6 +356,7 @@ class Batcher:
             queue.running -= 1
         if run.run_sizes:
             self._note_cost(run)
+            self._note_wait(run)
         if queue.proof is not None and len(run.batch.entries) > 1:
             queue.is_unfit = queue.is_unfit or run.is_unfit
             queue.proof.ran(run.proved)
@@ -361,6 +365,11 @@ class Batcher:
             self._observer.batch_ran(run)
         if self._turns:
             self._turn_soon()
+
+    def _note_wait(self, run: BatchRun) -> None:
+        for entry in (run.outcomes[0].entry, run.outcomes[-1].entry):
+            if entry.expected_wait_s:
+                self._pace.learn(run.taken_at - entry.added_at, entry.expected_wait_s)
 
     def _note_cost(self, run: BatchRun) -> None:
         """Let the next batches know how long this one took."""

@@ -1,4 +1,4 @@
-"""How long clients wait before they give up, as far as it shows.
+"""How long clients wait before they give up, as far as it shows, and how long they have to.
 
 A client with a time limit of its own, which it does not tell, goes away when that is over. Where
 more come than can be served, each then waits in the queue until it has just given up, and all
@@ -25,6 +25,11 @@ _DOUBLES_S = 30.0
 """Time in which what clients are thought to bear doubles, unless they show otherwise."""
 _LEAST_S = 0.05
 """Enough to keep the workers busy."""
+_SPARE = 1.25
+"""Times the expected time that a request is given until its deadline: a wait is never known
+exactly, and one that ends a little too late was in vain."""
+_PACE_SMOOTHING = 0.05
+_SLOWEST_PACE = 8.0
 
 
 class Patience:
@@ -84,6 +89,27 @@ class Patience:
             self._bears_s = inf
         else:
             self._bears_s *= 2.0**doublings
+
+
+class WaitPace:
+    """How much longer than expected waits turn out. Loop only."""
+
+    __slots__ = ("times",)
+
+    def __init__(self) -> None:
+        self.times = 1.0
+        """So many times, of late."""
+
+    def learn(self, waited_s: float, expected_s: float) -> None:
+        """Take in how long a request has waited."""
+        # What others ahead of it gave up is no sign that waits are short.
+        times = min(max(waited_s / expected_s, 1.0), _SLOWEST_PACE)
+        self.times += (times - self.times) * _PACE_SMOOTHING
+
+
+def time_left_s(deadline: float, now: float, run_s: float) -> float:
+    """How long a request may wait whose run takes `run_s`, if it is to be answered in time."""
+    return (deadline - now) / _SPARE - run_s
 
 
 def gave_up_soon(waited_s: float) -> Unavailable:

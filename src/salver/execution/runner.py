@@ -17,17 +17,11 @@ import numpy as np
 
 from salver.errors import DeadlineExceeded, InternalError, ServingError, Unavailable
 from salver.execution.loop_watch import LoopWatch
-from salver.execution.patience import Patience, gave_up_soon
+from salver.execution.patience import Patience, WaitPace, gave_up_soon, time_left_s
 from salver.execution.prepared import SURPRISE, Executable
 from salver.execution.workers import Workers
 
 logger = logging.getLogger(__name__)
-
-_SPARE = 1.25
-"""Times the expected time that a request is given until its deadline: a wait is never known
-exactly, and one that ends a little too late was in vain."""
-_PACE_SMOOTHING = 0.05
-_SLOWEST_PACE = 8.0
 
 OnDone = Callable[[list[np.ndarray] | None, ServingError | None, float], None]
 """Outputs or error, and the seconds that the program itself took."""
@@ -163,7 +157,7 @@ class Run:
         # It is over: from here on there is nothing to abandon.
         self._give_up_place()
         if self.expected_wait_s:
-            self._runner.learn_pace(self.started_at - self.queued_at, self.expected_wait_s)
+            self._runner.pace.learn(self.started_at - self.queued_at, self.expected_wait_s)
             if self.elapsed_s:
                 self._runner.patience.stayed(perf_counter())
         if self.timer is not None:
@@ -194,8 +188,7 @@ class Runner:
         self.queued_bytes = 0
         """Bytes of their inputs."""
         self.patience = Patience(options.max_wait_s)
-        self._pace = 1.0
-        """How many times longer than expected waits have been of late."""
+        self.pace = WaitPace()
 
     def start(self) -> None:
         """See `Workers.start`."""
@@ -266,7 +259,7 @@ class Runner:
         assert self._loop is not None
         expected_wait_s = self._expected_wait_s()
         run = Run(self, executable, inputs, size, on_done, on_settled)
-        refusal = self._refusal(run, expected_wait_s * self._pace, deadline)
+        refusal = self._refusal(run, expected_wait_s * self.pace.times, deadline)
         if refusal is not None:
             try:
                 on_done(None, refusal, 0.0)
@@ -291,7 +284,7 @@ class Runner:
         """
         if min(executable.cost_s) <= self._options.inline_budget_s:
             return None
-        return self._crowded(self._expected_wait_s() * self._pace)
+        return self._crowded(self._expected_wait_s() * self.pace.times)
 
     def _expected_wait_s(self) -> float:
         """How long one more would wait, if all went as expected."""
@@ -299,12 +292,6 @@ class Runner:
         if self.in_flight < workers:
             return 0.0
         return self.expected_s / workers
-
-    def learn_pace(self, waited_s: float, expected_s: float) -> None:
-        """Take in how long a request has waited for a worker."""
-        # What others ahead of it gave up is no sign that waits are short.
-        pace = min(max(waited_s / expected_s, 1.0), _SLOWEST_PACE)
-        self._pace += (pace - self._pace) * _PACE_SMOOTHING
 
     def _crowded(self, wait_s: float) -> ServingError | None:
         """Why nothing more can be taken at all."""
@@ -332,7 +319,7 @@ class Runner:
         if deadline is None:
             return None
         assert self._loop is not None
-        left_s = (deadline - self._loop.time()) / _SPARE - run.expected_s
+        left_s = time_left_s(deadline, self._loop.time(), run.expected_s)
         return overload(wait_s, 0.0, left_s)
 
 

@@ -137,12 +137,22 @@ def test_requests_of_several_rows_make_larger_batches_too() -> None:
 def test_slow_first_runs_are_forgotten() -> None:
     control = BatchControl(64)
     control.observe(2, 5.0)
+    control.observe(2, 3.0)
     control.observe(2, 0.004)
     control.observe(2, 0.005)
     assert control.cost_s(2) == pytest.approx(0.0041)
     [cost] = control.costs
     assert (cost.rows, cost.to_rows, cost.batches) == (2, 2, 3)
     assert cost.cost_s == pytest.approx(0.00205)
+
+
+def test_the_first_runs_of_each_number_of_rows_say_nothing_about_others_like_it() -> None:
+    control = BatchControl(64)
+    for _ in range(5):
+        control.observe(32, 0.01)
+    for rows in range(33, 40):
+        control.observe(rows, 1.0)
+    assert control.cost_s(32) == pytest.approx(0.01)
 
 
 def test_idle_threads_share_what_would_take_one_of_them_too_long() -> None:

@@ -66,7 +66,7 @@ def test_a_hopeless_rival_gets_a_short_turn_and_is_left_out_for_long() -> None:
 def test_sizes_whose_batches_would_take_too_long_are_not_tried() -> None:
     world = World(2, lambda rows: rows <= 16)
     world.run(20_000, lambda shape: 1e-3)
-    assert {shape.rows for shape in world.seen} == {0, 16}
+    assert max(shape.rows for shape in world.seen) == 16
 
 
 def test_where_hardly_anybody_waits_nothing_is_tried() -> None:

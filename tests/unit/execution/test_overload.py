@@ -119,12 +119,12 @@ async def test_what_gave_up_does_not_keep_others_out(scene: Scene) -> None:
 async def test_where_waits_turn_out_longer_more_are_refused(scene: Scene) -> None:
     assert not scene.is_refused(3 * RUN_S)
     for _ in range(200):
-        scene.runner.learn_pace(2 * RUN_S, RUN_S)
+        scene.runner.pace.learn(2 * RUN_S, RUN_S)
     assert scene.is_refused(3 * RUN_S)
     assert not scene.is_refused(4 * RUN_S)
     # It learns as well that they are as expected again; shorter than that it does not believe.
     for _ in range(200):
-        scene.runner.learn_pace(0.1 * RUN_S, RUN_S)
+        scene.runner.pace.learn(0.1 * RUN_S, RUN_S)
     assert scene.is_refused(2 * RUN_S)
     assert not scene.is_refused(3 * RUN_S)
 
