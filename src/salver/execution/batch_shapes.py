@@ -204,7 +204,8 @@ class BatchShapes:
         whole = 2 ** round(log2(search.load))
         # The load does not tell who is being answered: there may be twice as many callers.
         sizes = [2 * whole >> halvings for halvings in range(_SIZES) if 2 * whole >> halvings > 1]
-        shapes = [Shape(wide, rows) for wide in widths for rows in (0, *sizes[1:])]
+        shapes = [Shape(self._most, 1)]
+        shapes += [Shape(wide, rows) for wide in widths for rows in (0, *sizes[1:])]
         shapes += [Shape(wide, rows, True) for wide in widths for rows in sizes[:_GATHERED_SIZES]]
         search.sweeps += 1
         if not search.sweeps % _SWEEPS_OF_ALL:
