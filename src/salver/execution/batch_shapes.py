@@ -24,7 +24,7 @@ from statistics import median
 GATHERING_S = 1e-3
 """The longest that a batch waits for company."""
 _FEWEST_BATCHES, _SHORTEST_TURN_S = 16, 0.02
-_SETTLING = 8
+_SETTLING = 6
 """Batches after a change of shape that still have to do with the one before."""
 _TURNS = 5
 """Of each of the two shapes, in one comparison."""
@@ -32,14 +32,17 @@ _BETTER = 0.95
 """What another shape has to bring, of what it was, to be taken."""
 _WORSE, _HOPELESS = 1.06, 1.4
 """With so many times the best the comparison ends early; the second is for the first turn."""
-_ENOUGH_TO_SEE, _LONG_STAY = 8, 1.4
+_ENOUGH_TO_SEE, _LONG_STAY = 6, 1.4
 """After so many batches with so many times the stay of the best, a turn ends early."""
 _SWEEPS_OF_ALL = 8
 """Of so many times that shapes are compared, once also those that were hopeless."""
-_SIZES, _GATHERED_SIZES = 6, 4
+_SIZES, _GATHERED_SIZES = 5, 3
 """Numbers of rows that are tried, each half of the one before; of them, to be waited for."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 32, 8192
 """Turns until all shapes are compared again; twice as many each time, while nothing changes."""
+_FIRST_CREDIT_S, _MOST_CREDIT_S, _CREDIT = 0.3, 0.5, 0.05
+"""Seconds that rivals may cost, beyond what the best would have taken: at first, at most, and the
+share of the time that is added."""
 _LEAST_LOAD = 1.2
 """Rows that wait or run, on average, for shapes to matter at all."""
 _ANOTHER_LOAD = 0.75
@@ -84,8 +87,8 @@ class BatchShapes:
     """The choice for one queue. Loop only."""
 
     __slots__ = (
-        "_batches", "_began_at", "_is_short", "_most", "_partial", "_requests", "_rival", "_rows",
-        "_scores", "_search", "_searches", "_settling", "_stay_s", "shape",
+        "_batches", "_began_at", "_credit_s", "_is_short", "_most", "_partial", "_requests",
+        "_rival", "_rows", "_scores", "_search", "_searches", "_settling", "_stay_s", "shape",
     )  # fmt: skip
 
     def __init__(self, most: int, is_short: Callable[[int], bool]) -> None:
@@ -103,6 +106,7 @@ class BatchShapes:
         self._rival: Shape | None = None
         """What the best is compared with at present."""
         self._scores: dict[Shape, list[float]] = {}
+        self._credit_s = _FIRST_CREDIT_S
         self._settling = 0
         self._began_at: float | None = None
         self._start_turn()
@@ -159,6 +163,9 @@ class BatchShapes:
         stay_s = self._stay_s / self._requests
         if self.shape == self._search.best:
             self._search.stay_s = stay_s
+            self._credit_s = min(self._credit_s + _CREDIT * elapsed_s, _MOST_CREDIT_S)
+        elif stay_s > self._search.stay_s:
+            self._credit_s -= elapsed_s * (1 - self._search.stay_s / stay_s)
         if self._rival is not None:
             self._compare(self._rival, stay_s * elapsed_s / self._requests)
             return
@@ -173,6 +180,8 @@ class BatchShapes:
             search.rest = 0
             search.rivals = []
         self.shape = search.best
+        if self._credit_s < 0:
+            return
         if search.rest:
             search.rest -= 1
             if not search.rest:
@@ -204,9 +213,11 @@ class BatchShapes:
         whole = 2 ** round(log2(search.load))
         # The load does not tell who is being answered: there may be twice as many callers.
         sizes = [2 * whole >> halvings for halvings in range(_SIZES) if 2 * whole >> halvings > 1]
-        shapes = [Shape(self._most, 1)]
-        shapes += [Shape(wide, rows) for wide in widths for rows in (0, *sizes[1:])]
-        shapes += [Shape(wide, rows, True) for wide in widths for rows in sizes[:_GATHERED_SIZES]]
+        shapes: list[Shape] = []
+        for wide in widths:
+            shapes += [Shape(wide, rows) for rows in (0, *sizes[1:])]
+            shapes += [Shape(wide, rows, True) for rows in sizes[:_GATHERED_SIZES]]
+        shapes.append(Shape(self._most, 1))
         search.sweeps += 1
         if not search.sweeps % _SWEEPS_OF_ALL:
             search.hopeless.clear()
