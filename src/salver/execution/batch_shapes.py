@@ -45,6 +45,8 @@ _FIRST_CREDIT_S, _MOST_CREDIT_S, _CREDIT = 0.3, 0.5, 0.05
 share of the time that is added."""
 _LEAST_LOAD = 1.2
 """Rows that wait or run, on average, for shapes to matter at all."""
+_NO_LOAD = 2.0**-10
+"""Stands for less than that: far from all that is searched."""
 _ANOTHER_LOAD = 0.75
 """In doublings: how far the load may move before what was best there is no longer trusted."""
 _MOST_PARTIAL = 0.5
@@ -87,8 +89,9 @@ class BatchShapes:
     """The choice for one queue. Loop only."""
 
     __slots__ = (
-        "_batches", "_began_at", "_credit_s", "_is_short", "_most", "_partial", "_requests",
-        "_rival", "_rows", "_scores", "_search", "_searches", "_settling", "_stay_s", "shape",
+        "_batches", "_began_at", "_credit_s", "_is_short", "_most", "_partial", "_quiet",
+        "_requests", "_rival", "_rows", "_scores", "_search", "_searches", "_settling",
+        "_stay_s", "shape",
     )  # fmt: skip
 
     def __init__(self, most: int, is_short: Callable[[int], bool]) -> None:
@@ -100,8 +103,9 @@ class BatchShapes:
         self._is_short = is_short
         self.shape = Shape(most)
         """For now."""
-        self._search = _Search(1.0, self.shape)
-        self._searches = {0: self._search}
+        self._quiet = _Search(_NO_LOAD, self.shape)
+        self._search = self._quiet
+        self._searches: dict[int, _Search] = {}
         """By the number of doublings that lead to the load."""
         self._rival: Shape | None = None
         """What the best is compared with at present."""
@@ -171,6 +175,8 @@ class BatchShapes:
             return
         load = self._stay_s / elapsed_s * self._rows / self._requests
         if load < _LEAST_LOAD:
+            self._search = self._quiet
+            self.shape = self._quiet.best
             return
         self._look_at(load)
         search = self._search
@@ -201,8 +207,9 @@ class BatchShapes:
         level = round(log2(load))
         found = self._searches.get(level)
         if found is None:
-            nearest = min(self._searches.items(), key=lambda item: abs(item[0] - level))[1]
-            found = self._searches[level] = _Search(load, nearest.best)
+            nearest = min(self._searches, key=lambda known: abs(known - level), default=None)
+            best = self._quiet.best if nearest is None else self._searches[nearest].best
+            found = self._searches[level] = _Search(load, best)
             found.rivals = self._rivals(found)
         self._search = found
 

@@ -97,3 +97,13 @@ def test_company_that_does_not_come_any_more_is_not_waited_for() -> None:
     assert world.run(60_000, lambda shape: 1e-3 if shape == gathering else 1.2e-3) == gathering
     world.run(100, lambda shape: 1e-3, rows=lambda shape: 48)
     assert not world.shapes.best.gathers
+
+
+def test_at_quiet_times_nothing_of_what_was_best_under_load_is_left() -> None:
+    world = World(1)
+    gathering = Shape(1, 64, True)
+    assert world.run(60_000, lambda shape: 1e-3 if shape == gathering else 1.2e-3) == gathering
+    world.callers = 1
+    assert world.run(10_000, lambda shape: 1e-3, rows=lambda shape: 1) == Shape(1)
+    world.callers = CALLERS
+    assert world.run(5_000, lambda shape: 1e-3) == gathering
