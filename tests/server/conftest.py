@@ -73,6 +73,9 @@ def server(
         "--allow_version_labels_for_unavailable_models",
         "--rest_api_compression_min_bytes=1000",
     ) as running:
+        # The port opens when every model has one version.
+        for version in VERSIONS:
+            running.wait_for_line(f"loaded servable version {{name: versioned version: {version}}}")
         yield running
 
 

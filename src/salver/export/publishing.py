@@ -124,13 +124,16 @@ def _locked_folder(base_path: Path) -> tuple[Path, int]:
     while True:
         folder = base_path / f"{UNFINISHED}{secrets.token_hex(6)}"
         folder.mkdir()
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue  # Another export took it for abandoned, and has removed it already.
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if folder.exists():
                 return folder, descriptor
         except BlockingIOError:
-            pass  # Between the two lines above, another export took it for abandoned.
+            pass  # Another export has taken it for abandoned, and is about to remove it.
         except OSError:
             return folder, descriptor  # A file system without locks: others cannot lock it either.
         os.close(descriptor)
