@@ -39,6 +39,7 @@ def config(base_path: Path) -> str:
 @pytest.fixture(scope="module")
 def server(config: str) -> Iterator[RunningServer]:
     with RunningServer(config, "--allow_version_labels_for_unavailable_models") as running:
+        wait_for_both(running)
         yield running
 
 
@@ -48,7 +49,14 @@ def tls_server(config: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     file.write_text(ssl_config(AUTHORITY.issue(), AUTHORITY.pem, verifies_clients=True))
     labels = "--allow_version_labels_for_unavailable_models"
     with RunningServer(config, labels, f"--ssl_config_file={file}") as running:
+        wait_for_both(running)
         yield running
+
+
+def wait_for_both(server: RunningServer) -> None:
+    """The port opens when there is one version."""
+    for version in (1, 2):
+        server.wait_for_line(f"loaded servable version {{name: half_plus_two version: {version}}}")
 
 
 def checked(code: str) -> str:

@@ -52,6 +52,8 @@ def server(
     path = tmp_path_factory.mktemp("tflite") / "models.txt"
     flags = ("--prefer_tflite_model=true", "--num_tflite_pools=2")
     with RunningServer(write_config(path, bodies), *flags) as running:
+        for version in (1, 2):
+            running.wait_for_line(f"loaded servable version {{name: both version: {version}}}")
         yield running
 
 
