@@ -84,10 +84,11 @@ def soak(folder: Path, count: int, megabytes: int) -> tuple[list[Swap], SteadyLo
 def growth(done: list[Swap]) -> float:
     """Of the memory since it was settled, as a share of what it was then.
 
-    The two versions take turns, so the last swap is compared with one of the same version.
+    The two versions take turns, so the last swap is compared with one of the same version; and
+    what of the last three is there only for a moment is no growth.
     """
     settled = done[SETTLED - 1 + (len(done) - SETTLED) % 2].resident
-    return done[-1].resident / settled - 1
+    return min(swap.resident for swap in done[-5::2]) / settled - 1
 
 
 def main() -> int:
