@@ -84,10 +84,12 @@ def soak(folder: Path, count: int, megabytes: int) -> tuple[list[Swap], SteadyLo
 def growth(done: list[Swap]) -> float:
     """Of the memory since it was settled, as a share of what it was then.
 
-    The two versions take turns, so the last swap is compared with one of the same version; and
-    what of the last three is there only for a moment is no growth.
+    The two versions take turns, so swaps are compared with those of the same version. What a
+    process gives back varies from swap to swap by a copy of the weights or two, so the least of
+    the last three is compared with the most of three where it was settled.
     """
-    settled = done[SETTLED - 1 + (len(done) - SETTLED) % 2].resident
+    first = SETTLED - 1 + (len(done) - SETTLED) % 2
+    settled = max(swap.resident for swap in done[first - 2 : first + 3 : 2])
     return min(swap.resident for swap in done[-5::2]) / settled - 1
 
 
