@@ -1,7 +1,7 @@
 """How many rows a batch of one program shall have, learned from what batches cost.
 
 Of what has gathered while the threads were busy a batch takes as many rows as get through
-cheapest; whether other ways do better under load is tried by `batch_shapes.py`. What a row costs
+cheapest; whether other ways do better under load is tried by `batch_policy.py`. What a row costs
 in company need not get less with more company: a library may have a quick way for up to six rows,
 a slow one from seven on, and only with a hundred be quicker again. So every size is measured by
 itself, small ones to the row, and sizes that lost are tried again now and then. The other choice

@@ -14,8 +14,8 @@ import numpy as np
 from salver.errors import FailedPrecondition, InvalidArgument, Unavailable
 from salver.execution.batch_control import BatchControl
 from salver.execution.batch_options import BatchOptions
+from salver.execution.batch_policy import GATHERING_S, PolicySearch
 from salver.execution.batch_proof import BatchProof
-from salver.execution.batch_shapes import GATHERING_S, BatchShapes
 
 if TYPE_CHECKING:
     from salver.execution.prepared import Executable
@@ -75,7 +75,7 @@ class BatchQueue:
     __slots__ = (
         "_batches", "control", "entries", "executable", "feeds_twice", "is_listed", "is_taught",
         "is_unfit", "lone_batches", "name", "options", "proof", "rows", "running", "runs_past",
-        "shapes", "totals",
+        "search", "totals",
     )  # fmt: skip
 
     def __init__(
@@ -108,7 +108,7 @@ class BatchQueue:
         """Batches, one after the other, of one request that nobody else came with or after."""
         self.runs_past = False
         """Whether a request runs that was not made a batch of, because it was expected alone."""
-        self.shapes: BatchShapes | None = None
+        self.search: PolicySearch | None = None
         """How the next batches are formed; None: one on each thread, as the options say."""
         self.totals = Totals()
         self.is_unfit = False
@@ -193,9 +193,9 @@ class BatchQueue:
             return None
         if len(self._batches) > 1 or first.rows >= self.options.max_execution_batch_size:
             return first.opened_at
-        if self.shapes is not None:
-            shape = self.shapes.shape
-            gathers = shape.gathers and first.rows < shape.rows
+        if self.search is not None:
+            policy = self.search.policy
+            gathers = policy.gathers and first.rows < policy.rows
             return first.opened_at + GATHERING_S if gathers else first.opened_at
         return first.opened_at + self.options.batch_timeout_s
 

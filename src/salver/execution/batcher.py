@@ -19,10 +19,10 @@ import numpy as np
 from salver.core.deep_array import DeepArray
 from salver.errors import ServingError, Unavailable
 from salver.execution.batch_arrays import check_outputs
+from salver.execution.batch_policy import PolicySearch
 from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.batch_request import Request, expired
 from salver.execution.batch_run import BatchRun
-from salver.execution.batch_shapes import BatchShapes
 from salver.execution.patience import Patience, WaitPace, time_left_s
 from salver.execution.prepared import SURPRISE, Executable, Order
 from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
@@ -225,8 +225,8 @@ class Batcher:
             # Its timer would come after the next turn, and it would be run for nobody.
             raise expired(queue, waits=True)
         request = Request(queue, inputs, rows, on_done, on_settled)
-        if queue.control is not None and queue.shapes is None:
-            queue.shapes = BatchShapes(self._options.threads, queue.control.is_short)
+        if queue.control is not None and queue.search is None:
+            queue.search = PolicySearch(self._options.threads, queue.control.is_short)
         try:
             expected_wait_s = self._expected_wait_s(queue, deadline)
             request.enqueue(now)
@@ -331,15 +331,15 @@ class Batcher:
         """What the next batch may take, with so many idle threads; None: all of the first."""
         if queue.control is None:
             return None
-        if queue.shapes is not None and queue.shapes.shape.rows:
-            return queue.shapes.shape.rows
+        if queue.search is not None and queue.search.policy.rows:
+            return queue.search.policy.rows
         return queue.control.size(queue.rows, idle)
 
     def _idle_for(self, queue: BatchQueue) -> int:
         """Threads that may take a batch of this queue."""
-        if queue.shapes is None:
+        if queue.search is None:
             return self._idle
-        return min(self._idle, max(queue.shapes.shape.width - queue.running, 0))
+        return min(self._idle, max(queue.search.policy.width - queue.running, 0))
 
     def _is_cheap(self, queue: BatchQueue, most: int | None) -> bool:
         """Whether the next batch, of `most` rows, costs next to nothing."""
@@ -393,12 +393,12 @@ class Batcher:
                 queue.lone_batches += 1
             else:
                 queue.lone_batches = 0
-            if queue.shapes is not None and run.is_threaded:
+            if queue.search is not None and run.is_threaded:
                 entries = run.batch.entries
                 # Requests come evenly enough: the first and the last stand for all.
                 came_at = (entries[0].added_at + entries[-1].added_at) / 2
                 count = len(entries)
-                queue.shapes.ended(count, run.batch.rows, (now - came_at) * count, now)
+                queue.search.ended(count, run.batch.rows, (now - came_at) * count, now)
 
 
 def _is_lone(queue: BatchQueue) -> bool:

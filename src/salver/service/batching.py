@@ -62,8 +62,8 @@ def _described(queue: BatchQueue, servable: PreparedServable) -> dict[str, Any]:
         described["largest_batch"] = queue.control.best
         described["larger_did_not_pay"] = queue.control.larger_lost
         described["latency_target_seconds"] = queue.control.target_s
-        if queue.shapes is not None:
-            best = queue.shapes.best
+        if queue.search is not None:
+            best = queue.search.best
             described["side_by_side"] = best.width
             described["rows_at_most"] = best.rows
             described["gathers"] = best.gathers

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from salver.errors import InternalError, InvalidArgument, ServingError
 from salver.execution.batch_control import ENOUGH, BatchControl
 from salver.execution.batch_options import BatchOptions
+from salver.execution.batch_policy import BatchPolicy
 from salver.execution.batch_proof import Likeness
 from salver.execution.batch_queue import BatchQueue
 from salver.execution.batch_request import Request
 from salver.execution.batch_run import BatchRun
-from salver.execution.batch_shapes import Shape
 from salver.execution.prepared import PreparedServable
 from tests.batching import AUTOMATIC, FOURS, Echo, EchoServable, Opened, Site
 from tests.fakes import LIMIT_S, failure, turn_loop
@@ -239,8 +239,8 @@ async def test_a_batch_that_gathers_leaves_when_it_is_whole(opened: Opened) -> N
     await site.all_answered()
     queue = site.executable.queue
     assert queue is not None
-    assert queue.shapes is not None
-    queue.shapes.shape = Shape(1, 3, gathers=True)
+    assert queue.search is not None
+    queue.search.policy = BatchPolicy(1, 3, gathers=True)
     site.send([1])
     site.send([2])
     await turn_loop()

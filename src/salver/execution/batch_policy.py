@@ -7,9 +7,9 @@ come back together, and find which thread idle, makes some sizes settle into a r
 not. How long requests stay, in the queue and in their batch, and how many are answered, has all of
 that in it: where a fixed number of callers wait for each other, a short stay brings more answers;
 where requests come at a pace of their own, it is what there is to win, and a burst of them, which
-makes stays longer, does not count against the shape that meets with it.
+makes stays longer, does not count against the policy that meets with it.
 
-So shapes are compared with the best so far by seconds of stay, divided by answers per second: by
+So policies are compared with the best so far by seconds of stay, divided by answers per second: by
 turns of some batches each, that both meet with the same load. What was best is remembered for each
 load, in steps of two.
 
@@ -25,26 +25,26 @@ GATHERING_S = 1e-3
 """The longest that a batch waits for company."""
 _FEWEST_BATCHES, _SHORTEST_TURN_S = 16, 0.02
 _SETTLING = 6
-"""Batches after a change of shape that still have to do with the one before."""
+"""Batches after a change of policy that still have to do with the one before."""
 _TURNS = 5
-"""Of each of the two shapes, in one comparison."""
+"""Of each of the two policies, in one comparison."""
 _BETTER = 0.95
-"""What another shape has to bring, of what it was, to be taken."""
+"""What another policy has to bring, of what it was, to be taken."""
 _WORSE, _HOPELESS = 1.06, 1.4
 """With so many times the best the comparison ends early; the second is for the first turn."""
 _ENOUGH_TO_SEE, _LONG_STAY = 6, 1.4
 """After so many batches with so many times the stay of the best, a turn ends early."""
 _SWEEPS_OF_ALL = 8
-"""Of so many times that shapes are compared, once also those that were hopeless."""
+"""Of so many times that policies are compared, once also those that were hopeless."""
 _SIZES, _GATHERED_SIZES = 5, 3
 """Numbers of rows that are tried, each half of the one before; of them, to be waited for."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 32, 8192
-"""Turns until all shapes are compared again; twice as many each time, while nothing changes."""
+"""Turns until all policies are compared again; twice as many each time, while nothing changes."""
 _FIRST_CREDIT_S, _MOST_CREDIT_S, _CREDIT = 0.3, 0.5, 0.05
 """Seconds that rivals may cost, beyond what the best would have taken: at first, at most, and the
 share of the time that is added."""
 _LEAST_LOAD = 1.2
-"""Rows that wait or run, on average, for shapes to matter at all."""
+"""Rows that wait or run, on average, for policies to matter at all."""
 _NO_LOAD = 2.0**-10
 """Stands for less than that: far from all that is searched."""
 _ANOTHER_LOAD = 0.75
@@ -54,7 +54,7 @@ _MOST_PARTIAL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class BatchPolicy:
     """How batches are formed."""
 
     width: int
@@ -65,17 +65,17 @@ class Shape:
     """Whether a batch waits a moment until it has so many rows, though a thread is idle."""
 
 
-class _Search:
+class _LoadSearch:
     """What is known about one load, in rows that wait or run."""
 
     __slots__ = ("best", "hopeless", "load", "pause", "rest", "rivals", "stay_s", "sweeps")
 
-    def __init__(self, load: float, best: Shape) -> None:
+    def __init__(self, load: float, best: BatchPolicy) -> None:
         self.load = load
         self.best = best
-        self.rivals: list[Shape] = []
+        self.rivals: list[BatchPolicy] = []
         """Still to be compared with the best, the last first."""
-        self.hopeless: set[Shape] = set()
+        self.hopeless: set[BatchPolicy] = set()
         self.sweeps = 0
         """Times that all rivals were compared."""
         self.stay_s = inf
@@ -85,13 +85,13 @@ class _Search:
         """Turns until all rivals are compared again."""
 
 
-class BatchShapes:
+class PolicySearch:
     """The choice for one queue. Loop only."""
 
     __slots__ = (
         "_batches", "_began_at", "_credit_s", "_is_short", "_most", "_partial", "_quiet",
         "_requests", "_rival", "_rows", "_scores", "_search", "_searches", "_settling",
-        "_stay_s", "shape",
+        "_stay_s", "policy",
     )  # fmt: skip
 
     def __init__(self, most: int, is_short: Callable[[int], bool]) -> None:
@@ -101,22 +101,22 @@ class BatchShapes:
         """
         self._most = most
         self._is_short = is_short
-        self.shape = Shape(most)
+        self.policy = BatchPolicy(most)
         """For now."""
-        self._quiet = _Search(_NO_LOAD, self.shape)
+        self._quiet = _LoadSearch(_NO_LOAD, self.policy)
         self._search = self._quiet
-        self._searches: dict[int, _Search] = {}
+        self._searches: dict[int, _LoadSearch] = {}
         """By the number of doublings that lead to the load."""
-        self._rival: Shape | None = None
+        self._rival: BatchPolicy | None = None
         """What the best is compared with at present."""
-        self._scores: dict[Shape, list[float]] = {}
+        self._scores: dict[BatchPolicy, list[float]] = {}
         self._credit_s = _FIRST_CREDIT_S
         self._settling = 0
         self._began_at: float | None = None
         self._start_turn()
 
     @property
-    def best(self) -> Shape:
+    def best(self) -> BatchPolicy:
         """What has turned out best so far, under the load of now."""
         return self._search.best
 
@@ -143,14 +143,14 @@ class BatchShapes:
         self._requests += requests
         self._rows += rows
         self._stay_s += stay_s
-        self._partial += rows < self.shape.rows
+        self._partial += rows < self.policy.rows
         elapsed_s = now - self._began_at
         if self._has_seen_enough(elapsed_s):
-            shape = self.shape
+            policy = self.policy
             self._end_turn(elapsed_s)
             self._start_turn()
             self._began_at = now
-            if self.shape != shape:
+            if self.policy != policy:
                 self._settling = _SETTLING
                 self._began_at = None
 
@@ -158,14 +158,14 @@ class BatchShapes:
         if self._batches >= _FEWEST_BATCHES and elapsed_s >= _SHORTEST_TURN_S:
             return True
         return (
-            self.shape == self._rival
+            self.policy == self._rival
             and self._batches >= _ENOUGH_TO_SEE
             and self._stay_s > _LONG_STAY * self._search.stay_s * self._requests
         )
 
     def _end_turn(self, elapsed_s: float) -> None:
         stay_s = self._stay_s / self._requests
-        if self.shape == self._search.best:
+        if self.policy == self._search.best:
             self._search.stay_s = stay_s
             self._credit_s = min(self._credit_s + _CREDIT * elapsed_s, _MOST_CREDIT_S)
         elif stay_s > self._search.stay_s:
@@ -176,16 +176,16 @@ class BatchShapes:
         load = self._stay_s / elapsed_s * self._rows / self._requests
         if load < _LEAST_LOAD:
             self._search = self._quiet
-            self.shape = self._quiet.best
+            self.policy = self._quiet.best
             return
         self._look_at(load)
         search = self._search
         if search.best.gathers and self._partial > _MOST_PARTIAL * self._batches:
             # The company that it waits for does not come any more.
-            search.best = Shape(search.best.width, search.best.rows)
+            search.best = BatchPolicy(search.best.width, search.best.rows)
             search.rest = 0
             search.rivals = []
-        self.shape = search.best
+        self.policy = search.best
         if self._credit_s < 0:
             return
         if search.rest:
@@ -209,33 +209,33 @@ class BatchShapes:
         if found is None:
             nearest = min(self._searches, key=lambda known: abs(known - level), default=None)
             best = self._quiet.best if nearest is None else self._searches[nearest].best
-            found = self._searches[level] = _Search(load, best)
+            found = self._searches[level] = _LoadSearch(load, best)
             found.rivals = self._rivals(found)
         self._search = found
 
-    def _rivals(self, search: _Search) -> list[Shape]:
+    def _rivals(self, search: _LoadSearch) -> list[BatchPolicy]:
         """What to compare with the best, the most promising last."""
         width = search.best.width
         widths = [each for each in (width, width // 2, 2 * width) if 1 <= each <= self._most]
         whole = 2 ** round(log2(search.load))
         # The load does not tell who is being answered: there may be twice as many callers.
         sizes = [2 * whole >> halvings for halvings in range(_SIZES) if 2 * whole >> halvings > 1]
-        shapes: list[Shape] = []
+        policies: list[BatchPolicy] = []
         for wide in widths:
-            shapes += [Shape(wide, rows) for rows in (0, *sizes[1:])]
-            shapes += [Shape(wide, rows, True) for rows in sizes[:_GATHERED_SIZES]]
-        shapes.append(Shape(self._most, 1))
+            policies += [BatchPolicy(wide, rows) for rows in (0, *sizes[1:])]
+            policies += [BatchPolicy(wide, rows, True) for rows in sizes[:_GATHERED_SIZES]]
+        policies.append(BatchPolicy(self._most, 1))
         search.sweeps += 1
         if not search.sweeps % _SWEEPS_OF_ALL:
             search.hopeless.clear()
         left_out = {*search.hopeless, search.best}
-        return [s for s in reversed(shapes) if s not in left_out and self._is_short(s.rows)]
+        return [s for s in reversed(policies) if s not in left_out and self._is_short(s.rows)]
 
-    def _compare(self, rival: Shape, score: float) -> None:
+    def _compare(self, rival: BatchPolicy, score: float) -> None:
         search, best = self._search, self._search.best
-        self._scores[self.shape].append(score)
-        if self.shape == best:
-            self.shape = rival
+        self._scores[self.policy].append(score)
+        if self.policy == best:
+            self.policy = rival
             return
         count = len(self._scores[rival])
         ratio = median(self._scores[rival]) / median(self._scores[best])
@@ -249,4 +249,4 @@ class BatchShapes:
             if ratio < _BETTER:
                 search.best = rival
                 search.pause = _FIRST_PAUSE
-        self.shape = search.best
+        self.policy = search.best

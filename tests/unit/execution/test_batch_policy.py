@@ -1,0 +1,111 @@
+"""How batches are formed, in a world where the policy of the moment decides how long all takes."""
+
+from collections.abc import Callable
+
+import pytest
+
+from salver.execution.batch_policy import BatchPolicy, PolicySearch
+
+BATCH_S = 2e-3
+CALLERS = 64
+
+
+class World:
+    """Callers who wait for each other, or come at a pace of their own."""
+
+    def __init__(self, most: int, is_short: Callable[[int], bool] = lambda rows: True) -> None:
+        self.policies = PolicySearch(most, is_short)
+        self.now = 0.0
+        self.callers = CALLERS
+        self.seen: list[BatchPolicy] = []
+
+    def run(
+        self,
+        batches: int,
+        stay_s: Callable[[BatchPolicy], float],
+        rows: Callable[[BatchPolicy], int] = lambda policy: policy.rows or 8,
+    ) -> BatchPolicy:
+        """So many batches, under a fixed number of callers; what is best then."""
+        for _ in range(batches):
+            policy = self.policies.policy
+            self.seen.append(policy)
+            count = rows(policy)
+            self.now += count * stay_s(policy) / self.callers
+            self.policies.ended(count, count, count * stay_s(policy), self.now)
+        return self.policies.best
+
+
+@pytest.mark.parametrize("best", [1, 2, 4, 8])
+def test_the_width_with_the_shortest_stay_is_found_and_kept(best: int) -> None:
+    world = World(8, lambda rows: rows == 0)
+    assert world.policies.policy == BatchPolicy(8)
+    world.run(60_000, lambda policy: 1e-3 * (1 + 0.3 * abs(policy.width - best)))
+    assert world.policies.best == BatchPolicy(best)
+    # It is compared with others now and then, and less and less often.
+    assert world.seen[-10_000:].count(BatchPolicy(best)) > 9_000
+
+
+@pytest.mark.parametrize("best", [BatchPolicy(2, 32), BatchPolicy(1, 64), BatchPolicy(2, 32, True)])
+def test_the_size_is_found_too_and_whether_it_is_worth_waiting_for(best: BatchPolicy) -> None:
+    world = World(2)
+    assert world.run(60_000, lambda policy: 1e-3 if policy == best else 1.2e-3) == best
+
+
+def test_what_differs_by_little_changes_nothing() -> None:
+    world = World(2)
+    assert world.run(
+        20_000, lambda policy: 1e-3 if policy == BatchPolicy(2) else 0.99e-3
+    ) == BatchPolicy(2)
+
+
+def test_a_hopeless_rival_gets_a_short_turn_and_is_left_out_for_long() -> None:
+    world = World(2)
+    world.run(20_000, lambda policy: 1e-3 if policy == BatchPolicy(2) else 2e-3)
+    rivals = [policy for policy in world.seen if policy != BatchPolicy(2)]
+    assert 0 < len(rivals) < 500
+
+
+def test_sizes_whose_batches_would_take_too_long_are_not_tried() -> None:
+    world = World(2, lambda rows: rows <= 16)
+    world.run(20_000, lambda policy: 1e-3)
+    assert max(policy.rows for policy in world.seen) == 16
+
+
+def test_where_hardly_anybody_waits_nothing_is_tried() -> None:
+    world = World(4)
+    world.callers = 1
+    world.run(5_000, lambda policy: 1e-3 / policy.width)
+    assert set(world.seen) == {BatchPolicy(4)}
+
+
+def test_the_choice_follows_the_load_and_is_remembered_for_each() -> None:
+    world = World(2)
+
+    def stay_s(policy: BatchPolicy) -> float:
+        best = BatchPolicy(2, 4) if world.callers == 4 else BatchPolicy(1, 64)
+        return 1e-3 if policy == best else 1.2e-3
+
+    assert world.run(60_000, stay_s) == BatchPolicy(1, 64)
+    world.callers = 4
+    assert world.run(60_000, stay_s) == BatchPolicy(2, 4)
+    world.callers = 64
+    # As soon as what is being compared is decided.
+    assert world.run(5_000, stay_s) == BatchPolicy(1, 64)
+
+
+def test_company_that_does_not_come_any_more_is_not_waited_for() -> None:
+    world = World(1)
+    gathering = BatchPolicy(1, 64, True)
+    assert world.run(60_000, lambda policy: 1e-3 if policy == gathering else 1.2e-3) == gathering
+    world.run(100, lambda policy: 1e-3, rows=lambda policy: 48)
+    assert not world.policies.best.gathers
+
+
+def test_at_quiet_times_nothing_of_what_was_best_under_load_is_left() -> None:
+    world = World(1)
+    gathering = BatchPolicy(1, 64, True)
+    assert world.run(60_000, lambda policy: 1e-3 if policy == gathering else 1.2e-3) == gathering
+    world.callers = 1
+    assert world.run(10_000, lambda policy: 1e-3, rows=lambda policy: 1) == BatchPolicy(1)
+    world.callers = CALLERS
+    assert world.run(5_000, lambda policy: 1e-3) == gathering
