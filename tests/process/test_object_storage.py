@@ -225,7 +225,9 @@ def test_while_storage_is_down_at_the_start_the_copies_are_served(
         load.stop()
         assert load.failures == []
         assert set(load.answers) <= {3.0, 4.0}
-        server.wait_for_line(f"Base path {served.base_path} of servable m can be read again")
+        # The one after an error, the other after no answer at all: storage goes in both ways.
+        told = [f"servable m {how} again" for how in ("can be read", "answers")]
+        wait_until(lambda: any(text in line for line in server.lines for text in told), "again")
         assert states(server, "m") == {4: "AVAILABLE", 3: "END"}
 
 
