@@ -35,6 +35,11 @@ class FrameworkModel:
     """Whether MLServer and FastAPI serve it, too."""
 
     @property
+    def is_table(self) -> bool:
+        """Whether Salver batches it by default."""
+        return self.framework in ("sklearn", "xgboost", "lightgbm")
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Of a request."""
         return (1, *IMAGE) if self.is_image else (1, COLUMNS)

@@ -8,23 +8,20 @@ from typing import Any
 from benchmarks import chart
 from benchmarks.frameworks.models import MODELS
 from benchmarks.frameworks.ratios import Measured, measured_of
-from benchmarks.frameworks.rivals import AUTO, FASTAPI, GRPC_AIO, LOOP, MLSERVER, SALVER
+from benchmarks.frameworks.rivals import AUTO, FASTAPI, GRPC_AIO, LOOP, MLSERVER, OFF, SALVER
 from benchmarks.report import Row, as_markdown, microseconds, milliseconds
 
 Table = tuple[str, Row, list[Row]]
 
 LOOP_HEADER = [
-    *("model", "request", "loop, calls/s", "CPU per call"),
+    *("model", "request", "loop, calls/s", "CPU per call", "server"),
     *("answers/s to the loop", "CPU of the loop to ours"),
-    *("with batching=auto", "CPU"),
 ]
 AIO_HEADER = [
-    *("model", "request", "grpc.aio, answers/s", "CPU per answer"),
-    *("answers/s", "CPU", "with batching=auto", "CPU"),
+    *("model", "request", "grpc.aio, answers/s", "CPU per answer", "server", "answers/s", "CPU"),
 ]
 RIVAL_HEADER = [
-    *("model", "request", "rival", "answers/s", "CPU per answer"),
-    *("answers/s", "CPU", "with batching=auto", "CPU"),
+    *("model", "request", "rival", "answers/s", "CPU per answer", "server", "answers/s", "CPU"),
 ]
 CELL_HEADER = [
     *("model", "request", "server", "answers/s", "CPU per answer", "mean", "p99", "resident"),
@@ -74,28 +71,36 @@ def cell_rows(cells: Sequence[dict[str, Any]]) -> list[Row]:
 
 
 def loop_rows(each: Measured) -> list[Row]:
-    shares = [times(share) for server in (SALVER, AUTO) for share in each.of_loop(server)]
     first = [f"{each.loop['rate']:,.0f}", microseconds(each.loop["cpu_us"])]
-    return [[each.model, each.form, *first, *shares]]
+    return [
+        [each.model, each.form, *first, server, *map(times, each.of_loop(server))]
+        for server in _own(each)
+    ]
 
 
 def aio_rows(each: Measured) -> list[Row]:
     if each.grpc_aio is None:
         return []
-    return [_against(each, each.grpc_aio, [each.model, each.form])]
+    return _against(each, each.grpc_aio, [each.model, each.form])
 
 
 def rival_rows(each: Measured) -> list[Row]:
     return [
-        _against(each, figures, [each.model, each.form, server])
+        row
         for server, figures in each.servers.items()
         if server.startswith((MLSERVER, FASTAPI))
+        for row in _against(each, figures, [each.model, each.form, server])
     ]
 
 
-def _against(each: Measured, other: dict[str, float], first: Row) -> Row:
-    ratios = [times(ratio) for server in (SALVER, AUTO) for ratio in each.over(server, other)]
-    return [*first, f"{other['rate']:,.0f}", microseconds(other["cpu_us"]), *ratios]
+def _against(each: Measured, other: dict[str, float], first: Row) -> list[Row]:
+    known = [*first, f"{other['rate']:,.0f}", microseconds(other["cpu_us"])]
+    return [[*known, server, *map(times, each.over(server, other))] for server in _own(each)]
+
+
+def _own(each: Measured) -> list[str]:
+    """Salver with default flags, and where batching is not what it is by default."""
+    return [server for server in (SALVER, OFF, AUTO) if server in each.servers]
 
 
 def start_rows(starts: Sequence[dict[str, Any]]) -> list[Row]:
@@ -142,7 +147,7 @@ def charted(results: dict[str, Any]) -> list[dict[str, Any]]:
         cells = [cell for cell in model["cells"] if cell["form"] == "gRPC"]
         loops = [cell for cell in cells if cell["server"].startswith(LOOP)]
         best = max(loops, key=lambda cell: cell["median"]["rate"])
-        shown += [c for c in cells if c["server"] in (SALVER, AUTO, GRPC_AIO, MLSERVER)]
+        shown += [c for c in cells if c["server"] in (SALVER, OFF, AUTO, GRPC_AIO, MLSERVER)]
         shown.append({**best, "server": LOOP})
     return shown
 

@@ -17,7 +17,8 @@ from benchmarks.servers import ROOT, Program, ServerFailed
 SALVER = "salver"
 AUTO = "salver, batching=auto"
 IN_SERVER = "salver, in the server"
-IN_SERVER_AUTO = "salver, in the server, batching=auto"
+OFF = "salver, batching=off"
+IN_SERVER_OFF = "salver, in the server, batching=off"
 GRPC_AIO = "grpc.aio"
 MLSERVER = "MLServer"
 MLSERVER_IN_PROCESS = "MLServer, no worker process"
@@ -40,12 +41,15 @@ def programs(model: FrameworkModel, salver: tuple[str, ...], pythons: Pythons) -
     """All servers of a model."""
     own = [
         Program(SALVER, salver, BOTH),
-        Program(AUTO, (*salver, "--batching=auto"), BOTH),
+        # What is not the default: models of tables are batched, the others are not.
+        Program(OFF, (*salver, "--batching=off"), BOTH)
+        if model.is_table
+        else Program(AUTO, (*salver, "--batching=auto"), BOTH),
     ]
     if model.framework == "sklearn":
         own += [
             Program(IN_SERVER, (*salver, "--isolate_models=none"), BOTH),
-            Program(IN_SERVER_AUTO, (*salver, "--isolate_models=none", "--batching=auto"), BOTH),
+            Program(IN_SERVER_OFF, (*salver, "--isolate_models=none", "--batching=off"), BOTH),
         ]
     return [*own, _grpc_aio(model), *_others(model, pythons)]
 

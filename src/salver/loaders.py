@@ -102,13 +102,18 @@ class Loaders:
         return LoggedLoader(id_, loader)
 
     def _preparing_loader(self, id_: ServableId, path: str) -> PreparingLoader:
+        folder = self._version_folder(id_, path)
         measured = MeasuredLoader(
-            self._checked_loader(id_, self._version_folder(id_, path)),
+            self._checked_loader(id_, folder),
             lambda succeeded, elapsed_s: self._loop.call_soon_threadsafe(
                 self._metrics.loads.load_attempted, path, succeeded, elapsed_s
             ),
         )
-        batching = partial(self._settings.batching.of_version, path)
+        batching = partial(
+            self._settings.batching.of_version,
+            path,
+            partial(folder.keeps_rows_apart, self._backends),
+        )
         if not self._flags.enable_model_warmup:
             return PreparingLoader(measured, lambda servable: None, batching, str(id_))
 

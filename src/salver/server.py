@@ -172,7 +172,7 @@ class Server:
                 max_queued_bytes=ConnectionOptions().max_buffered_bytes,
             )
         )
-        if batching.options is None:
+        if not batching.is_used:
             return Way(runner, None)
         options = BatcherOptions(
             threads=batches,

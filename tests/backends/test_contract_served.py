@@ -26,6 +26,7 @@ from tests.running import RunningServer, wait_until, write_config
 
 CONSENT = ("--allow_pickle", "--allow_python_code")
 NO_RETRIES = "--max_num_load_retries=0"
+TABLES = ("sklearn", "xgboost", "lightgbm", "catboost", "pmml", "mojo")
 _AVAILABLE, _END = 30, 50
 
 
@@ -230,6 +231,15 @@ def test_rest_classifies_examples_as_the_framework_does(
     for row, each in zip(rows, answer["results"], strict=True):
         assert [label for label, _ in each] == list(made.case.labels)
         np.testing.assert_allclose([score for _, score in each], scored[row], 1e-4, 1e-6)
+
+
+def test_only_models_of_tables_are_batched_by_default(site: Site, made: Made) -> None:
+    url = f"{site.server.url}/salver/models/{made.name}/batching"
+
+    queues = requests.get(url, timeout=TIMEOUT_S).json()["queues"]
+
+    assert bool(queues) is (made.case.platform in TABLES)
+    assert all(queue["automatic"] for queue in queues)
 
 
 def test_batched_answers_are_those_of_rows_alone(tmp_path: Path, all_made: list[Made]) -> None:

@@ -28,6 +28,7 @@ class MojoBackend:
     name = "mojo"
     extra = "mojo"
     wraps = False
+    keeps_rows_apart = True
 
     def lacking(self, names: Collection[str]) -> str | None:
         archives = [name for name in names if name.endswith(ENDING) and "/" not in name]

@@ -18,6 +18,7 @@ from salver.core.backend import (
     BackendOptions,
     holds_interpreter_lock,
     keeps_own_threads,
+    keeps_rows_apart,
 )
 from salver.core.servable import Loader
 from salver.errors import ServingError
@@ -71,6 +72,16 @@ class VersionFolder:
             return False
         backend = self._backend(backends)
         return backend is not None and holds_interpreter_lock(backend)
+
+    def keeps_rows_apart(self, backends: Backends) -> bool:
+        """Whether rows surely do not depend on each other, as far as the files tell now.
+
+        No, where they do not tell: then the load is going to fail, too.
+        """
+        if self._has(PIPELINE) or self._is_saved_model():
+            return False
+        backend = self._backend(backends)
+        return backend is not None and keeps_rows_apart(backend)
 
     def estimated_bytes(self, backends: Backends) -> int:
         """What the model will take in memory, roughly, as far as the files tell now.

@@ -5,6 +5,7 @@ bundle_factory_util.cc for what stands for an absent field.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from salver.codecs.messages import WireMessage
@@ -29,14 +30,27 @@ class BatchingSettings:
     """Whether versions bring their own parameters, and are not batched without."""
     threads: int = 0
     thread_pool_name: str = ""
+    of_tables: BatchOptions | None = None
+    """Those of versions whose rows do not depend on each other, in the place of no options."""
 
-    def of_version(self, path: str) -> BatchOptions | None:
+    @property
+    def is_used(self) -> bool:
+        """Whether any version may be batched."""
+        return self.per_model or self.options is not None or self.of_tables is not None
+
+    def of_version(self, path: str, is_table: Callable[[], bool]) -> BatchOptions | None:
         """The options of the version in the folder `path`. From any thread.
+
+        Args:
+            path: of a local folder.
+            is_table: tells whether rows of its inputs surely do not depend on each other.
 
         Raises:
             InvalidArgument: no queue can be made of them, or the version's file is wrong.
         """
         options = self.options
+        if options is None and not self.per_model:
+            return self.of_tables if self.of_tables is not None and is_table() else None
         if self.per_model:
             file = os.path.join(path, _FILE_OF_A_VERSION)
             if not os.path.exists(file):
@@ -56,8 +70,8 @@ def batching_settings(flags: Flags, given: WireMessage | None = None) -> Batchin
         ServingError: the flags contradict each other, the file cannot be read, or a number in it
             makes no sense.
     """
-    if flags.batching not in ("off", "auto"):
-        raise InvalidArgument(f"--batching must be off or auto; got {flags.batching}")
+    if flags.batching not in ("off", "tables", "auto"):
+        raise InvalidArgument(f"--batching must be off, tables or auto; got {flags.batching}")
     file = flags.batching_parameters_file
     if file and not flags.enable_batching:
         raise InvalidArgument(
@@ -70,9 +84,15 @@ def batching_settings(flags: Flags, given: WireMessage | None = None) -> Batchin
                 "--batching=auto finds the parameters by itself: leave it out, or "
                 "--batching_parameters_file and --enable_per_model_batching_parameters"
             )
-        return _automatic(flags.batching_latency_target_ms / 1e3)
+        return BatchingSettings(_automatic(flags), False, schedulable_cpus(), "batch_threads")
     if not flags.enable_batching:
-        return BatchingSettings()
+        if flags.batching == "off":
+            return BatchingSettings()
+        return BatchingSettings(
+            threads=schedulable_cpus(),
+            thread_pool_name="batch_threads",
+            of_tables=_automatic(flags),
+        )
     per_model = flags.enable_per_model_batching_parameters
     if given is not None:
         return _of_message(given, per_model)
@@ -83,17 +103,16 @@ def batching_settings(flags: Flags, given: WireMessage | None = None) -> Batchin
     )
 
 
-def _automatic(latency_target_s: float) -> BatchingSettings:
-    options = BatchOptions(
+def _automatic(flags: Flags) -> BatchOptions:
+    return BatchOptions(
         max_batch_size=_MOST_AUTOMATIC_ROWS,
         max_execution_batch_size=_MOST_AUTOMATIC_ROWS,
         # Batches hold a request at least: it is the requests that are counted, as without batching.
         max_enqueued_batches=_MOST_AUTOMATIC_REQUESTS,
         max_enqueued_requests=_MOST_AUTOMATIC_REQUESTS,
         is_automatic=True,
-        latency_target_s=latency_target_s,
+        latency_target_s=flags.batching_latency_target_ms / 1e3,
     )
-    return BatchingSettings(options, False, schedulable_cpus(), "batch_threads")
 
 
 def _of_message(parameters: WireMessage, per_model: bool) -> BatchingSettings:

@@ -389,14 +389,17 @@ class Flags(TrustFlags):
         origin=Origin.SALVER,
     )
     batching: str = flag(
-        "off",
+        "tables",
         "auto: run requests to the same model together, in batches as large as pays by what they "
-        "are measured to cost; no parameters are needed. off: as --enable_batching says.",
+        "are measured to cost; no parameters are needed. tables: the same for models of tables "
+        "(scikit-learn, XGBoost, LightGBM, CatBoost, PMML, MOJO), whose rows do not depend on "
+        "each other, unless --enable_batching is given; the others as that says. off: all as "
+        "--enable_batching says.",
         origin=Origin.SALVER,
     )
     batching_latency_target_ms: float = flag(
         0.0,
-        "With --batching=auto: a batch that would take longer is shared by the threads that are "
+        "With automatic batching: a batch that would take longer is shared by the threads that are "
         "idle. 0: twice what a single row takes.",
         origin=Origin.SALVER,
     )

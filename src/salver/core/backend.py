@@ -110,6 +110,16 @@ class ThreadKeeper(Protocol):
     keeps_own_threads: bool
 
 
+@runtime_checkable
+class RowKeeper(Protocol):
+    """What a backend may add: whether each row of its answers comes of the same row asked alone.
+
+    So it is with models of tables. They are batched without being told to.
+    """
+
+    keeps_rows_apart: bool
+
+
 def holds_interpreter_lock(backend: Backend) -> bool:
     """Whether runs of this backend's models hold the interpreter lock; no, if it does not say."""
     return isinstance(backend, LockHolder) and backend.holds_interpreter_lock
@@ -118,3 +128,8 @@ def holds_interpreter_lock(backend: Backend) -> bool:
 def keeps_own_threads(backend: Backend) -> bool:
     """Whether each version of this backend has threads of its own; no, if it does not say."""
     return isinstance(backend, ThreadKeeper) and backend.keeps_own_threads
+
+
+def keeps_rows_apart(backend: Backend) -> bool:
+    """Whether each row is answered for itself alone; no, if the backend does not say."""
+    return isinstance(backend, RowKeeper) and backend.keeps_rows_apart

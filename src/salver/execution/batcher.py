@@ -66,7 +66,7 @@ class BatcherOptions:
 
 
 class Batcher:
-    """Batches those programs that have a queue, and leaves the others to `runner`. Loop only."""
+    """Batches requests to programs with a queue; `runner` runs what goes past it. Loop only."""
 
     def __init__(self, options: BatcherOptions, runner: Runner, observer: BatchObserver) -> None:
         self._options = options
@@ -126,10 +126,9 @@ class Batcher:
         on_done: OnDone,
         on_settled: Callable[[], None],
     ) -> Pending | None:
-        """As `Runner.run`."""
+        """As `Runner.run`, of an executable that has a queue."""
         queue = executable.queue
-        if queue is None:
-            return self._runner.run(executable, inputs, deadline, on_done, on_settled)
+        assert queue is not None
         if queue.control is not None and not queue.rows and executable.order is None:
             size_class = size_of(inputs).bit_length()
             if executable.cost_s[size_class] <= self._alone_budget_s:
@@ -173,10 +172,6 @@ class Batcher:
         self._note_alone(queue, inputs)
         done = on_done if queue.control is not None else partial(_checked, rows, on_done)
         return self._runner.run(queue.executable, inputs, deadline, done, on_settled)
-
-    def refusal(self, executable: Executable) -> ServingError | None:
-        """As `Runner.refusal`; a queue has bounds of its own, which need the request."""
-        return self._runner.refusal(executable) if executable.queue is None else None
 
     def _run_past(
         self,

@@ -51,7 +51,6 @@ class Lanes:
             make: makes one for so many runs at the same time.
         """
         self._shared = shared
-        self._front = shared.batcher or shared.runner
         self._make = make
         self._ways: dict[Lane, Way] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -91,16 +90,19 @@ class Lanes:
     ) -> Pending | None:
         """As `Runner.run`."""
         lane = executable.lane
-        if lane is None:
-            return self._front.run(executable, inputs, deadline, on_done, on_settled)
-        way = self._ways.get(lane) or self._opened(lane)
-        return (way.batcher or way.runner).run(executable, inputs, deadline, on_done, on_settled)
+        way = self._shared if lane is None else self._ways.get(lane) or self._opened(lane)
+        if way.batcher is None or executable.queue is None:
+            return way.runner.run(executable, inputs, deadline, on_done, on_settled)
+        return way.batcher.run(executable, inputs, deadline, on_done, on_settled)
 
     def refusal(self, executable: Executable) -> ServingError | None:
         """As `Runner.refusal`."""
         lane = executable.lane
         way = self._shared if lane is None else self._ways.get(lane)
-        return None if way is None else (way.batcher or way.runner).refusal(executable)
+        if way is None or (way.batcher is not None and executable.queue is not None):
+            # A queue has bounds of its own, which need the request.
+            return None
+        return way.runner.refusal(executable)
 
     def _opened(self, lane: Lane) -> Way:
         assert self._loop is not None

@@ -46,8 +46,36 @@ def test_files_tell_whether_a_model_holds_the_interpreter_lock(
     assert version_folder(tmp_path, platform).holds_interpreter_lock(Backends()) is holds
 
 
+@pytest.mark.parametrize(
+    ("files", "platform", "keeps"),
+    [
+        pytest.param(["saved_model.pb"], "auto", False, id="SavedModel"),
+        pytest.param(["model.skops"], "auto", True, id="scikit-learn"),
+        pytest.param(["model.skops"], "sklearn", True, id="scikit-learn by name"),
+        pytest.param(["model.skops", "pipeline.py"], "sklearn", False, id="hooks"),
+        pytest.param(["model.py"], "auto", False, id="Python"),
+        pytest.param(["model.pmml"], "pmml", True, id="PMML"),
+        pytest.param(["model.zip"], "mojo", True, id="MOJO"),
+        pytest.param(["model.json"], "xgboost", True, id="XGBoost"),
+        pytest.param(["model.txt"], "lightgbm", True, id="LightGBM"),
+        pytest.param(["model.cbm"], "catboost", True, id="CatBoost"),
+        pytest.param(["model.onnx"], "onnx", False, id="ONNX"),
+        pytest.param([], "auto", False, id="nothing"),
+    ],
+)
+def test_files_tell_whether_rows_surely_do_not_depend_on_each_other(
+    tmp_path: Path, files: list[str], platform: str, keeps: bool
+) -> None:
+    for name in files:
+        (tmp_path / name).write_text("")
+
+    assert version_folder(tmp_path, platform).keeps_rows_apart(Backends()) is keeps
+
+
 def test_a_folder_that_cannot_be_read_is_left_to_the_load(tmp_path: Path) -> None:
-    assert not version_folder(tmp_path / "gone").holds_interpreter_lock(Backends())
+    folder = version_folder(tmp_path / "gone")
+    assert not folder.holds_interpreter_lock(Backends())
+    assert not folder.keeps_rows_apart(Backends())
 
 
 def test_another_process_can_be_told_and_makes_the_same_loader(tmp_path: Path) -> None:

@@ -37,16 +37,25 @@ def status_of(flags: Flags) -> str:
     return "OK"
 
 
-def test_nothing_is_batched_unless_it_is_asked_for(tmp_path: Path) -> None:
+def no_table() -> bool:
+    return False
+
+
+def test_only_tables_are_batched_unless_more_is_asked_for(tmp_path: Path) -> None:
     settings = batching_settings(Flags())
     assert settings.options is None
-    assert settings.of_version(version_of(tmp_path, "max_batch_size { value: 2 }")) is None
+    assert settings.is_used
+    options = settings.of_version(str(tmp_path), lambda: True)
+    assert options == batching_settings(Flags(batching="auto")).options
+    assert (
+        settings.of_version(version_of(tmp_path, "max_batch_size { value: 2 }"), no_table) is None
+    )
 
 
 def test_without_a_file_everything_is_as_in_the_original(tmp_path: Path) -> None:
     settings = batching_settings(ON)
     assert settings == BatchingSettings(BatchOptions(), False, CPUS, "model_server_batch_threads")
-    assert settings.of_version(str(tmp_path)) == BatchOptions(
+    assert settings.of_version(str(tmp_path), no_table) == BatchOptions(
         max_batch_size=1000,
         batch_timeout_s=0.0,
         max_enqueued_batches=10,
@@ -96,7 +105,7 @@ def test_what_the_file_leaves_out_is_as_in_the_original(
 ) -> None:
     settings = settings_of(tmp_path, text)
     assert settings == BatchingSettings(options, False, CPUS, "batch_threads")
-    assert settings.of_version(str(tmp_path)) == options
+    assert settings.of_version(str(tmp_path), no_table) == options
 
 
 @pytest.mark.parametrize(
@@ -145,7 +154,7 @@ def test_parameters_that_no_server_can_start_with_are_refused(
 def test_other_mistakes_are_errors_of_each_load(tmp_path: Path, text: str, error: str) -> None:
     settings = settings_of(tmp_path, text)
     with pytest.raises(InvalidArgument) as refused:
-        settings.of_version(str(tmp_path))
+        settings.of_version(str(tmp_path), no_table)
     assert refused.value.message == error
 
 
@@ -166,17 +175,17 @@ def test_a_version_brings_its_own_parameters_and_takes_none_from_the_common_file
     settings = settings_of(tmp_path, f"{common} num_batch_threads {{ value: 3 }}", OWN)
     assert settings.threads == 3
     path = version_of(tmp_path, "max_batch_size { value: 6 } num_batch_threads { value: 99 }")
-    assert settings.of_version(path) == BatchOptions(6, max_execution_batch_size=6)
+    assert settings.of_version(path, no_table) == BatchOptions(6, max_execution_batch_size=6)
 
 
 def test_a_version_without_parameters_of_its_own_is_not_batched(tmp_path: Path) -> None:
     settings = batching_settings(OWN)
-    assert settings.of_version(version_of(tmp_path, None)) is None
+    assert settings.of_version(version_of(tmp_path, None), no_table) is None
 
 
 def test_common_parameters_that_nobody_uses_may_be_wrong(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, "max_batch_size { value: 0 }", OWN)
-    assert settings.of_version(version_of(tmp_path, "# all as usual")) == BatchOptions()
+    assert settings.of_version(version_of(tmp_path, "# all as usual"), no_table) == BatchOptions()
 
 
 @pytest.mark.parametrize(
@@ -207,13 +216,29 @@ def test_a_version_with_wrong_parameters_cannot_be_loaded(
 ) -> None:
     path = version_of(tmp_path, text)
     with pytest.raises(InvalidArgument) as refused:
-        batching_settings(OWN).of_version(path)
+        batching_settings(OWN).of_version(path, no_table)
     assert refused.value.message == error.format(file=f"{path}/batching_params.pbtxt")
 
 
 def test_parameters_of_versions_mean_nothing_without_batching(tmp_path: Path) -> None:
     settings = batching_settings(Flags(enable_per_model_batching_parameters=True))
-    assert settings.of_version(version_of(tmp_path, "max_batch_size { value: 0 }")) is None
+    version = version_of(tmp_path, "max_batch_size { value: 0 }")
+    assert settings.of_version(version, no_table) is None
+
+
+def test_given_parameters_are_those_of_tables_too(tmp_path: Path) -> None:
+    settings = batching_settings(ON)
+    assert settings.of_version(str(tmp_path), lambda: True) == settings.options
+    version = version_of(tmp_path, "max_batch_size { value: 2 }")
+    own = batching_settings(OWN)
+    assert own.of_version(version, lambda: True) == own.of_version(version, no_table)
+    assert own.of_version("no parameters there", lambda: True) is None
+
+
+def test_off_is_off_for_tables_too(tmp_path: Path) -> None:
+    settings = batching_settings(Flags(batching="off"))
+    assert not settings.is_used
+    assert settings.of_version(str(tmp_path), lambda: True) is None
 
 
 # --- automatic batching ------------------------------------------------------------
@@ -221,7 +246,7 @@ def test_parameters_of_versions_mean_nothing_without_batching(tmp_path: Path) ->
 
 def test_automatic_batching_needs_no_parameters(tmp_path: Path) -> None:
     settings = batching_settings(Flags(batching="auto"))
-    options = settings.of_version(str(tmp_path))
+    options = settings.of_version(str(tmp_path), no_table)
     assert options is not None
     assert options.is_automatic
     assert options.batch_timeout_s == 0.0
@@ -231,8 +256,8 @@ def test_automatic_batching_needs_no_parameters(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "error"),
     [
-        (Flags(batching="on"), "--batching must be off or auto; got on"),
-        (Flags(batching=""), "--batching must be off or auto; got "),
+        (Flags(batching="on"), "--batching must be off, tables or auto; got on"),
+        (Flags(batching=""), "--batching must be off, tables or auto; got "),
         (
             replace(ON, batching="auto", batching_parameters_file="b.config"),
             "--batching=auto finds the parameters by itself: leave it out, or "

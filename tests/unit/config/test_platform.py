@@ -62,9 +62,9 @@ def test_its_batching_parameters_are_those_of_every_version(tmp_path: Path) -> N
 def test_versions_bring_their_own_parameters_where_it_says_so(tmp_path: Path) -> None:
     text = FILE % "batching_parameters {} enable_per_model_batching_params: true"
     batching = settings_with(tmp_path, text).batching
-    assert batching.of_version(str(tmp_path)) is None
+    assert batching.of_version(str(tmp_path), lambda: False) is None
     (tmp_path / "batching_params.pbtxt").write_text("max_batch_size { value: 3 }")
-    options = batching.of_version(str(tmp_path))
+    options = batching.of_version(str(tmp_path), lambda: False)
     assert options is not None
     assert options.max_batch_size == 3
 
