@@ -31,6 +31,12 @@ def describe(distributions: Sequence[str] = ()) -> dict[str, str]:
     return facts
 
 
+def apart(processors: set[int]) -> tuple[set[int], set[int]]:
+    """Those for the server and the one for its clients; where there is only one, they share it."""
+    last = {max(processors)}
+    return processors - last or last, last
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.light_clients import OK
-from benchmarks.machine import describe
+from benchmarks.machine import apart, describe
 from benchmarks.models import MEDIUM
 from benchmarks.open_loop import Order, Report
 from benchmarks.options import DEFAULT_SERVER, program_of
@@ -121,12 +121,6 @@ def scenes(
             overload = Scene(question.form.name, load, rate, seen.rate / capacity, seen, seen_cpu)
             scenes_of_round += [at_best, overload]
     return found
-
-
-def apart(processors: set[int]) -> tuple[set[int], set[int]]:
-    """Those for the server and the one for its clients; where there is only one, they share it."""
-    last = {max(processors)}
-    return processors - last or last, last
 
 
 def measure(options: argparse.Namespace) -> list[Scene]:

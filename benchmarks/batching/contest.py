@@ -5,8 +5,9 @@ what made it the best, but what it does afterwards, in turns with its rivals.
 """
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,18 @@ from benchmarks.batching.settings import (
 )
 from benchmarks.batching.workloads import BatchWorkload, RequestSet
 from benchmarks.driver.client import Driver
+from benchmarks.machine import apart
 from benchmarks.measure import Cell, Turn, take_turns
 from benchmarks.servers import Program, RunningServer, baselines
 
 SHORTEST_LIMIT_S = 0.05
 MEANS_IN_LIMIT = 10
 FORM = "gRPC"
+CAPACITY_CONCURRENCIES = 3
+"""Of the highest, at one of which a server answers most."""
+
+Running = Callable[..., AbstractContextManager[dict[str, BatchRival]]]
+"""Starts programs, and has them by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,8 @@ class OpenCell:
     load: float
     """Arrivals as a share of `capacity`."""
     capacity: float
-    """The most answers per second that this server gave to callers who wait."""
+    """The most answers per second that this server gives to callers who wait, with as many
+    processors."""
     turn: OpenTurn
 
 
@@ -132,7 +140,7 @@ class Contest:
                 fresh = self._closed(concurrency, [running[name] for name in names])
                 cells += fresh
                 yield fresh, []
-            yield [], self._open(running, settings, cells)
+        yield [], self._open(settings, cells)
 
     def _closed(self, concurrency: int, rivals: Sequence[BatchRival]) -> list[Cell]:
         cells = [Cell(self.workload.name, FORM, concurrency, rival.name) for rival in rivals]
@@ -145,31 +153,65 @@ class Contest:
                 self.rows_per_batch[rival.name, concurrency] = rows_per_batch
         return cells
 
-    def _open(
-        self,
-        running: Mapping[str, BatchRival],
-        settings: Mapping[str, Setting],
-        cells: Sequence[Cell],
-    ) -> list[OpenCell]:
+    def _open(self, settings: Mapping[str, Setting], cells: Sequence[Cell]) -> list[OpenCell]:
         """Off, auto, and the best setting with a queue that keeps the time of a client."""
-        name = max(settings, key=lambda name: capacity_of(name, cells))
-        capacities = {server: capacity_of(server, cells) for server in (OFF, AUTO, name)}
+        name = max(settings, key=lambda name: most_of(name, cells))
         self.limit_s = time_limit_s(cells)
-        rows_per_s = capacities[name] * self.requests.rows
-        enqueued = enqueued_for(settings[name], rows_per_s, self.limit_s)
+        with self._clients_apart() as start:
+            programs = [plain_server(self._command, OFF), self.automatic()]
+            with start(*programs, self._tuned(settings[name])) as running:
+                capacities = {rival.name: self._capacity(rival) for rival in running.values()}
+            rows_per_s = capacities[name] * self.requests.rows
+            enqueued = enqueued_for(settings[name], rows_per_s, self.limit_s)
+            with start(*programs, self._tuned(settings[name], enqueued)) as running:
+                return self._arriving(list(running.values()), capacities)
+
+    def _arriving(
+        self, rivals: Sequence[BatchRival], capacities: Mapping[str, float]
+    ) -> list[OpenCell]:
         opened = []
-        with self.running(self._tuned(settings[name], enqueued), log="open-load.log") as bounded:
-            rivals = [running[OFF], running[AUTO], bounded[name]]
+        for rival in rivals:
+            # More at once would be refused by a short queue.
+            rival.check(1)
+        for number, load in enumerate(self.workload.loads):
+            self._say(f"arrivals at {load:.0%} of what each can take")
             for rival in rivals:
-                # More at once would be refused by a short queue.
-                rival.check(1)
-            for number, load in enumerate(self.workload.loads):
-                self._say(f"arrivals at {load:.0%} of what each can take")
-                for rival in rivals:
-                    capacity, seconds = capacities[rival.name], self.workload.open_seconds
-                    turn = rival.open_turn(load * capacity, seconds, self.limit_s, seed=number)
-                    opened.append(OpenCell(rival.name, load, capacity, turn))
+                capacity, seconds = capacities[rival.name], self.workload.open_seconds
+                turn = rival.open_turn(load * capacity, seconds, self.limit_s, seed=number)
+                opened.append(OpenCell(rival.name, load, capacity, turn))
         return opened
+
+    def _capacity(self, rival: BatchRival) -> float:
+        """The most answers per second that it gives to callers who wait."""
+        rates = []
+        for concurrency in self.workload.concurrencies[-CAPACITY_CONCURRENCIES:]:
+            rival.check(concurrency)
+            rival.calibrate(concurrency, self.workload.seconds)
+            rates.append(rival.turn(concurrency, self.workload.seconds).rate)
+        return max(rates)
+
+    @contextmanager
+    def _clients_apart(self) -> Iterator[Running]:
+        """The load generator has the last processor, and what is started the others.
+
+        Else what it takes to ask more than is answered would look like a loss of the server's.
+        """
+        processors = os.sched_getaffinity(0)
+        servers, clients = apart(processors)
+        self._driver.run_on(clients)
+
+        @contextmanager
+        def start(*programs: Program) -> Iterator[dict[str, BatchRival]]:
+            os.sched_setaffinity(0, servers)
+            with self.running(*programs, log="open load, ") as running:
+                os.sched_setaffinity(0, clients)
+                yield running
+
+        try:
+            yield start
+        finally:
+            os.sched_setaffinity(0, processors)
+            self._driver.run_on(processors)
 
     def automatic(self) -> Program:
         """The server that tunes itself."""
@@ -198,7 +240,7 @@ class Contest:
         with ExitStack() as stack:
             servers = []
             for program in programs:
-                log_path = self._folder / (log or f"{program.name}.log")
+                log_path = self._folder / f"{log}{program.name}.log"
                 servers.append(stack.enter_context(RunningServer(program, flags, log_path)))
             for server in servers:
                 server.wait_for_port("grpc")
@@ -208,7 +250,7 @@ class Contest:
             }
 
 
-def capacity_of(server: str, cells: Sequence[Cell]) -> float:
+def most_of(server: str, cells: Sequence[Cell]) -> float:
     """The most answers per second it gave at any concurrency."""
     return max(cell.median("rate") for cell in cells if cell.server == server)
 

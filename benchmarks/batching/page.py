@@ -194,9 +194,11 @@ NOTES = {
     "Latency": "Of the same loads. The best setting is the one above, chosen for its answers.",
     "One caller": "Where nothing can be batched, batching can only cost.",
     "More than can be answered": "The answers that come before the time of a client is over, "
-    "while half as much again arrives as the server can answer at its best.",
+    "while half as much again arrives as the server can answer at its best. As below, the load "
+    "generator has a processor of its own.",
     "Arrivals as they come": "Poisson arrivals, as a share of the most answers that the server "
-    "gave to callers who wait. Latency counts from the time at which a call was due. Refused: "
+    "gives to callers who wait, with the last processor for the load generator and the others for "
+    "the server. Latency counts from the time at which a call was due. Refused: "
     "UNAVAILABLE; expired: the server saw that the time was over; late: the answer came after it. "
     "Percentiles are those of the answers.",
     "All servers, callers who wait": "Medians of the rounds; rows a batch as the server's own "

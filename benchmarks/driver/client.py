@@ -1,6 +1,7 @@
 """The load generator seen from the program that measures: a child process that does jobs."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any, Self
@@ -29,6 +30,10 @@ class Driver:
         self._child.terminate()
         self._child.wait()
         self._child.stdout.close()
+
+    def run_on(self, processors: set[int]) -> None:
+        """From now on use these processors only."""
+        os.sched_setaffinity(self._child.pid, processors)
 
     def closed(self, target: dict[str, Any], concurrency: int, count: int) -> dict[str, Any]:
         """`count` calls, so many at once; `target` says where and what: see the program."""
