@@ -212,10 +212,10 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 
 def has_number_zero(fields: Any) -> bool:
-    """Whether one of an `UnknownFieldSet` has the number 0, which C++'s protobuf, and so the original, refuses.
+    """Whether one of an `UnknownFieldSet` has the number 0.
 
-    Python's skips it within a group that it does not know. C++: `FieldParser` in
-    google/protobuf/parse_context.h.
+    C++'s protobuf, and so the original, refuses it (`FieldParser` in google/protobuf's
+    parse_context.h); Python's skips it within a group that it does not know.
     """
     return any(
         field.field_number == 0 or (field.wire_type == START_GROUP and has_number_zero(field.data))
