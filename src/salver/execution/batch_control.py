@@ -44,6 +44,8 @@ _CREDIT = 0.01
 _LONG_S, _LONG_IN_SINGLES = 0.05, 4.0
 """Sizes are tried only while a batch will hardly take longer than the larger of the two."""
 _TARGET_IN_SINGLES = 2.0
+_SAVES = 0.97
+"""What a row may cost in company, of what it costs alone, for company to be worth forming."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,15 @@ class BatchControl:
         known = [size.row_s for size in self._sizes.values() if size.rows <= rows]
         # Those who come with it must not wait for long.
         return not known or known[-1] * rows <= max(_LONG_S, _LONG_IN_SINGLES * known[0])
+
+    def may_pay(self, rows: int) -> bool:
+        """Whether it is worth a trial to form batches of so many rows."""
+        single, size = self._sizes.get(1), self._sizes.get(_size_class(rows))
+        if rows > 1 and single is not None and size is not None and size.batches >= ENOUGH:
+            saves = size.row_s < _SAVES * single.row_s
+        else:
+            saves = True
+        return saves and self.is_short(rows)
 
     def _pays_for(self, size: _Size) -> bool:
         """Whether there is credit for a batch of this size; then it is paid."""

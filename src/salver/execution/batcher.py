@@ -221,7 +221,7 @@ class Batcher:
             raise expired(queue, waits=True)
         request = Request(queue, inputs, rows, on_done, on_settled)
         if queue.control is not None and queue.search is None:
-            queue.search = PolicySearch(self._options.threads, queue.control.is_short)
+            queue.search = PolicySearch(self._options.threads, queue.control.may_pay)
         try:
             expected_wait_s = self._expected_wait_s(queue, deadline)
             request.enqueue(now)
@@ -388,7 +388,7 @@ class Batcher:
                 queue.lone_batches += 1
             else:
                 queue.lone_batches = 0
-            if queue.search is not None and run.is_threaded:
+            if queue.search is not None:
                 entries = run.batch.entries
                 # Requests come evenly enough: the first and the last stand for all.
                 came_at = (entries[0].added_at + entries[-1].added_at) / 2

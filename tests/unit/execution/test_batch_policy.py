@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from salver.execution.batch_policy import BatchPolicy, PolicySearch
+from salver.execution.batch_policy import PolicySearch
+from salver.execution.policy_race import BatchPolicy
 
 BATCH_S = 2e-3
 CALLERS = 64

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from salver.errors import InternalError, InvalidArgument, ServingError
 from salver.execution.batch_control import ENOUGH, BatchControl
 from salver.execution.batch_options import BatchOptions
-from salver.execution.batch_policy import BatchPolicy
+from salver.execution.policy_race import BatchPolicy
 from salver.execution.batch_proof import Likeness
 from salver.execution.batch_queue import BatchQueue
 from salver.execution.batch_request import Request

@@ -1,0 +1,80 @@
+"""A race between ways to form batches: all have a short turn, and the better half goes on.
+
+Of the many ways most lose by far, which one turn shows; few are close, and those are compared by
+the median of several turns, between which the others had theirs, so that all meet with the same
+load. Pure.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+_TURNS = 5
+"""Of the last two."""
+_BEHIND = (1.3, 1.15, 1.08)
+"""With so many times the score of the leader a policy is out, after one turn of each, two, more."""
+_HOPELESS = 1.4
+_BETTER = 0.95
+"""What another policy has to have of the score of the one in use, to win."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """How batches are formed."""
+
+    width: int
+    """Batches that may run at the same time."""
+    rows: int = 0
+    """What a batch takes at most; 0: as many as get through cheapest."""
+    gathers: bool = False
+    """Whether a batch waits a moment until it has so many rows, though a thread is idle."""
+
+
+class PolicyRace:
+    """Compares the policy in use with others; the lower a score, the better."""
+
+    __slots__ = ("_in_use", "_round", "_scores", "hopeless", "winner")
+
+    def __init__(self, in_use: BatchPolicy, rivals: Sequence[BatchPolicy]) -> None:
+        self._in_use = in_use
+        self._scores: dict[BatchPolicy, list[float]] = {each: [] for each in (in_use, *rivals)}
+        self._round = deque(self._scores)
+        """Who has yet to have a turn before the next ones leave."""
+        self.hopeless: set[BatchPolicy] = set()
+        """Those that one turn was enough for."""
+        self.winner: BatchPolicy | None = None
+        """Once it is over."""
+
+    @property
+    def policy(self) -> BatchPolicy:
+        """Whose turn it is."""
+        return self._round[0]
+
+    def ended(self, score: float) -> None:
+        """The turn of `policy` has ended."""
+        self._scores[self._round.popleft()].append(score)
+        if not self._round:
+            self._part()
+
+    def _part(self) -> None:
+        """Each has had as many turns as the others: some leave, or one has won."""
+        turns = len(self._scores[self._in_use])
+        standing = {policy: median(scores) for policy, scores in self._scores.items()}
+        leader = min(standing.values())
+        if turns == 1:
+            self.hopeless = {each for each in standing if standing[each] > _HOPELESS * leader}
+        rivals = sorted(standing.keys() - {self._in_use}, key=standing.__getitem__)
+        if turns == _TURNS:
+            first = rivals[0]
+            is_better = standing[first] < _BETTER * standing[self._in_use]
+            self.winner = first if is_better else self._in_use
+            return
+        behind = _BEHIND[min(turns, len(_BEHIND)) - 1]
+        kept = [each for each in rivals if standing[each] <= behind * leader]
+        kept = kept[: (len(rivals) + 1) // 2]
+        if not kept:
+            self.winner = self._in_use
+            return
+        self._scores = {each: self._scores[each] for each in (self._in_use, *kept)}
+        self._round = deque(self._scores)
