@@ -149,7 +149,8 @@ class Server:
         # result, another computes.
         workers = flags.worker_threads or schedulable_cpus() + 1
         self._lanes = Lanes(
-            self._way(workers, settings.batching.threads), lambda places: self._way(places, places)
+            self._way(workers, settings.batching.threads, schedulable_cpus()),
+            lambda places: self._way(places, places, places),
         )
         self._health = Health(self._manager, self._events)
         self._metrics.follow(self._events)
@@ -160,8 +161,11 @@ class Server:
         self._listener: Listener | None = None
         self._front: Front | None = None
 
-    def _way(self, workers: int, batches: int) -> Way:
-        """Threads for so many runs, and for so many batches, side by side."""
+    def _way(self, workers: int, batches: int, width: int) -> Way:
+        """Threads for so many runs, and for so many batches, side by side.
+
+        `width`: see `BatcherOptions`.
+        """
         flags, batching = self._flags, self._settings.batching
         inline_budget_s, max_wait_s = flags.inline_budget_us / 1e6, flags.max_queue_wait_ms / 1e3
         runner = Runner(
@@ -176,6 +180,7 @@ class Server:
             return Way(runner, None)
         options = BatcherOptions(
             threads=batches,
+            width=min(width, batches),
             thread_pool_name=batching.thread_pool_name,
             inline_budget_s=inline_budget_s,
             max_wait_s=max_wait_s,

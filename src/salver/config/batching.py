@@ -84,12 +84,12 @@ def batching_settings(flags: Flags, given: WireMessage | None = None) -> Batchin
                 "--batching=auto finds the parameters by itself: leave it out, or "
                 "--batching_parameters_file and --enable_per_model_batching_parameters"
             )
-        return BatchingSettings(_automatic(flags), False, schedulable_cpus(), "batch_threads")
+        return BatchingSettings(_automatic(flags), False, _automatic_threads(), "batch_threads")
     if not flags.enable_batching:
         if flags.batching == "off":
             return BatchingSettings()
         return BatchingSettings(
-            threads=schedulable_cpus(),
+            threads=_automatic_threads(),
             thread_pool_name="batch_threads",
             of_tables=_automatic(flags),
         )
@@ -101,6 +101,11 @@ def batching_settings(flags: Flags, given: WireMessage | None = None) -> Batchin
     return BatchingSettings(
         BatchOptions(), per_model, schedulable_cpus(), "model_server_batch_threads"
     )
+
+
+def _automatic_threads() -> int:
+    # More than processors: where one waits for the loop to have its turn, another computes.
+    return 2 * schedulable_cpus()
 
 
 def _automatic(flags: Flags) -> BatchOptions:

@@ -12,6 +12,7 @@ Pure: times come from outside.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf
 
 ENOUGH = 3
@@ -44,6 +45,7 @@ _CREDIT = 0.01
 _LONG_S, _LONG_IN_SINGLES = 0.05, 4.0
 """Sizes are tried only while a batch will hardly take longer than the larger of the two."""
 _TARGET_IN_SINGLES = 2.0
+_STEP = 1.15
 _SAVES = 0.97
 """What a row may cost in company, of what it costs alone, for company to be worth forming."""
 
@@ -134,6 +136,17 @@ class BatchControl:
     def larger_lost(self) -> bool:
         """Whether larger batches than the best were measured."""
         return self._largest > self.best
+
+    @property
+    def steps(self) -> list[int]:
+        """Small sizes beyond which a library has a slower way: one row more makes all dearer."""
+        known = [size for size in self._sizes.values() if size.batches >= ENOUGH]
+        return [
+            smaller.rows
+            for smaller, larger in pairwise(known)
+            if 1 < smaller.rows < larger.rows <= _EXACT_UP_TO
+            and larger.row_s > _STEP * smaller.row_s
+        ]
 
     @property
     def costs(self) -> list[SizeCost]:
@@ -260,7 +273,6 @@ class BatchControl:
         size.learn(cost_s / rows)
         if size.batches <= ENOUGH or not self._batches % _BETWEEN_JUDGEMENTS:
             self._judge()
-        self._best_row_s = min(each.row_s for each in self._sizes.values())
         self._credit_s = min(self._credit_s + _CREDIT * cost_s, _MOST_CREDIT_S)
 
     def _judge(self) -> None:
@@ -272,6 +284,7 @@ class BatchControl:
         most_s = inf
         for size in reversed(self._sizes.values()):
             most_s = size.judge(most_s)
+        self._best_row_s = min([size.row_s for size in self._sizes.values()])
 
     def _new_size(self, rows: int) -> _Size:
         size = self._sizes[_size_class(rows)] = _Size(_smallest_of(rows))

@@ -16,8 +16,8 @@ rarely. What was best is remembered for each load, in steps of two.
 Pure: times come from outside.
 """
 
-from collections.abc import Callable
 from math import inf, log2
+from typing import Protocol
 
 from salver.execution.policy_race import BatchPolicy, PolicyRace
 
@@ -80,23 +80,35 @@ class _LoadSearch:
         self.pause = min(2 * self.pause, _LONGEST_PAUSE)
 
 
+class KnowsCosts(Protocol):
+    """As `BatchControl`."""
+
+    @property
+    def steps(self) -> list[int]: ...
+
+    def may_pay(self, rows: int) -> bool: ...
+
+
 class PolicySearch:
     """The choice for one queue. Loop only."""
 
     __slots__ = (
-        "_batches", "_began_at", "_credit_s", "_is_racing", "_may_pay", "_most", "_partial",
+        "_batches", "_began_at", "_costs", "_credit_s", "_is_racing", "_most", "_partial",
         "_quiet", "_race", "_requests", "_rows", "_search", "_searches", "_settling", "_stay_s",
         "policy",
     )  # fmt: skip
 
-    def __init__(self, most: int, may_pay: Callable[[int], bool]) -> None:
-        """Begin with `most` batches at the same time, of as many rows as get through cheapest.
+    def __init__(self, width: int, most: int, costs: KnowsCosts) -> None:
+        """Begin with batches of as many rows as get through cheapest.
 
-        `may_pay`: whether batches of so many rows are worth a trial.
+        Args:
+            width: so many of them at the same time, at first.
+            most: so many at the most.
+            costs: of batches, as far as they are known.
         """
         self._most = most
-        self._may_pay = may_pay
-        self.policy = BatchPolicy(most)
+        self._costs = costs
+        self.policy = BatchPolicy(width)
         """For now."""
         self._quiet = _LoadSearch(_NO_LOAD, self.policy)
         self._search = self._quiet
@@ -223,13 +235,16 @@ class PolicySearch:
         whole = 2 ** round(log2(search.load))
         # The load does not tell who is being answered: there may be twice as many callers.
         sizes = [2 * whole >> halvings for halvings in range(_SIZES) if 2 * whole >> halvings > 1]
+        steps = [rows for rows in self._costs.steps if rows not in sizes and rows < sizes[0]]
         policies: list[BatchPolicy] = []
         for wide in widths:
-            policies += [BatchPolicy(wide, rows) for rows in (0, *sizes[1:])]
+            policies += [BatchPolicy(wide, rows) for rows in (0, *sizes[1:], *steps)]
             policies += [BatchPolicy(wide, rows, True) for rows in sizes[:_GATHERED_SIZES]]
         policies.append(BatchPolicy(self._most, 1))
         search.races += 1
         if not search.races % _RACES_OF_ALL:
             search.hopeless.clear()
         left_out = {*search.hopeless, search.best}
-        return [each for each in policies if each not in left_out and self._may_pay(each.rows)]
+        return [
+            each for each in policies if each not in left_out and self._costs.may_pay(each.rows)
+        ]

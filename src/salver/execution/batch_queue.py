@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from salver.core.deep_array import DeepArray
 from salver.errors import FailedPrecondition, InvalidArgument, Unavailable
 from salver.execution.batch_control import BatchControl
 from salver.execution.batch_options import BatchOptions
@@ -290,7 +291,11 @@ def fits(inputs: Sequence[np.ndarray], queue: BatchQueue) -> bool:
     """Whether a request can be batched as it is, where nobody asked that it must be."""
     if queue.is_unfit or queue.feeds_twice or not inputs or not inputs[0].ndim:
         return False
-    rows = inputs[0].shape[0]
-    return 0 < rows <= queue.options.max_batch_size and all(
-        array.ndim and array.shape[0] == rows for array in inputs
-    )
+    rows: int = inputs[0].shape[0]
+    if not 0 < rows <= queue.options.max_batch_size:
+        return False
+    for array in inputs:
+        # So many dimensions as a `DeepArray` has cannot be joined.
+        if not array.ndim or array.shape[0] != rows or type(array) is DeepArray:
+            return False
+    return True

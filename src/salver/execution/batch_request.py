@@ -71,10 +71,9 @@ class Request:
     def _entries(self) -> Sequence["Request | Piece"]:
         return self._pieces or (self,)
 
-    def try_patience(self, patience: Patience, expected_wait_s: float) -> None:
-        """Let it be known whether the caller stays, who is expected to wait so long."""
+    def try_patience(self, patience: Patience) -> None:
+        """Let it be known whether the caller stays, who is expected to wait for a while."""
         self._patience = patience
-        self.expected_wait_s = expected_wait_s
 
     def refusal(self, now: float) -> ServingError | None:
         """Why it is not worth running any more, if so. From any thread."""

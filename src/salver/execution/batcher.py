@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 _LONE_BATCHES = 16
 """After so many batches of one request, the next is expected alone too."""
+_NO_WAIT_S = 5e-3
+"""Who is expected to wait for less shows nothing of how long clients wait."""
 
 
 class BatchObserver(Protocol):
@@ -56,6 +58,8 @@ class BatcherOptions:
 
     threads: int
     """Batches that run at the same time."""
+    width: int = 0
+    """Of them, those of one automatic queue, until it is found how many suit it; 0: all."""
     thread_pool_name: str = "batch_threads"
     inline_budget_s: float = 100e-6
     """Longest expected run that happens on the loop itself."""
@@ -129,19 +133,22 @@ class Batcher:
         """As `Runner.run`, of an executable that has a queue."""
         queue = executable.queue
         assert queue is not None
-        if queue.control is not None and not queue.rows and executable.order is None:
-            size_class = size_of(inputs).bit_length()
-            if executable.cost_s[size_class] <= self._alone_budget_s:
-                self._note_alone(queue, inputs)
-                self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
-                return None
-        # So many dimensions as a `DeepArray` has cannot be joined.
-        if DeepArray in map(type, inputs) or (
-            queue.control is not None and not fits(inputs, queue)
-        ):
+        if queue.control is not None:
+            if executable.order is None:
+                if not queue.rows:
+                    size_class = size_of(inputs).bit_length()
+                    if executable.cost_s[size_class] <= self._alone_budget_s:
+                        self._note_alone(queue, inputs)
+                        self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
+                        return None
+                if queue.lone_batches >= _LONE_BATCHES and _is_lone(queue):
+                    return self._run_past(queue, inputs, deadline, on_done, on_settled)
+            fit = fits(inputs, queue)
+        else:
+            # So many dimensions as a `DeepArray` has cannot be joined.
+            fit = DeepArray not in map(type, inputs)
+        if not fit:
             return self._runner.run(executable, inputs, deadline, on_done, on_settled)
-        if _is_lone(queue) and executable.order is None:
-            return self._run_past(queue, inputs, deadline, on_done, on_settled)
         return self._join(executable, queue, inputs, deadline, on_done, on_settled)
 
     def _join(
@@ -158,7 +165,8 @@ class Batcher:
             inputs = executable.order.inputs(inputs)
             on_done = partial(_reordered, executable.order, on_done)
         try:
-            rows = rows_of(inputs, queue)
+            # Of an automatic queue they are known to fit.
+            rows = inputs[0].shape[0] if queue.control is not None else rows_of(inputs, queue)
             if self.is_stopping:
                 raise Unavailable("The server is shutting down")
             if not self._can_run_at_once(queue, inputs, rows):
@@ -221,7 +229,8 @@ class Batcher:
             raise expired(queue, waits=True)
         request = Request(queue, inputs, rows, on_done, on_settled)
         if queue.control is not None and queue.search is None:
-            queue.search = PolicySearch(self._options.threads, queue.control.may_pay)
+            threads, width = self._options.threads, self._options.width
+            queue.search = PolicySearch(width or threads, threads, queue.control)
         try:
             expected_wait_s = self._expected_wait_s(queue, deadline)
             request.enqueue(now)
@@ -229,8 +238,9 @@ class Batcher:
             queue.totals.refused += 1
             self._observer.refused()
             raise
-        if expected_wait_s:
-            request.try_patience(self.patience, expected_wait_s)
+        request.expected_wait_s = expected_wait_s
+        if expected_wait_s > _NO_WAIT_S:
+            request.try_patience(self.patience)
         if deadline is not None:
             request.expire_at(deadline, self._loop)
         self._attend(queue)
@@ -398,8 +408,6 @@ class Batcher:
 
 def _is_lone(queue: BatchQueue) -> bool:
     """Whether the next request is expected alone, as all were for a while."""
-    if queue.lone_batches < _LONE_BATCHES:
-        return False
     if queue.runs_past or queue.rows or queue.running:
         queue.lone_batches = 0
         return False

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-_TURNS = 5
+_TURNS = 9
 """Of the last two."""
 _BEHIND = (1.3, 1.15, 1.08)
 """With so many times the score of the leader a policy is out, after one turn of each, two, more."""
 _HOPELESS = 1.4
-_BETTER = 0.95
+_BETTER = 0.97
 """What another policy has to have of the score of the one in use, to win."""
 
 

@@ -250,7 +250,7 @@ def test_automatic_batching_needs_no_parameters(tmp_path: Path) -> None:
     assert options is not None
     assert options.is_automatic
     assert options.batch_timeout_s == 0.0
-    assert settings.threads == CPUS
+    assert settings.threads == 2 * CPUS
 
 
 @pytest.mark.parametrize(

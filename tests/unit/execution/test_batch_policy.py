@@ -1,6 +1,6 @@
 """How batches are formed, in a world where the policy of the moment decides how long all takes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -11,11 +11,24 @@ BATCH_S = 2e-3
 CALLERS = 64
 
 
+class Costs:
+    """All sizes are worth a trial, unless it is said which are."""
+
+    def __init__(self, may_pay: Callable[[int], bool], steps: Sequence[int] = ()) -> None:
+        self.may_pay = may_pay
+        self.steps = list(steps)
+
+
 class World:
     """Callers who wait for each other, or come at a pace of their own."""
 
-    def __init__(self, most: int, is_short: Callable[[int], bool] = lambda rows: True) -> None:
-        self.policies = PolicySearch(most, is_short)
+    def __init__(
+        self,
+        most: int,
+        may_pay: Callable[[int], bool] = lambda rows: True,
+        steps: Sequence[int] = (),
+    ) -> None:
+        self.policies = PolicySearch(most, most, Costs(may_pay, steps))
         self.now = 0.0
         self.callers = CALLERS
         self.seen: list[BatchPolicy] = []
@@ -49,6 +62,12 @@ def test_the_width_with_the_shortest_stay_is_found_and_kept(best: int) -> None:
 @pytest.mark.parametrize("best", [BatchPolicy(2, 32), BatchPolicy(1, 64), BatchPolicy(2, 32, True)])
 def test_the_size_is_found_too_and_whether_it_is_worth_waiting_for(best: BatchPolicy) -> None:
     world = World(2)
+    assert world.run(60_000, lambda policy: 1e-3 if policy == best else 1.2e-3) == best
+
+
+def test_steps_in_the_costs_are_tried_beside_the_doublings() -> None:
+    world = World(2, steps=[6])
+    best = BatchPolicy(2, 6)
     assert world.run(60_000, lambda policy: 1e-3 if policy == best else 1.2e-3) == best
 
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from salver.errors import InternalError, InvalidArgument, ServingError
 from salver.execution.batch_control import ENOUGH, BatchControl
 from salver.execution.batch_options import BatchOptions
-from salver.execution.policy_race import BatchPolicy
 from salver.execution.batch_proof import Likeness
 from salver.execution.batch_queue import BatchQueue
 from salver.execution.batch_request import Request
 from salver.execution.batch_run import BatchRun
+from salver.execution.policy_race import BatchPolicy
 from salver.execution.prepared import PreparedServable
 from tests.batching import AUTOMATIC, FOURS, Echo, EchoServable, Opened, Site
 from tests.fakes import LIMIT_S, failure, turn_loop
