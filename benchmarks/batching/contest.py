@@ -144,6 +144,8 @@ class Contest:
 
     def _closed(self, concurrency: int, rivals: Sequence[BatchRival]) -> list[Cell]:
         cells = [Cell(self.workload.name, FORM, concurrency, rival.name) for rival in rivals]
+        for rival in rivals:
+            self._settle(rival, concurrency)
         before = [rival.batches() for rival in rivals]
         take_turns(rivals, cells, self.workload.rounds, self.workload.seconds)
         for rival, (count_then, rows_then) in zip(rivals, before, strict=True):
@@ -152,6 +154,13 @@ class Contest:
                 rows_per_batch = (rows - rows_then) / (count - count_then)
                 self.rows_per_batch[rival.name, concurrency] = rows_per_batch
         return cells
+
+    def _settle(self, rival: BatchRival, concurrency: int) -> None:
+        """Give the server that tunes itself the time for it."""
+        if rival.name == AUTO:
+            rival.check(concurrency)
+            rival.calibrate(concurrency, self.workload.seconds)
+            rival.turn(concurrency, self.workload.settling_seconds)
 
     def _open(self, settings: Mapping[str, Setting], cells: Sequence[Cell]) -> list[OpenCell]:
         """Off, auto, and the best setting with a queue that keeps the time of a client."""
@@ -185,6 +194,7 @@ class Contest:
         """The most answers per second that it gives to callers who wait."""
         rates = []
         for concurrency in self.workload.concurrencies[-CAPACITY_CONCURRENCIES:]:
+            self._settle(rival, concurrency)
             rival.check(concurrency)
             rival.calibrate(concurrency, self.workload.seconds)
             rates.append(rival.turn(concurrency, self.workload.seconds).rate)

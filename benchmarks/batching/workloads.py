@@ -38,6 +38,8 @@ class BatchWorkload:
     """Settings for each concurrency that are measured again beside the others."""
     screen_seconds: float = 0.3
     seconds: float = 0.8
+    settling_seconds: float = 5.0
+    """Of each load, before its turns, for the server that tunes itself."""
     rounds: int = 3
     loads: tuple[float, ...] = LOADS
     open_seconds: float = 3.0
@@ -62,6 +64,7 @@ class BatchWorkload:
             finalists=1,
             screen_seconds=0.2,
             seconds=0.4,
+            settling_seconds=1.0,
             rounds=1,
             loads=(0.6, 1.5),
             open_seconds=1.0,

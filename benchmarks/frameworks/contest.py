@@ -9,6 +9,7 @@ from benchmarks.frameworks.models import FrameworkModel
 from benchmarks.frameworks.questions import InferQuestion, Question, Row
 from benchmarks.frameworks.rivals import (
     MLSERVER,
+    SALVER,
     LoopProcess,
     LoopRival,
     Pythons,
@@ -18,6 +19,8 @@ from benchmarks.measure import Asked, Cell, Contestant, Rival, take_turns
 from benchmarks.servers import RunningServer
 
 CONCURRENCY = 64
+SETTLING_TURNS = 6
+"""As long as so many turns."""
 FORMS = {"grpc": "gRPC", "rest": "REST"}
 
 
@@ -62,8 +65,17 @@ class Contest:
                     Cell(self.model.name, FORMS[protocol], CONCURRENCY, rival.name)
                     for rival in everybody
                 ]
+                for rival in rivals:
+                    self._settle(rival)
                 take_turns(everybody, cells, self.rounds, self.seconds)
                 yield cells
+
+    def _settle(self, rival: Contestant) -> None:
+        """Give a server that tunes itself the time for it."""
+        if rival.name.startswith(SALVER):
+            rival.check(CONCURRENCY)
+            rival.calibrate(CONCURRENCY, self.seconds)
+            rival.turn(CONCURRENCY, SETTLING_TURNS * self.seconds)
 
     def _question(self, server: RunningServer, protocol: str, row: Row) -> Asked:
         if server.program.name.startswith(MLSERVER):

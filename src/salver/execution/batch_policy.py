@@ -9,14 +9,16 @@ that in it: where a fixed number of callers wait for each other, a short stay br
 where requests come at a pace of their own, it is what there is to win, and a burst of them, which
 makes stays longer, does not count against the policy that meets with it.
 
-So policies are compared by seconds of stay, divided by answers per second: by turns of some
-batches each, in a race (see `policy_race.py`) that begins with each new load and again ever more
-rarely. What was best is remembered for each load, in steps of two.
+So policies are compared by the root of the seconds of stay, divided by answers per second: the
+root, because the time that callers spend on the way is not seen, and batches for which all wait
+together have more of it. They are compared by turns of some batches each, in a race (see
+`policy_race.py`) that begins with each new load and again ever more rarely. What was best is
+remembered for each load, in steps of two.
 
 Pure: times come from outside.
 """
 
-from math import inf, log2
+from math import inf, log2, sqrt
 from typing import Protocol
 
 from salver.execution.policy_race import BatchPolicy, PolicyRace
@@ -183,7 +185,7 @@ class PolicySearch:
         if self._race is None:
             self._go_on(load)
         elif self._is_racing:
-            self._race.ended(stay_s * elapsed_s / self._requests)
+            self._race.ended(sqrt(stay_s) * elapsed_s / self._requests)
             if self._race.winner is not None:
                 self._search.race_ended(self._race)
                 self._race = None
