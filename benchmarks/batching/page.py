@@ -190,8 +190,8 @@ NOTES = {
     "Answers per second": "`auto` divided by the others, at the same number of requests at once: "
     "`off` is the server without batching; the best setting is the one of TensorFlow Serving's "
     "parameters that gave the most answers there; the bare loop is the model without a server, in "
-    "batches of all sizes, with no more requests at once. `auto` had each load for some seconds before "
-    "its turns, in which it tunes itself.",
+    "batches of all sizes, with no more requests at once. `auto` had each load for some seconds "
+    "before its turns, in which it tunes itself.",
     "Latency": "Of the same loads. The best setting is the one above, chosen for its answers.",
     "One caller": "Where nothing can be batched, batching can only cost.",
     "More than can be answered": "The answers that come before the time of a client is over, "
