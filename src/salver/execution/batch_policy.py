@@ -95,9 +95,9 @@ class PolicySearch:
     """The choice for one queue. Loop only."""
 
     __slots__ = (
-        "_batches", "_began_at", "_costs", "_credit_s", "_is_racing", "_most", "_partial",
-        "_quiet", "_race", "_requests", "_rows", "_search", "_searches", "_settling", "_stay_s",
-        "policy",
+        "_batches", "_began_at", "_costs", "_credit_s", "_has_moved", "_is_racing", "_most",
+        "_partial", "_quiet", "_race", "_requests", "_rows", "_search", "_searches", "_settling",
+        "_stay_s", "policy",
     )  # fmt: skip
 
     def __init__(self, width: int, most: int, costs: KnowsCosts) -> None:
@@ -117,6 +117,8 @@ class PolicySearch:
         self._searches: dict[int, _LoadSearch] = {}
         """By the number of doublings that lead to the load."""
         self._race: PolicyRace | None = None
+        self._has_moved = False
+        """Whether the last turn was under another load than this search is about."""
         self._is_racing = False
         """Whether this turn is one of the race."""
         self._credit_s = _FIRST_CREDIT_S
@@ -196,11 +198,15 @@ class PolicySearch:
 
     def _go_on(self, load: float) -> None:
         """After a turn of the best, under this load, outside of a race: begin one if it is time."""
-        if load < _LEAST_LOAD:
-            self._search = self._quiet
+        search = self._search_at(load)
+        if search is not self._search and not self._has_moved:
+            # One turn may be the end of a load, or a moment without a core.
+            self._has_moved = True
             return
-        self._look_at(load)
-        search = self._search
+        self._has_moved = False
+        self._search = search
+        if search is self._quiet:
+            return
         if search.best.gathers and self._partial > _MOST_PARTIAL * self._batches:
             # The company that it waits for does not come any more.
             search.best = BatchPolicy(search.best.width, search.best.rows)
@@ -218,17 +224,19 @@ class PolicySearch:
         """In doublings, from the load of the present search."""
         return abs(log2(load / self._search.load))
 
-    def _look_at(self, load: float) -> None:
-        """Go on with the search that belongs to this load."""
+    def _search_at(self, load: float) -> _LoadSearch:
+        """The search that belongs to this load."""
+        if load < _LEAST_LOAD:
+            return self._quiet
         if self._distance(load) < _ANOTHER_LOAD:
-            return
+            return self._search
         level = round(log2(load))
         found = self._searches.get(level)
         if found is None:
             nearest = min(self._searches, key=lambda known: abs(known - level), default=None)
             best = self._quiet.best if nearest is None else self._searches[nearest].best
             found = self._searches[level] = _LoadSearch(load, best)
-        self._search = found
+        return found
 
     def _rivals(self, search: _LoadSearch) -> list[BatchPolicy]:
         """What to compare with the best."""
