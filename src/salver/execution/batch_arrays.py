@@ -29,13 +29,14 @@ def groups_of(
     groups: dict[object, list[int]] = {}
     for place, inputs in enumerate(requests):
         may_pad = options.pad_variable_length_inputs and place not in pieces
-        groups.setdefault(_kind_of(inputs, may_pad), []).append(place)
+        groups.setdefault(kind_of(inputs, may_pad), []).append(place)
     return list(groups.values())
 
 
-def _kind_of(inputs: Inputs, may_pad: bool) -> object:
+def kind_of(inputs: Inputs, may_pad: bool = False) -> object:
+    """What requests have in common that can be run as one."""
     if not may_pad:
-        return tuple((array.dtype, array.shape[1:]) for array in inputs)
+        return tuple([(array.dtype, array.shape[1:]) for array in inputs])
     return tuple(
         (array.dtype, array.ndim if _can_be_padded(array) else array.shape[1:]) for array in inputs
     )

@@ -241,7 +241,8 @@ class PolicySearch:
     def _rivals(self, search: _LoadSearch) -> list[BatchPolicy]:
         """What to compare with the best."""
         width = search.best.width
-        widths = [each for each in (width, width // 2, 2 * width) if 1 <= each <= self._most]
+        nearby = dict.fromkeys((width, width // 2, 2 * width, 1))
+        widths = [each for each in nearby if 1 <= each <= self._most]
         whole = 2 ** round(log2(search.load))
         # The load does not tell who is being answered: there may be twice as many callers.
         sizes = [2 * whole >> halvings for halvings in range(_SIZES) if 2 * whole >> halvings > 1]

@@ -13,10 +13,14 @@ import numpy as np
 
 from salver.core.deep_array import DeepArray
 from salver.errors import FailedPrecondition, InvalidArgument, Unavailable
+from salver.execution.batch_arrays import kind_of
 from salver.execution.batch_control import BatchControl
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_policy import GATHERING_S, PolicySearch
 from salver.execution.batch_proof import BatchProof
+
+_LOOKED_THROUGH = 64
+"""Requests among which those are looked for that can be run together."""
 
 if TYPE_CHECKING:
     from salver.execution.prepared import Executable
@@ -76,7 +80,7 @@ class BatchQueue:
     __slots__ = (
         "_batches", "control", "entries", "executable", "feeds_twice", "is_listed", "is_taught",
         "is_unfit", "lone_batches", "name", "options", "proof", "rows", "running", "runs_past",
-        "search", "totals",
+        "search", "totals", "varies",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +116,9 @@ class BatchQueue:
         self.search: PolicySearch | None = None
         """How the next batches are formed; None: one on each thread, as the options say."""
         self.totals = Totals()
+        self.varies = False
+        """Whether requests came together that could not be run together, of an automatic queue:
+        then batches are made of those that can."""
         self.is_unfit = False
         """Whether it turned out that requests cannot be run together: each runs alone."""
         self.is_taught = False
@@ -216,27 +223,45 @@ class BatchQueue:
         Something has to wait.
         """
         batch = self._batches[0]
-        if most is not None and batch.rows > most and len(batch.entries) > 1:
-            return self._take_part(batch, most)
+        if most is not None and (self.varies or batch.rows > most):
+            taken, left = self._chosen(batch.entries, most)
+            if left:
+                return self._take_part(batch, taken, left)
         self._batches.popleft()
         if not self._batches:
             self._batches.append(Batch())
         self._let_go(batch)
         return batch
 
-    def _take_part(self, batch: Batch, most: int) -> Batch:
+    def _chosen(self, entries: list[Entry], most: int) -> tuple[list[Entry], list[Entry]]:
+        """The first, and what has room beside it among `most` rows; and those that are left."""
+        if not self.varies:
+            rows = count = 0
+            for entry in entries:
+                rows += entry.rows
+                if count and rows > most:
+                    break
+                count += 1
+            return entries[:count], entries[count:]
+        first = entries[0]
+        kind, rows = kind_of(first.inputs), first.rows
+        taken, left = [first], []
+        for entry in entries[1:_LOOKED_THROUGH]:
+            if rows + entry.rows <= most and kind_of(entry.inputs) == kind:
+                rows += entry.rows
+                taken.append(entry)
+            else:
+                left.append(entry)
+        return taken, left + entries[_LOOKED_THROUGH:]
+
+    def _take_part(self, batch: Batch, taken: list[Entry], left: list[Entry]) -> Batch:
         part = Batch()
         part.opened_at = batch.opened_at
-        count = 0
-        for entry in batch.entries:
-            if count and part.rows + entry.rows > most:
-                break
-            part.rows += entry.rows
-            part.size += entry.size
-            count += 1
-        part.entries = batch.entries[:count]
-        batch.entries = batch.entries[count:]
-        batch.opened_at = batch.entries[0].added_at
+        part.entries = taken
+        part.rows = sum([entry.rows for entry in taken])
+        part.size = sum([entry.size for entry in taken])
+        batch.entries = left
+        batch.opened_at = left[0].added_at
         batch.rows -= part.rows
         batch.size -= part.size
         self._let_go(part)

@@ -19,12 +19,13 @@ import numpy as np
 from salver.core.deep_array import DeepArray
 from salver.errors import ServingError, Unavailable
 from salver.execution.batch_arrays import check_outputs
+from salver.execution.batch_learning import BatchLearning
 from salver.execution.batch_policy import PolicySearch
 from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.batch_request import Request, expired
 from salver.execution.batch_run import BatchRun
-from salver.execution.patience import Patience, WaitPace, time_left_s
-from salver.execution.prepared import SURPRISE, Executable, Order
+from salver.execution.patience import Patience, time_left_s
+from salver.execution.prepared import Executable, Order
 from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
 from salver.execution.workers import Workers
 
@@ -86,7 +87,7 @@ class Batcher:
         self._turn_is_due = False
         self._is_draining = False
         self.patience = Patience(options.max_wait_s)
-        self._pace = WaitPace()
+        self._learning = BatchLearning(options.inline_budget_s)
 
     def start(self) -> None:
         """See `Workers.start`."""
@@ -259,7 +260,7 @@ class Batcher:
         left_s = None
         if deadline is not None:
             left_s = time_left_s(deadline, self._loop.time(), queue.control.batch_s)
-        refusal = overload(wait_s * self._pace.times, self.patience.limit_s, left_s)
+        refusal = overload(wait_s * self._learning.pace.times, self.patience.limit_s, left_s)
         if refusal is not None:
             raise refusal
         return wait_s
@@ -360,50 +361,11 @@ class Batcher:
             self._idle += 1
             queue.running -= 1
         if run.run_sizes:
-            self._note_cost(run)
-            self._note_wait(run)
-        if queue.proof is not None and len(run.batch.entries) > 1:
-            queue.is_unfit = queue.is_unfit or run.is_unfit
-            queue.proof.ran(run.proved)
-        if run.run_sizes:
-            _count(run)
+            is_alone = self._idle == self._options.threads and not self._runner.in_flight
+            self._learning.learn(run, is_undisturbed=is_alone)
             self._observer.batch_ran(run)
         if self._turns:
             self._turn_soon()
-
-    def _note_wait(self, run: BatchRun) -> None:
-        for entry in (run.outcomes[0].entry, run.outcomes[-1].entry):
-            if entry.expected_wait_s:
-                self._pace.learn(run.taken_at - entry.added_at, entry.expected_wait_s)
-
-    def _note_cost(self, run: BatchRun) -> None:
-        """Let the next batches know how long this one took."""
-        if run.is_threaded:
-            run.executable.record_threaded(run.size_class, run.cpu_s, run.elapsed_s, run.has_failed)
-        else:
-            budget_s = self._options.inline_budget_s
-            elapsed_s = run.held_s
-            if self._idle < self._options.threads or self._runner.in_flight:
-                # As in `Runner.run`: a wait for the interpreter lock proves nothing.
-                elapsed_s = min(elapsed_s, 2 * budget_s)
-            run.executable.record_inline(
-                run.size_class, elapsed_s, SURPRISE * budget_s, run.has_failed
-            )
-        queue = run.batch.queue
-        if queue.control is not None and not run.has_failed:
-            queue.control.observe(run.batch.rows, run.elapsed_s, run.cpu_s)
-            now = perf_counter()
-            queue.control.drained(run.batch.rows, now, queue.rows > 0)
-            if len(run.batch.entries) == 1 and not (queue.rows or queue.running):
-                queue.lone_batches += 1
-            else:
-                queue.lone_batches = 0
-            if queue.search is not None:
-                entries = run.batch.entries
-                # Requests come evenly enough: the first and the last stand for all.
-                came_at = (entries[0].added_at + entries[-1].added_at) / 2
-                count = len(entries)
-                queue.search.ended(count, run.batch.rows, (now - came_at) * count, now)
 
 
 def _is_lone(queue: BatchQueue) -> bool:
@@ -426,16 +388,6 @@ def _compute_here(run: BatchRun) -> None:
         run.finish()
     except Exception:  # the batches behind it must not suffer
         logger.exception("A finished request could not be answered")
-
-
-def _count(run: BatchRun) -> None:
-    totals = run.batch.queue.totals
-    totals.batches += 1
-    totals.requests += len(run.batch.entries)
-    totals.rows += run.batch.rows
-    totals.padding += sum(size - rows for rows, size in run.run_sizes)
-    totals.wait_s += run.taken_at - run.batch.opened_at
-    totals.apart += run.first_error is not None
 
 
 def _checked(

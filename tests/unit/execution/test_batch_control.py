@@ -199,3 +199,26 @@ def test_a_batch_never_has_more_rows_than_wait_or_than_the_limit_nor_less_than_o
         control.observe(rows, cost_s)
         assert control.best >= 1
         assert 1 <= control.size(rows, idle=2) <= min(limit, rows)
+
+
+def test_steps_in_the_costs_are_told_of() -> None:
+    control = BatchControl(1024)
+    assert control.steps == []
+    keep_busy(control, cliff, batches=2000, waiting=10)
+    assert control.steps == [6]
+    smooth = BatchControl(1024)
+    keep_busy(smooth, flat, batches=2000, waiting=256)
+    assert smooth.steps == []
+
+
+def test_rows_that_save_nothing_are_not_worth_a_trial() -> None:
+    control = BatchControl(64)
+    assert control.may_pay(4)
+    keep_busy(control, proportional)
+    assert control.may_pay(0)
+    assert control.may_pay(1)
+    assert not control.may_pay(2)
+    cheaper = BatchControl(64)
+    keep_busy(cheaper, flat)
+    assert cheaper.may_pay(2)
+    assert cheaper.may_pay(64)

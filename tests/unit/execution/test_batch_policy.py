@@ -78,6 +78,17 @@ def test_what_differs_by_little_changes_nothing() -> None:
     ) == BatchPolicy(2)
 
 
+def test_one_turn_under_another_load_changes_nothing() -> None:
+    world = World(2)
+    best = BatchPolicy(1, 64)
+    assert world.run(60_000, lambda policy: 1e-3 if policy == best else 1.2e-3) == best
+    world.callers = 2
+    world.run(16, lambda policy: 1e-3, rows=lambda policy: 1)
+    assert world.policies.best == best
+    world.callers = CALLERS
+    assert world.run(200, lambda policy: 1e-3 if policy == best else 1.2e-3) == best
+
+
 def test_a_hopeless_rival_gets_a_short_turn_and_is_left_out_for_long() -> None:
     world = World(2)
     world.run(20_000, lambda policy: 1e-3 if policy == BatchPolicy(2) else 2e-3)

@@ -262,3 +262,19 @@ def test_the_size_that_is_run_is_the_first_allowed_one_that_is_large_enough() ->
     options = replace(FOURS, allowed_batch_sizes=(2, 4))
     assert [options.padded_size(rows) for rows in (1, 2, 3, 4)] == [2, 2, 4, 4]
     assert FOURS.padded_size(3) == 3
+
+
+def test_batches_are_made_of_what_is_alike_once_it_has_varied() -> None:
+    queue = queue_with(replace(FOURS, max_batch_size=100, max_execution_batch_size=100))
+    short, long = [np.zeros((1, 4))], [np.zeros((1, 8))]
+    for inputs in (short, long, short, short, long, short):
+        [entry] = add(queue, 1)
+        entry.inputs = inputs
+    queue.varies = True
+    taken = []
+    while queue.rows:
+        taken.append([entry.inputs[0].shape[1] for entry in queue.take(3).entries])
+    # The oldest that is left always comes first: nobody waits for ever.
+    assert taken == [[4, 4, 4], [8, 8], [4]]
+    assert queue.entries == 0
+    assert queue.due_at() is None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from salver.errors import InternalError, InvalidArgument, ServingError
 from salver.execution.batch_control import ENOUGH, BatchControl
 from salver.execution.batch_options import BatchOptions
+from salver.execution.batch_policy import PolicySearch
 from salver.execution.batch_proof import Likeness
 from salver.execution.batch_queue import BatchQueue
 from salver.execution.batch_request import Request
@@ -252,6 +253,31 @@ async def test_a_batch_that_gathers_leaves_when_it_is_whole(opened: Opened) -> N
     site.send([4])
     await site.all_answered()
     assert site.rows(4) == [4]
+
+
+class CountingSearch(PolicySearch):
+    """Is told of batches, as every search."""
+
+    told = 0
+
+    def ended(self, requests: int, rows: int, stay_s: float, now: float) -> None:
+        self.told += 1
+        super().ended(requests, rows, stay_s, now)
+
+
+async def test_batches_on_the_loop_take_part_in_the_search_too(opened: Opened) -> None:
+    # Else a policy with which all are cheap enough for the loop would stay for ever.
+    site = opened(AUTOMATIC, inline_s=1.0)
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    queue.search = search = CountingSearch(1, 1, queue.control)
+    site.executable.cost_s = [1e-3] * len(site.executable.cost_s)
+    for row in range(3):
+        site.send([row])
+    await site.all_answered()
+    assert not any(run.is_threaded for run in site.notes.runs)
+    assert search.told == len(site.notes.runs) > 0
 
 
 async def test_what_expires_in_the_queue_is_never_run(opened: Opened) -> None:
