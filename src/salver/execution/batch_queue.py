@@ -19,6 +19,7 @@ from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_policy import GATHERING_S, PolicySearch
 from salver.execution.batch_proof import BatchProof
 
+_MOST_KINDS = 4096
 _LOOKED_THROUGH = 64
 """Requests among which those are looked for that can be run together."""
 
@@ -33,6 +34,8 @@ class Entry(Protocol):
     size: int
     """Bytes of the inputs."""
     inputs: Sequence[np.ndarray]
+    kind: int
+    """Those with the same can be run as one, as far as is known; the queue's alone."""
     batch: "Batch | None"
     """Where it waits; None once it no longer does."""
     added_at: float
@@ -78,8 +81,8 @@ class BatchQueue:
     """What waits for one program. Times are those of the caller's clock, in seconds."""
 
     __slots__ = (
-        "_batches", "control", "entries", "executable", "feeds_twice", "is_listed", "is_taught",
-        "is_unfit", "lone_batches", "name", "options", "proof", "rows", "running", "runs_past",
+        "_batches", "_kinds", "control", "entries", "executable", "feeds_twice", "is_listed",
+        "is_taught", "is_unfit", "lone_batches", "name", "options", "proof", "rows", "running", "runs_past",
         "search", "totals", "varies",
     )  # fmt: skip
 
@@ -123,6 +126,7 @@ class BatchQueue:
         """Whether it turned out that requests cannot be run together: each runs alone."""
         self.is_taught = False
         """Whether a request of the warm-up was used to learn what batches cost."""
+        self._kinds: dict[object, int] = {}
         self._batches: deque[Batch] = deque([Batch()])
 
     @property
@@ -177,6 +181,8 @@ class BatchQueue:
         batch.size += entry.size
         entry.batch = batch
         entry.added_at = now
+        if self.varies:
+            entry.kind = self._number_of(kind_of(entry.inputs))
         self.rows += entry.rows
         self.entries += 1
 
@@ -233,6 +239,12 @@ class BatchQueue:
         self._let_go(batch)
         return batch
 
+    def _number_of(self, kind: object) -> int:
+        """For quick comparisons. Should two have the same, they are run apart in the end."""
+        if len(self._kinds) >= _MOST_KINDS:
+            self._kinds.clear()
+        return self._kinds.setdefault(kind, len(self._kinds) + 1)
+
     def _chosen(self, entries: list[Entry], most: int) -> tuple[list[Entry], list[Entry]]:
         """The first, and what has room beside it among `most` rows; and those that are left."""
         if not self.varies:
@@ -244,10 +256,10 @@ class BatchQueue:
                 count += 1
             return entries[:count], entries[count:]
         first = entries[0]
-        kind, rows = kind_of(first.inputs), first.rows
+        kind, rows = first.kind, first.rows
         taken, left = [first], []
         for entry in entries[1:_LOOKED_THROUGH]:
-            if rows + entry.rows <= most and kind_of(entry.inputs) == kind:
+            if entry.kind == kind and rows + entry.rows <= most:
                 rows += entry.rows
                 taken.append(entry)
             else:

@@ -21,7 +21,7 @@ class Request:
     __slots__ = (
         "_elapsed_s", "_error", "_on_done", "_on_settled", "_patience", "_pieces", "_queue",
         "_timer", "_under_way", "added_at", "batch", "expected_wait_s", "inputs", "is_unwanted",
-        "outputs", "rows", "size",
+        "kind", "outputs", "rows", "size",
     )  # fmt: skip
 
     def __init__(
@@ -37,6 +37,7 @@ class Request:
         self.size = size_of(inputs)
         self.batch: Batch | None = None
         self.added_at = 0.0
+        self.kind = 0
         self.outputs: Outputs | None = None
         self.is_unwanted = False
         """Nobody waits any more: a worker skips it."""
@@ -178,7 +179,7 @@ def expired(queue: BatchQueue, waits: bool) -> ServingError:
 class Piece:
     """Some rows of a request that is too large for one batch."""
 
-    __slots__ = ("_request", "added_at", "batch", "inputs", "outputs", "rows", "size")
+    __slots__ = ("_request", "added_at", "batch", "inputs", "kind", "outputs", "rows", "size")
 
     def __init__(self, request: Request, start: int, stop: int) -> None:
         self._request = request
@@ -187,6 +188,7 @@ class Piece:
         self.size = size_of(self.inputs)
         self.batch: Batch | None = None
         self.added_at = 0.0
+        self.kind = 0
         self.outputs: Outputs | None = None
 
     @property

@@ -35,6 +35,7 @@ class Waiting:
         self.inputs: Sequence[np.ndarray] = ()
         self.batch: Batch | None = None
         self.added_at = 0.0
+        self.kind = 0
 
 
 def queue_with(options: BatchOptions, feeds_twice: bool = False) -> BatchQueue:
@@ -267,10 +268,11 @@ def test_the_size_that_is_run_is_the_first_allowed_one_that_is_large_enough() ->
 def test_batches_are_made_of_what_is_alike_once_it_has_varied() -> None:
     queue = queue_with(replace(FOURS, max_batch_size=100, max_execution_batch_size=100))
     short, long = [np.zeros((1, 4))], [np.zeros((1, 8))]
-    for inputs in (short, long, short, short, long, short):
-        [entry] = add(queue, 1)
-        entry.inputs = inputs
     queue.varies = True
+    for inputs in (short, long, short, short, long, short):
+        entry = Waiting(1)
+        entry.inputs = inputs
+        queue.add(entry, 0.0)
     taken = []
     while queue.rows:
         taken.append([entry.inputs[0].shape[1] for entry in queue.take(3).entries])
