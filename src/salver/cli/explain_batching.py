@@ -131,6 +131,8 @@ def _rule(queue: dict[str, Any]) -> str:
         rule = f"an idle thread takes what waits, {rows} rows if it can"
         if queue.get("gathers"):
             rule = f"a batch of {rows} rows is waited for, 1 ms at the most"
+        if queue.get("rows_at_most") == 1:
+            return "each request runs alone, as without batching"
         width = queue.get("side_by_side")
         return rule if width is None else f"{rule}; {width} such batches at a time"
     sizes = queue["allowed_batch_sizes"]

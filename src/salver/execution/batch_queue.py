@@ -82,8 +82,8 @@ class BatchQueue:
 
     __slots__ = (
         "_batches", "_kinds", "control", "entries", "executable", "feeds_twice", "is_listed",
-        "is_taught", "is_unfit", "lone_batches", "name", "options", "proof", "rows", "running", "runs_past",
-        "search", "totals", "varies",
+        "is_taught", "is_unfit", "lone_batches", "name", "options", "proof", "rows", "running",
+        "runs_past", "search", "totals", "varies",
     )  # fmt: skip
 
     def __init__(

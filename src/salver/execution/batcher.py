@@ -150,6 +150,8 @@ class Batcher:
             fit = DeepArray not in map(type, inputs)
         if not fit:
             return self._runner.run(executable, inputs, deadline, on_done, on_settled)
+        if _is_better_off(queue) and executable.order is None:
+            return self._run_alone(queue, inputs, deadline, on_done, on_settled)
         return self._join(executable, queue, inputs, deadline, on_done, on_settled)
 
     def _join(
@@ -195,6 +197,19 @@ class Batcher:
         queue.runs_past = True
         settled = partial(_ran_past, queue, on_settled)
         return self._runner.run(queue.executable, inputs, deadline, on_done, settled)
+
+    def _run_alone(
+        self,
+        queue: BatchQueue,
+        inputs: Sequence[np.ndarray],
+        deadline: float | None,
+        on_done: OnDone,
+        on_settled: Callable[[], None],
+    ) -> Pending | None:
+        """Run as if there were no batching, because that was found best; see how it goes."""
+        self._note_alone(queue, inputs)
+        done = partial(_answered_alone, queue, inputs[0].shape[0], perf_counter(), on_done)
+        return self._runner.run(queue.executable, inputs, deadline, done, on_settled)
 
     def _note_alone(self, queue: BatchQueue, inputs: Sequence[np.ndarray]) -> None:
         if inputs and (shape := inputs[0].shape):
@@ -374,6 +389,26 @@ def _is_lone(queue: BatchQueue) -> bool:
         queue.lone_batches = 0
         return False
     return True
+
+
+def _is_better_off(queue: BatchQueue) -> bool:
+    """Whether no batching was found best, or is being tried, and nothing waits from before."""
+    return queue.search is not None and queue.search.policy.rows == 1 and not queue.rows
+
+
+def _answered_alone(
+    queue: BatchQueue,
+    rows: int,
+    came_at: float,
+    on_done: OnDone,
+    outputs: list[np.ndarray] | None,
+    error: ServingError | None,
+    elapsed_s: float,
+) -> None:
+    if outputs is not None and queue.search is not None:
+        now = perf_counter()
+        queue.search.ended(1, rows, now - came_at, now)
+    on_done(outputs, error, elapsed_s)
 
 
 def _ran_past(queue: BatchQueue, on_settled: Callable[[], None]) -> None:

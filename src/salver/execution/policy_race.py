@@ -1,4 +1,4 @@
-"""A race between ways to form batches: all have a short turn, and the better half goes on.
+"""A race between ways to form batches: all have short turns, and the better half goes on.
 
 Of the many ways most lose by far, which one turn shows; few are close, and those are compared by
 the median of several turns, between which the others had theirs, so that all meet with the same
@@ -12,8 +12,11 @@ from statistics import median
 
 _TURNS = 9
 """Of the last two."""
-_BEHIND = (1.3, 1.15, 1.08)
-"""With so many times the score of the leader a policy is out, after one turn of each, two, more."""
+_BEHIND = (1.5, 1.2, 1.12, 1.08)
+"""With so many times the score of the leader a policy is out, after one turn of each, two, three,
+and more."""
+_HALVED_FROM = 2
+"""Turns after which no more than half of the rivals go on."""
 _HOPELESS = 1.4
 _BETTER = 0.97
 """What another policy has to have of the score of the one in use, to win."""
@@ -26,7 +29,7 @@ class BatchPolicy:
     width: int
     """Batches that may run at the same time."""
     rows: int = 0
-    """What a batch takes at most; 0: as many as get through cheapest."""
+    """What a batch takes at most; 0: as many as get through cheapest; 1: there are no batches."""
     gathers: bool = False
     """Whether a batch waits a moment until it has so many rows, though a thread is idle."""
 
@@ -72,7 +75,8 @@ class PolicyRace:
             return
         behind = _BEHIND[min(turns, len(_BEHIND)) - 1]
         kept = [each for each in rivals if standing[each] <= behind * leader]
-        kept = kept[: (len(rivals) + 1) // 2]
+        if turns >= _HALVED_FROM:
+            kept = kept[: (len(rivals) + 1) // 2]
         if not kept:
             self.winner = self._in_use
             return

@@ -280,6 +280,27 @@ async def test_batches_on_the_loop_take_part_in_the_search_too(opened: Opened) -
     assert search.told == len(site.notes.runs) > 0
 
 
+async def test_requests_run_alone_where_that_is_found_best_and_are_watched(opened: Opened) -> None:
+    site = opened(AUTOMATIC)
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    queue.search = search = CountingSearch(1, 1, queue.control)
+    search.policy = BatchPolicy(1, 1)
+    for row in range(4):
+        site.send([row, row])
+    await site.all_answered()
+    assert site.echo.sizes == [2] * 4
+    assert not site.notes.runs
+    assert search.told == 4
+    # What is refused says nothing of how long answers take.
+    site.batcher.stop()
+    site.runner.stop()
+    site.send([5])
+    await site.all_answered()
+    assert search.told == 4
+
+
 async def test_what_expires_in_the_queue_is_never_run(opened: Opened) -> None:
     site = opened(FOURS)
     await site.hold_the_thread()
