@@ -1,5 +1,9 @@
 """Threads that compute, and the way back to the loop.
 
+Of the threads that are idle the one that ran last goes on: its caches are the warmest, and where
+few jobs are under way the others sleep. In turns they would cost a sixth of the throughput of a
+model that has two jobs under way and four threads.
+
 What is computed is none of their business: a job is computed on one of the threads and
 finished on the loop. Many jobs may end before the loop turns: one wake-up serves them all.
 """
@@ -26,13 +30,20 @@ class Job(Protocol):
         """On the loop, once, after `compute`."""
 
 
+_Inbox = SimpleQueue[Job | None]
+"""Of a thread, for the next job."""
+
+
 class Workers:
     """Some threads. Loop only, but for the threads' own work."""
 
     def __init__(self, count: int, name: str = "worker") -> None:
         self.count = count
         self._name = name
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._backlog: deque[Job | None] = deque()
+        """What no thread was idle for. None: the end of a thread."""
+        self._idle: list[_Inbox] = []
+        """Of the threads that wait: who has waited longest comes first."""
         self._finished: deque[Job] = deque()
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -63,14 +74,46 @@ class Workers:
         """Let the threads end once the queue is empty."""
         self.is_stopping = True
         for _ in self._threads:
-            self._queue.put(None)
+            self._hand_over(None)
 
     def submit(self, job: Job) -> None:
         """Have a thread compute it as soon as one is free."""
-        self._queue.put(job)
+        self._hand_over(job)
+
+    # No lock: a thread that has one and waits for the interpreter's would keep all others
+    # waiting. Each step below is one of the interpreter's own. Both sides first show what they
+    # have, a job or an idle thread, and then look for the other: one of the two finds it.
+
+    def _hand_over(self, job: Job | None) -> None:
+        self._backlog.append(job)
+        while self._idle and self._backlog:
+            try:
+                inbox = self._idle.pop()
+            except IndexError:
+                return  # it has seen the job itself
+            try:
+                inbox.put(self._backlog.popleft())
+            except IndexError:
+                self._idle.append(inbox)
+
+    def _next(self, inbox: _Inbox) -> Job | None:
+        while True:
+            if self._backlog:
+                try:
+                    return self._backlog.popleft()
+                except IndexError:
+                    pass  # another thread was first
+            self._idle.append(inbox)
+            if not self._backlog:
+                return inbox.get()
+            try:
+                self._idle.remove(inbox)
+            except ValueError:
+                return inbox.get()  # it was chosen meanwhile
 
     def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
+        inbox: _Inbox = SimpleQueue()
+        while (job := self._next(inbox)) is not None:
             job.compute()
             self._finished.append(job)
             # While the thread waits it must not keep inputs, outputs and servable alive.
