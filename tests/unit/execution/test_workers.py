@@ -37,48 +37,61 @@ async def test_threads_that_the_system_does_not_allow_are_an_error_that_says_so(
 
 
 class Tally:
-    """A job that notes where it was computed."""
+    """Notes on which thread each of its jobs is computed, and that it is finished."""
 
-    def __init__(self, computed: list[str], finished: list[int], number: int) -> None:
-        self.computed, self.finished, self.number = computed, finished, number
+    def __init__(self) -> None:
+        self.computed: list[str] = []
+        self.finished: list[int] = []
+        self._changed = asyncio.Event()
+
+    def job(self, number: int) -> "TalliedJob":
+        return TalliedJob(self, number)
+
+    def finish(self, number: int) -> None:
+        self.finished.append(number)
+        self._changed.set()
+
+    async def until_finished(self, count: int) -> None:
+        while len(self.finished) < count:
+            self._changed.clear()
+            await self._changed.wait()
+
+
+class TalliedJob:
+    def __init__(self, tally: Tally, number: int) -> None:
+        self._tally, self._number = tally, number
 
     def compute(self) -> None:
-        self.computed.append(threading.current_thread().name)
+        self._tally.computed.append(threading.current_thread().name)
 
     def finish(self) -> None:
-        self.finished.append(self.number)
+        self._tally.finish(self._number)
 
 
 async def test_no_job_is_lost_or_done_twice_however_they_come() -> None:
-    workers = Workers(4)
+    workers, tally = Workers(4), Tally()
     workers.start()
-    computed: list[str] = []
-    finished: list[int] = []
     chance = random.Random(3)
     sent = 0
     async with asyncio.timeout(LIMIT_S):
         while sent < 20_000:
             for _ in range(chance.choice((1, 1, 2, 5, 40))):
-                workers.submit(Tally(computed, finished, sent))
+                workers.submit(tally.job(sent))
                 sent += 1
             await asyncio.sleep(0)
-        while len(finished) < sent:
-            await asyncio.sleep(0)
-        workers.stop()
-    assert sorted(finished) == list(range(sent))
-    assert len(computed) == sent
+        await tally.until_finished(sent)
+    workers.stop()
+    assert sorted(tally.finished) == list(range(sent))
+    assert len(tally.computed) == sent
 
 
 async def test_the_thread_that_ran_last_goes_on() -> None:
-    workers = Workers(4)
+    workers, tally = Workers(4), Tally()
     workers.start()
-    computed: list[str] = []
-    finished: list[int] = []
     async with asyncio.timeout(LIMIT_S):
         for number in range(50):
-            workers.submit(Tally(computed, finished, number))
-            while len(finished) <= number:
-                await asyncio.sleep(0)
-        workers.stop()
+            workers.submit(tally.job(number))
+            await tally.until_finished(number + 1)
+    workers.stop()
     # One may still have been on its way back to those that are idle; in turns it would be half.
-    assert sum(count for _, count in Counter(computed).most_common(2)) > 35
+    assert sum(count for _, count in Counter(tally.computed).most_common(2)) > 35
