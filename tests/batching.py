@@ -90,12 +90,18 @@ class Site:
         threads: int = 1,
         inline_s: float = NEVER_INLINE_S,
         max_wait_s: float = 0.0,
+        max_queued_bytes: int = 0,
     ) -> None:
         self.echo = Echo()
         self.notes = Notes()
         self.runner = Runner(RunnerOptions(1, inline_budget_s=inline_s))
         self.batcher = Batcher(
-            BatcherOptions(threads, inline_budget_s=inline_s, max_wait_s=max_wait_s),
+            BatcherOptions(
+                threads,
+                inline_budget_s=inline_s,
+                max_wait_s=max_wait_s,
+                max_queued_bytes=max_queued_bytes,
+            ),
             self.runner,
             self.notes,
         )

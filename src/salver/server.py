@@ -184,6 +184,7 @@ class Server:
             thread_pool_name=batching.thread_pool_name,
             inline_budget_s=inline_budget_s,
             max_wait_s=max_wait_s,
+            max_queued_bytes=ConnectionOptions().max_buffered_bytes,
         )
         return Way(runner, Batcher(options, runner, self._metrics.batching))
 

@@ -102,7 +102,8 @@ class BatchControl:
 
     __slots__ = (
         "_batches", "_best_row_s", "_computes_itself", "_credit_s", "_drained_at", "_largest",
-        "_limit", "_next_trial", "_row_pace_s", "_seen", "_sizes", "_target_s", "batch_s",
+        "_limit", "_next_trial", "_observed", "_row_pace_s", "_seen", "_sizes", "_target_s",
+        "batch_s",
     )  # fmt: skip
 
     def __init__(self, limit: int, latency_target_s: float = 0.0) -> None:
@@ -114,6 +115,7 @@ class BatchControl:
         self._largest = 0
         self._best_row_s = 0.0
         self._batches = 0
+        self._observed = 0
         self._next_trial = 0
         """No size is due before so many batches."""
         self._computes_itself = False
@@ -271,7 +273,8 @@ class BatchControl:
             return
         size.next_trial = max(size.next_trial, self._batches + size.pause)
         size.learn(cost_s / rows)
-        if size.batches <= ENOUGH or not self._batches % _BETWEEN_JUDGEMENTS:
+        self._observed += 1
+        if size.batches <= ENOUGH or not self._observed % _BETWEEN_JUDGEMENTS:
             self._judge()
         self._credit_s = min(self._credit_s + _CREDIT * cost_s, _MOST_CREDIT_S)
 

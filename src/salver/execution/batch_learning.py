@@ -21,8 +21,7 @@ class BatchLearning:
         self._learn_cost(run, is_undisturbed)
         queue = run.batch.queue
         if queue.control is not None:
-            if not run.has_failed:
-                self._learn_size(run)
+            self._learn_size(run)
             self._learn_wait(run)
         if queue.proof is not None and len(run.batch.entries) > 1:
             queue.is_unfit = queue.is_unfit or run.is_unfit
@@ -47,7 +46,7 @@ class BatchLearning:
         now = perf_counter()
         if run.is_mixed:
             queue.varies = True
-        else:
+        elif not run.has_failed:
             queue.control.observe(rows, run.elapsed_s, run.cpu_s)
         queue.control.drained(rows, now, queue.rows > 0)
         if len(entries) == 1 and not (queue.rows or queue.running):

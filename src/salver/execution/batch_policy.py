@@ -28,8 +28,10 @@ GATHERING_S = 1e-3
 _FEWEST_BATCHES, _SHORTEST_TURN_S = 16, 0.02
 _SETTLING = 6
 """Batches after a change of policy that still have to do with the one before."""
-_ENOUGH_TO_SEE, _LONG_STAY = 6, 1.4
-"""After so many batches with so many times the stay of the best, a turn ends early."""
+_ENOUGH_TO_SEE, _SHORTEST_GLANCE_S, _LONG_STAY = 6, 0.005, 1.4
+"""After so many batches and seconds with so many times the stay of the best, a turn ends early."""
+_PAUSE_S, _PAUSE_IN_STAYS = 0.25, 4
+"""So long without a batch, and so many times what requests stay, is the end of a load."""
 _RACES_OF_ALL = 8
 """Of so many races, one has also those in it that were hopeless."""
 _SIZES, _GATHERED_SIZES = 5, 3
@@ -97,7 +99,7 @@ class PolicySearch:
     __slots__ = (
         "_batches", "_began_at", "_costs", "_credit_s", "_has_moved", "_is_racing", "_most",
         "_partial", "_quiet", "_race", "_requests", "_rows", "_search", "_searches", "_settling",
-        "_stay_s", "policy",
+        "_stay_s", "_told_at", "policy",
     )  # fmt: skip
 
     def __init__(self, width: int, most: int, costs: KnowsCosts) -> None:
@@ -123,6 +125,7 @@ class PolicySearch:
         """Whether this turn is one of the race."""
         self._credit_s = _FIRST_CREDIT_S
         self._settling = 0
+        self._told_at: float | None = None
         self._began_at: float | None = None
         self._start_turn()
 
@@ -144,6 +147,11 @@ class PolicySearch:
             stay_s: how long they stayed, from when they came, all together.
             now: seconds.
         """
+        idle_s = 0.0 if self._told_at is None else now - self._told_at
+        self._told_at = now
+        if idle_s > _PAUSE_S and idle_s > _PAUSE_IN_STAYS * stay_s / requests:
+            self._forget_load(now)
+            return
         if self._settling:
             self._settling -= 1
             return
@@ -165,12 +173,22 @@ class PolicySearch:
                 self._settling = _SETTLING
                 self._began_at = None
 
+    def _forget_load(self, now: float) -> None:
+        """Nothing came for a while: what went on before is over, and no fault of a policy."""
+        self._race, self._is_racing, self._has_moved = None, False, False
+        self._search = self._quiet
+        self.policy = self._quiet.best
+        self._settling = 0
+        self._start_turn()
+        self._began_at = now
+
     def _has_seen_enough(self, elapsed_s: float) -> bool:
         if self._batches >= _FEWEST_BATCHES and elapsed_s >= _SHORTEST_TURN_S:
             return True
         return (
             self.policy != self._search.best
             and self._batches >= _ENOUGH_TO_SEE
+            and elapsed_s >= _SHORTEST_GLANCE_S
             and self._stay_s > _LONG_STAY * self._search.stay_s * self._requests
         )
 
@@ -183,7 +201,8 @@ class PolicySearch:
             if self._distance(load) > _QUITE_ANOTHER_LOAD:
                 self._race = None
         elif stay_s > self._search.stay_s:
-            self._credit_s -= elapsed_s * (1 - self._search.stay_s / stay_s)
+            loss_s = elapsed_s * (1 - self._search.stay_s / stay_s)
+            self._credit_s = max(self._credit_s - loss_s, -_MOST_CREDIT_S)
         if self._race is None:
             self._go_on(load)
         elif self._is_racing:

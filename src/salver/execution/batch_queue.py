@@ -83,7 +83,7 @@ class BatchQueue:
     __slots__ = (
         "_batches", "_kinds", "control", "entries", "executable", "feeds_twice", "is_listed",
         "is_taught", "is_unfit", "lone_batches", "name", "options", "proof", "rows", "running",
-        "runs_past", "search", "totals", "varies",
+        "runs_past", "search", "size", "totals", "varies",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +106,8 @@ class BatchQueue:
         """Whether two inputs are one tensor of the graph: then rows do not add up."""
         self.rows = 0
         """Rows that wait, all batches together."""
+        self.size = 0
+        """Bytes of their inputs."""
         self.entries = 0
         """Requests that wait, or pieces of them."""
         self.is_listed = False
@@ -184,6 +186,7 @@ class BatchQueue:
         if self.varies:
             entry.kind = self._number_of(kind_of(entry.inputs))
         self.rows += entry.rows
+        self.size += entry.size
         self.entries += 1
 
     def remove(self, entry: Entry) -> None:
@@ -196,6 +199,7 @@ class BatchQueue:
         batch.rows -= entry.rows
         batch.size -= entry.size
         self.rows -= entry.rows
+        self.size -= entry.size
         self.entries -= 1
         if not batch.entries and batch is not self._batches[-1]:
             self._batches.remove(batch)
@@ -222,6 +226,11 @@ class BatchQueue:
     def first_rows(self) -> int:
         """Rows of the first batch."""
         return self._batches[0].rows
+
+    def rows_alike(self) -> int:
+        """Rows that can be run together with those of the first request, as far as one looks."""
+        entries = self._batches[0].entries[:_LOOKED_THROUGH]
+        return sum([entry.rows for entry in entries if entry.kind == entries[0].kind])
 
     def take(self, most: int | None = None) -> Batch:
         """The first batch, which no longer waits; of an automatic queue `most` rows, or one entry.
@@ -282,6 +291,7 @@ class BatchQueue:
     def _let_go(self, batch: Batch) -> None:
         batch.queue = self
         self.rows -= batch.rows
+        self.size -= batch.size
         self.entries -= len(batch.entries)
         for entry in batch.entries:
             entry.batch = None

@@ -35,6 +35,9 @@ _LONE_BATCHES = 16
 """After so many batches of one request, the next is expected alone too."""
 _NO_WAIT_S = 5e-3
 """Who is expected to wait for less shows nothing of how long clients wait."""
+_AT_ONCE_S = 1e-3
+_FEW_BYTES = 1 << 20
+"""So many may wait in each queue, whatever waits elsewhere."""
 
 
 class BatchObserver(Protocol):
@@ -66,6 +69,8 @@ class BatcherOptions:
     """Longest expected run that happens on the loop itself."""
     max_wait_s: float = 0.0
     """As of `RunnerOptions`; for automatic queues, because the others have bounds of their own."""
+    max_queued_bytes: int = 0
+    """As of `RunnerOptions`, for automatic queues."""
     alone_budget_s: float = 15e-6
     """Below this, to join and part costs more than to run: a request runs at once, alone."""
 
@@ -207,12 +212,16 @@ class Batcher:
         on_settled: Callable[[], None],
     ) -> Pending | None:
         """Run as if there were no batching, because that was found best; see how it goes."""
+        assert queue.search is not None
         self._note_alone(queue, inputs)
-        done = partial(_answered_alone, queue, inputs[0].shape[0], perf_counter(), on_done)
+        rows = inputs[0].shape[0]
+        done = partial(_answered_alone, queue.search, rows, perf_counter(), on_done)
         return self._runner.run(queue.executable, inputs, deadline, done, on_settled)
 
     def _note_alone(self, queue: BatchQueue, inputs: Sequence[np.ndarray]) -> None:
-        if inputs and (shape := inputs[0].shape):
+        # Beyond what a batch may have, clients could make up numbers for the metrics.
+        shape = inputs[0].shape if inputs else ()
+        if shape and shape[0] <= queue.options.max_batch_size:
             queue.totals.alone += 1
             self._observer.ran_alone(len(inputs), shape[0])
 
@@ -249,6 +258,8 @@ class Batcher:
             queue.search = PolicySearch(width or threads, threads, queue.control)
         try:
             expected_wait_s = self._expected_wait_s(queue, deadline)
+            if queue.control is not None:
+                self._require_memory(queue, request.size)
             request.enqueue(now)
         except Unavailable:
             queue.totals.refused += 1
@@ -261,6 +272,19 @@ class Batcher:
             request.expire_at(deadline, self._loop)
         self._attend(queue)
         return request
+
+    def _require_memory(self, queue: BatchQueue, size: int) -> None:
+        """Of automatic queues, which have no other bound of bytes.
+
+        Raises:
+            Unavailable: the inputs that wait take too much.
+        """
+        most = self._options.max_queued_bytes
+        if not most or queue.size + size <= _FEW_BYTES:
+            return
+        waiting = sum(each.size for each in {queue, *self._turns, *self._timers})
+        if waiting + size > most:
+            raise Unavailable(f"{waiting} bytes of inputs wait already")
 
     def _expected_wait_s(self, queue: BatchQueue, deadline: float | None) -> float:
         """How long one more would wait, where measured cost tells it; 0 where that is not known.
@@ -354,7 +378,8 @@ class Batcher:
             return None
         if queue.search is not None and queue.search.policy.rows:
             return queue.search.policy.rows
-        return queue.control.size(queue.rows, idle)
+        waiting = queue.rows_alike() if queue.varies else queue.rows
+        return queue.control.size(waiting, idle)
 
     def _idle_for(self, queue: BatchQueue) -> int:
         """Threads that may take a batch of this queue."""
@@ -397,7 +422,7 @@ def _is_better_off(queue: BatchQueue) -> bool:
 
 
 def _answered_alone(
-    queue: BatchQueue,
+    search: PolicySearch,
     rows: int,
     came_at: float,
     on_done: OnDone,
@@ -405,10 +430,14 @@ def _answered_alone(
     error: ServingError | None,
     elapsed_s: float,
 ) -> None:
-    if outputs is not None and queue.search is not None:
-        now = perf_counter()
-        queue.search.ended(1, rows, now - came_at, now)
-    on_done(outputs, error, elapsed_s)
+    now = perf_counter()
+    try:
+        on_done(outputs, error, elapsed_s)
+    finally:
+        # Those that are answered when another policy has its turn say nothing of it, and those
+        # that were refused at once nothing at all.
+        if search.policy.rows == 1 and (outputs is not None or now - came_at > _AT_ONCE_S):
+            search.ended(1, rows, now - came_at, now)
 
 
 def _ran_past(queue: BatchQueue, on_settled: Callable[[], None]) -> None:

@@ -18,7 +18,9 @@ async def opened() -> AsyncIterator[Opened]:
             threads: int = 1,
             inline_s: float = NEVER_INLINE_S,
             max_wait_s: float = 0.0,
+            max_queued_bytes: int = 0,
         ) -> Site:
-            return sites.enter_context(started(Site(options, threads, inline_s, max_wait_s)))
+            site = Site(options, threads, inline_s, max_wait_s, max_queued_bytes)
+            return sites.enter_context(started(site))
 
         yield open_

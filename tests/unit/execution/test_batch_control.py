@@ -214,7 +214,8 @@ def test_steps_in_the_costs_are_told_of() -> None:
 def test_rows_that_save_nothing_are_not_worth_a_trial() -> None:
     control = BatchControl(64)
     assert control.may_pay(4)
-    keep_busy(control, proportional)
+    for rows in (1, 2) * 10:
+        control.observe(rows, proportional(rows))
     assert control.may_pay(0)
     assert control.may_pay(1)
     assert not control.may_pay(2)

@@ -140,3 +140,17 @@ def test_at_quiet_times_nothing_of_what_was_best_under_load_is_left() -> None:
     assert world.run(10_000, lambda policy: 1e-3, rows=lambda policy: 1) == BatchPolicy(1)
     world.callers = CALLERS
     assert world.run(5_000, lambda policy: 1e-3) == gathering
+
+
+def test_a_pause_is_the_end_of_a_load_and_no_fault_of_a_policy() -> None:
+    world = World(2)
+    best = BatchPolicy(1, 64)
+
+    def stay_s(policy: BatchPolicy) -> float:
+        return 1e-3 if policy == best else 1.2e-3
+
+    # Whoever has its turn when the pause comes: afterwards the best is found as soon as ever.
+    for _ in range(20):
+        world.run(37, stay_s)
+        world.now += 8 * 3600.0
+    assert world.run(60_000, stay_s) == best

@@ -301,6 +301,17 @@ async def test_requests_run_alone_where_that_is_found_best_and_are_watched(opene
     assert search.told == 4
 
 
+async def test_inputs_that_wait_have_a_bound_of_bytes_in_automatic_queues(opened: Opened) -> None:
+    site = opened(AUTOMATIC, max_queued_bytes=3 << 20)
+    await site.hold_the_thread()
+    for _ in range(4):
+        site.send(np.zeros((1, 250_000)))
+    assert site.errors() == ["UNAVAILABLE: 3000000 bytes of inputs wait already"]
+    site.echo.gate.set()
+    await site.all_answered()
+    assert site.errors().count(None) == 4
+
+
 async def test_what_expires_in_the_queue_is_never_run(opened: Opened) -> None:
     site = opened(FOURS)
     await site.hold_the_thread()
