@@ -112,7 +112,7 @@ class Loaders:
         batching = partial(
             self._settings.batching.of_version,
             path,
-            partial(folder.keeps_rows_apart, self._backends),
+            partial(folder.rows_are_independent, self._backends),
         )
         if not self._flags.enable_model_warmup:
             return PreparingLoader(measured, lambda servable: None, batching, str(id_))

@@ -43,7 +43,7 @@ class LightGBMBackend:
     name = "lightgbm"
     extra = "lightgbm"
     wraps = False
-    keeps_rows_apart = True
+    rows_are_independent = True
 
     def lacking(self, names: Collection[str]) -> str | None:
         return None if FILE_NAME in names else FILE_NAME

@@ -28,7 +28,7 @@ class MojoBackend:
     name = "mojo"
     extra = "mojo"
     wraps = False
-    keeps_rows_apart = True
+    rows_are_independent = True
 
     def lacking(self, names: Collection[str]) -> str | None:
         archives = [name for name in names if name.endswith(ENDING) and "/" not in name]

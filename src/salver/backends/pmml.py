@@ -28,7 +28,7 @@ class PmmlBackend:
     name = "pmml"
     extra = "pmml"
     wraps = False
-    keeps_rows_apart = True
+    rows_are_independent = True
 
     def lacking(self, names: Collection[str]) -> str | None:
         return None if FILE_NAME in names else FILE_NAME

@@ -30,7 +30,7 @@ class SklearnBackend:
     name = "sklearn"
     extra = "sklearn"
     wraps = False
-    keeps_rows_apart = True
+    rows_are_independent = True
     holds_interpreter_lock = True
 
     def lacking(self, names: Collection[str]) -> str | None:

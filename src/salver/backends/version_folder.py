@@ -18,7 +18,7 @@ from salver.core.backend import (
     BackendOptions,
     holds_interpreter_lock,
     keeps_own_threads,
-    keeps_rows_apart,
+    rows_are_independent,
 )
 from salver.core.servable import Loader
 from salver.errors import ServingError
@@ -73,7 +73,7 @@ class VersionFolder:
         backend = self._backend(backends)
         return backend is not None and holds_interpreter_lock(backend)
 
-    def keeps_rows_apart(self, backends: Backends) -> bool:
+    def rows_are_independent(self, backends: Backends) -> bool:
         """Whether rows surely do not depend on each other, as far as the files tell now.
 
         No, where they do not tell: then the load is going to fail, too.
@@ -81,7 +81,7 @@ class VersionFolder:
         if self._has(PIPELINE) or self._is_saved_model():
             return False
         backend = self._backend(backends)
-        return backend is not None and keeps_rows_apart(backend)
+        return backend is not None and rows_are_independent(backend)
 
     def estimated_bytes(self, backends: Backends) -> int:
         """What the model will take in memory, roughly, as far as the files tell now.

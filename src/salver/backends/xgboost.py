@@ -50,7 +50,7 @@ class XGBoostBackend:
     name = "xgboost"
     extra = "xgboost"
     wraps = False
-    keeps_rows_apart = True
+    rows_are_independent = True
 
     def lacking(self, names: Collection[str]) -> str | None:
         return None if any(name in names for name in FILE_NAMES) else FILE_NAMES[0]

@@ -112,12 +112,12 @@ def _queue_lines(queue: dict[str, Any]) -> Iterator[str]:
 def _so_far(queue: dict[str, Any]) -> str:
     batches = queue["batches"]
     if not batches:
-        return f"no batch yet; {queue['requests_alone']} requests ran alone, at once"
+        return f"no batch yet; {queue['requests_alone']} requests ran in none"
     return (
         f"{queue['requests_in_batches']} requests in {batches} batches of "
         f"{queue['rows'] / batches:.1f} rows on average, after {_milliseconds(queue)} in the "
-        f"queue; {queue['padding_rows']} rows of padding; {queue['requests_alone']} ran alone, "
-        "at once"
+        f"queue; {queue['padding_rows']} rows of padding; {queue['requests_alone']} ran in "
+        "none"
     )
 
 

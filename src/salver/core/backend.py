@@ -111,13 +111,13 @@ class ThreadKeeper(Protocol):
 
 
 @runtime_checkable
-class RowKeeper(Protocol):
+class RowWise(Protocol):
     """What a backend may add: whether each row of its answers comes of the same row asked alone.
 
     So it is with models of tables. They are batched without being told to.
     """
 
-    keeps_rows_apart: bool
+    rows_are_independent: bool
 
 
 def holds_interpreter_lock(backend: Backend) -> bool:
@@ -130,6 +130,6 @@ def keeps_own_threads(backend: Backend) -> bool:
     return isinstance(backend, ThreadKeeper) and backend.keeps_own_threads
 
 
-def keeps_rows_apart(backend: Backend) -> bool:
+def rows_are_independent(backend: Backend) -> bool:
     """Whether each row is answered for itself alone; no, if the backend does not say."""
-    return isinstance(backend, RowKeeper) and backend.keeps_rows_apart
+    return isinstance(backend, RowWise) and backend.rows_are_independent

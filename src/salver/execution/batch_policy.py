@@ -201,8 +201,7 @@ class PolicySearch:
             if self._distance(load) > _QUITE_ANOTHER_LOAD:
                 self._race = None
         elif stay_s > self._search.stay_s:
-            loss_s = elapsed_s * (1 - self._search.stay_s / stay_s)
-            self._credit_s = max(self._credit_s - loss_s, -_MOST_CREDIT_S)
+            self._credit_s -= elapsed_s * (1 - self._search.stay_s / stay_s)
         if self._race is None:
             self._go_on(load)
         elif self._is_racing:

@@ -63,7 +63,7 @@ class Totals:
     """What has become of the requests of a queue since its version was loaded."""
 
     alone: int = 0
-    """Requests that ran at once, on the loop: too cheap to be worth a batch."""
+    """Requests that went past the queue: too cheap for a batch, alone for a while, or better so."""
     requests: int = 0
     """Requests, or pieces of them, that ran in batches."""
     batches: int = 0

@@ -1,5 +1,8 @@
 """A race between ways to form batches: all have short turns, and the better half goes on.
 
+That is successive halving (Karnin, Koren, Somekh: Almost Optimal Exploration in Multi-Armed
+Bandits, 2013), which ends early for those who are far behind.
+
 Of the many ways most lose by far, which one turn shows; few are close, and those are compared by
 the median of several turns, between which the others had theirs, so that all meet with the same
 load. Pure.

@@ -69,13 +69,13 @@ def test_files_tell_whether_rows_surely_do_not_depend_on_each_other(
     for name in files:
         (tmp_path / name).write_text("")
 
-    assert version_folder(tmp_path, platform).keeps_rows_apart(Backends()) is keeps
+    assert version_folder(tmp_path, platform).rows_are_independent(Backends()) is keeps
 
 
 def test_a_folder_that_cannot_be_read_is_left_to_the_load(tmp_path: Path) -> None:
     folder = version_folder(tmp_path / "gone")
     assert not folder.holds_interpreter_lock(Backends())
-    assert not folder.keeps_rows_apart(Backends())
+    assert not folder.rows_are_independent(Backends())
 
 
 def test_another_process_can_be_told_and_makes_the_same_loader(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_of_an_automatic_queue_it_tells_the_costs_behind_the_choice() -> None:
     ("changes", "line"),
     [
         ({"cannot_be_batched": True}, "its outputs have not one row for each row"),
-        ({"batches": 0}, "no batch yet; 3 requests ran alone"),
+        ({"batches": 0}, "no batch yet; 3 requests ran in none"),
         ({"automatic": True, "costs": []}, "nothing is measured yet"),
         ({"automatic": True, "larger_did_not_pay": False}, "larger batches are tried as soon"),
     ],

@@ -79,14 +79,20 @@ def test_what_differs_by_little_changes_nothing() -> None:
 
 
 def test_one_turn_under_another_load_changes_nothing() -> None:
-    world = World(2)
     best = BatchPolicy(1, 64)
-    assert world.run(60_000, lambda policy: 1e-3 if policy == best else 1.2e-3) == best
-    world.callers = 2
-    world.run(16, lambda policy: 1e-3, rows=lambda policy: 1)
-    assert world.policies.best == best
-    world.callers = CALLERS
-    assert world.run(200, lambda policy: 1e-3 if policy == best else 1.2e-3) == best
+
+    def stay_s(policy: BatchPolicy) -> float:
+        return 1e-3 if policy == best else 1.2e-3
+
+    # Wherever in a turn it begins.
+    for offset in range(16):
+        world = World(2)
+        assert world.run(60_000 + offset, stay_s) == best
+        world.callers = CALLERS // 2
+        world.run(16, stay_s)
+        world.callers = CALLERS
+        world.run(200, stay_s)
+        assert set(world.seen[-200:]) == {best}, offset
 
 
 def test_a_hopeless_rival_gets_a_short_turn_and_is_left_out_for_long() -> None:
@@ -142,15 +148,17 @@ def test_at_quiet_times_nothing_of_what_was_best_under_load_is_left() -> None:
     assert world.run(5_000, lambda policy: 1e-3) == gathering
 
 
-def test_a_pause_is_the_end_of_a_load_and_no_fault_of_a_policy() -> None:
+@pytest.mark.parametrize("batches", range(300, 1500, 61))
+def test_a_pause_is_the_end_of_a_load_and_no_fault_of_a_policy(batches: int) -> None:
     world = World(2)
     best = BatchPolicy(1, 64)
 
     def stay_s(policy: BatchPolicy) -> float:
-        return 1e-3 if policy == best else 1.2e-3
+        if policy == best:
+            return 0.8e-3
+        return 1e-3 if policy == BatchPolicy(2) else 1.3e-3
 
-    # Whoever has its turn when the pause comes: afterwards the best is found as soon as ever.
-    for _ in range(20):
-        world.run(37, stay_s)
-        world.now += 8 * 3600.0
-    assert world.run(60_000, stay_s) == best
+    # Whoever has its turn when the pause comes: it has cost nothing.
+    world.run(batches, stay_s)
+    world.now += 8 * 3600.0
+    assert world.run(5_000, stay_s) == best

@@ -4,7 +4,7 @@ from typing import Any
 
 import uvloop
 
-from salver.execution.batcher import Batcher
+from salver.execution.batch_turns import BatchTurns
 from tests.batching import FOURS, Opened, Site, started
 from tests.fakes import turn_loop
 
@@ -96,4 +96,4 @@ def test_a_short_time_limit_does_not_keep_the_loop_turning() -> None:
 
 
 def is_of_a_batcher(callback: Any) -> bool:
-    return isinstance(getattr(callback, "__self__", None), Batcher)
+    return isinstance(getattr(callback, "__self__", None), BatchTurns)

@@ -95,3 +95,25 @@ async def test_the_thread_that_ran_last_goes_on() -> None:
     workers.stop()
     # One may still have been on its way back to those that are idle; in turns it would be half.
     assert sum(count for _, count in Counter(tally.computed).most_common(2)) > 35
+
+
+class LateIdle(list[Any]):
+    """The idle threads; a job comes just before one of them is listed, when none seems to be."""
+
+    def __init__(self, workers: Workers, late: list[TalliedJob]) -> None:
+        self._workers, self._late = workers, late
+
+    def append(self, inbox: Any) -> None:
+        if self._late:
+            self._workers.submit(self._late.pop())
+        super().append(inbox)
+
+
+async def test_a_job_that_comes_just_before_a_thread_is_idle_is_found_by_it() -> None:
+    workers, tally = Workers(1), Tally()
+    workers._idle = LateIdle(workers, [tally.job(2), tally.job(1), tally.job(0)])
+    workers.start()
+    async with asyncio.timeout(LIMIT_S):
+        await tally.until_finished(3)
+    workers.stop()
+    assert tally.finished == [0, 1, 2]
