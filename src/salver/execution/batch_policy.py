@@ -55,12 +55,14 @@ _MOST_PARTIAL = 0.5
 class _LoadSearch:
     """What is known about one load, in rows that wait or run."""
 
-    __slots__ = ("best", "hopeless", "load", "pause", "races", "rest", "stay_s")
+    __slots__ = ("best", "hopeless", "load", "pause", "race", "races", "rest", "stay_s")
 
     def __init__(self, load: float, best: BatchPolicy) -> None:
         self.load = load
         self.best = best
         self.hopeless: set[BatchPolicy] = set()
+        self.race: PolicyRace | None = None
+        """Under way; it goes on when this load comes again."""
         self.races = 0
         self.stay_s = inf
         """How long requests stayed in the last turn of the best."""
@@ -68,9 +70,14 @@ class _LoadSearch:
         self.rest = 0
         """Turns until the next race."""
 
-    def race_ended(self, race: PolicyRace) -> None:
-        """Use the winner."""
-        assert race.winner is not None
+    def turn_ended(self, score: float) -> None:
+        """One of the race; if it was the last, use the winner."""
+        race = self.race
+        assert race is not None
+        race.ended(score)
+        if race.winner is None:
+            return
+        self.race = None
         self.hopeless |= race.hopeless - {race.winner}
         if race.winner == self.best:
             self.take_rest()
@@ -98,7 +105,7 @@ class PolicySearch:
 
     __slots__ = (
         "_batches", "_began_at", "_costs", "_credit_s", "_has_moved", "_is_racing", "_most",
-        "_partial", "_quiet", "_race", "_requests", "_rows", "_search", "_searches", "_settling",
+        "_partial", "_quiet", "_requests", "_rows", "_search", "_searches", "_settling",
         "_stay_s", "_told_at", "policy",
     )  # fmt: skip
 
@@ -116,9 +123,8 @@ class PolicySearch:
         """For now."""
         self._quiet = _LoadSearch(_NO_LOAD, self.policy)
         self._search = self._quiet
-        self._searches: dict[int, _LoadSearch] = {}
-        """By the number of doublings that lead to the load."""
-        self._race: PolicyRace | None = None
+        self._searches: list[_LoadSearch] = []
+        """Of the loads that were met with; they are not close to each other."""
         self._has_moved = False
         """Whether the last turn was under another load than this search is about."""
         self._is_racing = False
@@ -149,6 +155,7 @@ class PolicySearch:
         """
         idle_s = 0.0 if self._told_at is None else now - self._told_at
         self._told_at = now
+        # What the turn was under way for is lost; what the race knows is not.
         if idle_s > _PAUSE_S and idle_s > _PAUSE_IN_STAYS * stay_s / requests:
             self._forget_load(now)
             return
@@ -175,7 +182,8 @@ class PolicySearch:
 
     def _forget_load(self, now: float) -> None:
         """Nothing came for a while: what went on before is over, and no fault of a policy."""
-        self._race, self._is_racing, self._has_moved = None, False, False
+        # Whatever comes now need not prove that it is another load.
+        self._is_racing, self._has_moved = False, True
         self._search = self._quiet
         self.policy = self._quiet.best
         self._settling = 0
@@ -194,37 +202,34 @@ class PolicySearch:
 
     def _end_turn(self, elapsed_s: float) -> None:
         stay_s = self._stay_s / self._requests
-        load = self._stay_s / elapsed_s * self._rows / self._requests
-        if self.policy == self._search.best:
-            self._search.stay_s = stay_s
+        search = self._search
+        if self.policy == search.best:
+            search.stay_s = stay_s
             self._credit_s = min(self._credit_s + _CREDIT * elapsed_s, _MOST_CREDIT_S)
-            if self._distance(load) > _QUITE_ANOTHER_LOAD:
-                self._race = None
-        elif stay_s > self._search.stay_s:
-            self._credit_s -= elapsed_s * (1 - self._search.stay_s / stay_s)
-        if self._race is None:
-            self._go_on(load)
-        elif self._is_racing:
-            self._race.ended(sqrt(stay_s) * elapsed_s / self._requests)
-            if self._race.winner is not None:
-                self._search.race_ended(self._race)
-                self._race = None
-        race, best = self._race, self._search.best
+            self._look_at(self._stay_s / elapsed_s * self._rows / self._requests)
+        elif stay_s > search.stay_s:
+            self._credit_s -= elapsed_s * (1 - search.stay_s / stay_s)
+        if self._search is search and not self._has_moved:
+            if self._is_racing:
+                search.turn_ended(sqrt(stay_s) * elapsed_s / self._requests)
+            elif search.race is None and search is not self._quiet:
+                self._go_on(search)
+        race, best = self._search.race, self._search.best
         # Who has cost too much already has to wait for the next turn.
-        self._is_racing = race is not None and (race.policy == best or self._credit_s >= 0)
+        may_race = race is not None and (race.policy == best or self._credit_s >= 0)
+        self._is_racing = may_race and not self._has_moved
         self.policy = race.policy if race is not None and self._is_racing else best
 
-    def _go_on(self, load: float) -> None:
-        """After a turn of the best, under this load, outside of a race: begin one if it is time."""
-        search = self._search_at(load)
-        if search is not self._search and not self._has_moved:
-            # One turn may be the end of a load, or a moment without a core.
-            self._has_moved = True
-            return
-        self._has_moved = False
-        self._search = search
-        if search is self._quiet:
-            return
+    def _look_at(self, load: float) -> None:
+        """Go on with the search that belongs to this load."""
+        found = self._search_at(load)
+        # One turn may be the end of a load, or a moment without a core.
+        self._has_moved = found is not self._search and not self._has_moved
+        if not self._has_moved:
+            self._search = found
+
+    def _go_on(self, search: _LoadSearch) -> None:
+        """After a turn of the best outside of a race: begin one if it is time."""
         if search.best.gathers and self._partial > _MOST_PARTIAL * self._batches:
             # The company that it waits for does not come any more.
             search.best = BatchPolicy(search.best.width, search.best.rows)
@@ -234,26 +239,24 @@ class PolicySearch:
         elif self._credit_s >= 0:
             rivals = self._rivals(search)
             if rivals:
-                self._race = PolicyRace(search.best, rivals)
+                search.race = PolicyRace(search.best, rivals)
             else:
                 search.take_rest()
-
-    def _distance(self, load: float) -> float:
-        """In doublings, from the load of the present search."""
-        return abs(log2(load / self._search.load))
 
     def _search_at(self, load: float) -> _LoadSearch:
         """The search that belongs to this load."""
         if load < _LEAST_LOAD:
             return self._quiet
-        if self._distance(load) < _ANOTHER_LOAD:
+        far = _ANOTHER_LOAD if self._search.race is None else _QUITE_ANOTHER_LOAD
+        if _doublings(load, self._search.load) < far:
             return self._search
-        level = round(log2(load))
-        found = self._searches.get(level)
-        if found is None:
-            nearest = min(self._searches, key=lambda known: abs(known - level), default=None)
-            best = self._quiet.best if nearest is None else self._searches[nearest].best
-            found = self._searches[level] = _LoadSearch(load, best)
+        nearest = min(
+            self._searches, key=lambda each: _doublings(load, each.load), default=self._quiet
+        )
+        if _doublings(load, nearest.load) < _ANOTHER_LOAD:
+            return nearest
+        found = _LoadSearch(load, nearest.best)
+        self._searches.append(found)
         return found
 
     def _rivals(self, search: _LoadSearch) -> list[BatchPolicy]:
@@ -277,3 +280,8 @@ class PolicySearch:
         return [
             each for each in policies if each not in left_out and self._costs.may_pay(each.rows)
         ]
+
+
+def _doublings(load: float, other: float) -> float:
+    """How far two loads are from each other."""
+    return abs(log2(load / other))

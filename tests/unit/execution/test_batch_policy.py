@@ -162,3 +162,13 @@ def test_a_pause_is_the_end_of_a_load_and_no_fault_of_a_policy(batches: int) -> 
     world.run(batches, stay_s)
     world.now += 8 * 3600.0
     assert world.run(5_000, stay_s) == best
+
+
+def test_a_race_goes_on_after_a_pause() -> None:
+    world = World(2)
+    best = BatchPolicy(1, 64)
+    # In none of these bursts there is time for a whole race.
+    for _ in range(150):
+        world.run(500, lambda policy: 1e-3 if policy == best else 1.1e-3)
+        world.now += 5.0
+    assert world.run(500, lambda policy: 1e-3 if policy == best else 1.1e-3) == best
