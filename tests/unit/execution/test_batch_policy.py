@@ -167,6 +167,7 @@ def test_a_pause_is_the_end_of_a_load_and_no_fault_of_a_policy(batches: int) -> 
 def test_a_race_goes_on_after_a_pause() -> None:
     world = World(2)
     best = BatchPolicy(1, 64)
+    found = None
     # In none of these bursts there is time for a whole race.
     for _ in range(60):
         ends_at = world.now + 0.1
