@@ -61,6 +61,8 @@ class Loaders:
         self._platform_of: Mapping[str, str] = {}
         self.remote = RemoteModels(flags.model_cache_dir, backends.lacking, lacking_inside)
         self._available: set[ServableId] = set()
+        self.ports_are_open = False
+        """Whether anybody is served: before, all loads have all of the cores."""
         # Threads that run operations side by side are for models that the operator knows well.
         session = settings.session
         self._chooses_threads = not session.intra_op_threads and session.inter_op_threads <= 0
@@ -86,7 +88,7 @@ class Loaders:
         return run_quietly(work, self._niceness())
 
     def _niceness(self) -> int:
-        return self._flags.load_niceness if self._available else 0
+        return self._flags.load_niceness if self.ports_are_open and self._available else 0
 
     def use_platforms(self, platforms: Mapping[str, str]) -> None:
         """Load what comes from now on as the config says, by the name of the model."""

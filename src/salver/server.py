@@ -197,6 +197,7 @@ class Server:
         self._lanes.start()
         self._manager.start()
         await self._models.apply(self._settings.models)
+        self._loaders.ports_are_open = True
         # What is loaded by now stays: the garbage collector need not walk it again.
         gc.collect()
         gc.freeze()

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
-from shutil import copytree
+from shutil import copyfile, copytree
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from salver.codecs.tf_record import record
 from tests import served_models
 from tests.grpc_client import predict_request
-from tests.running import RunningServer, wait_until
+from tests.running import RunningServer, wait_until, write_config
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +59,29 @@ def test_what_is_loaded_beside_others_is_loaded_quietly(base_path: Path, tmp_pat
         wait_until(lambda: 13 in niceness_of_threads(server.pid), "a thread is quiet")
         server.wait_for_line("Successfully loaded servable version {name: m version: 2}")
         wait_until(lambda: 13 not in niceness_of_threads(server.pid), "it has ended")
+
+
+def test_while_nobody_is_served_no_load_is_quiet(base_path: Path, tmp_path: Path) -> None:
+    copytree(base_path / "1" / "variables", tmp_path / "quick" / "1" / "variables")
+    copyfile(base_path / "1" / "saved_model.pb", tmp_path / "quick" / "1" / "saved_model.pb")
+    models = [
+        f'name: "{name}" base_path: "{folder}" model_platform: "tensorflow"'
+        for name, folder in (("quick", tmp_path / "quick"), ("warmed", base_path))
+    ]
+    config = write_config(tmp_path / "models.txt", models)
+    flags = (config, "--num_request_iterations_for_warmup=100")
+    server = RunningServer(*flags, "--load_niceness=13")
+    server.launch()
+    try:
+        server.wait_for_line("Successfully loaded servable version {name: quick version: 1}")
+        seen: set[int] = set()
+
+        def has_started() -> bool:
+            seen.update(niceness_of_threads(server.pid))
+            return any("Exporting HTTP" in line for line in server.lines)
+
+        assert not has_started()
+        wait_until(has_started, "the ports are open")
+        assert 13 not in seen
+    finally:
+        server.kill()
