@@ -15,6 +15,7 @@ import numpy as np
 from salver.core.deep_array import DeepArray
 from salver.errors import ServingError, Unavailable
 from salver.execution.batch_arrays import check_outputs
+from salver.execution.batch_control import BatchControl
 from salver.execution.batch_policy import PolicySearch
 from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.batch_request import Request, expired
@@ -29,6 +30,9 @@ _NO_WAIT_S = 5e-3
 """Who is expected to wait for less shows nothing of how long clients wait."""
 _AT_ONCE_S = 1e-3
 """Errors that come sooner are those of requests that were never taken."""
+_SPARE = 2.0
+"""As of `time_left_s`: which requests share a batch, and how long it takes, is not known before it
+is formed. A queue that is half as long keeps threads as busy, and answers in half the time."""
 _FEW_BYTES = 1 << 20
 """So many may wait in each queue, whatever waits elsewhere."""
 
@@ -202,8 +206,7 @@ class Batcher:
                 self._require_memory(queue, request.size)
             request.enqueue(now)
         except Unavailable:
-            queue.totals.refused += 1
-            self._observer.refused()
+            self.refused(queue)
             raise
         request.expected_wait_s = expected_wait_s
         if expected_wait_s > _NO_WAIT_S:
@@ -232,17 +235,38 @@ class Batcher:
         Raises:
             Unavailable: too long.
         """
-        if queue.control is None or self._turns.idle_for(queue):
+        if queue.control is None:
             return 0.0
-        assert self._loop is not None
+        # Of idle threads, too: many may come in one turn of the loop, in which none takes them.
         wait_s = queue.control.wait_s(queue.rows)
-        left_s = None
-        if deadline is not None:
-            left_s = time_left_s(deadline, self._loop.time(), queue.control.batch_s)
-        refusal = overload(wait_s * self._turns.pace, self.patience.limit_s, left_s)
+        refusal = self._overload(queue.control, wait_s, deadline)
         if refusal is not None:
             raise refusal
         return wait_s
+
+    def _overload(
+        self, control: BatchControl, wait_s: float, deadline: float | None
+    ) -> ServingError | None:
+        assert self._loop is not None
+        left_s = None
+        if deadline is not None:
+            left_s = time_left_s(deadline, self._loop.time(), control.batch_s, _SPARE)
+        return overload(wait_s * self._turns.pace, self.patience.limit_s, left_s)
+
+    def refusal(self, queue: BatchQueue, deadline: float | None) -> ServingError | None:
+        """See `RunsPrograms`: of programs with this queue."""
+        if queue.control is None:
+            return None
+        if queue.rows:
+            return self._overload(queue.control, queue.control.wait_s(queue.rows), deadline)
+        if queue.search is not None and queue.search.policy.rows == 1:
+            return self._runner.refusal(queue.executable, deadline)
+        return None
+
+    def refused(self, queue: BatchQueue) -> None:
+        """A request to a program with this queue was refused."""
+        queue.totals.refused += 1
+        self._observer.refused()
 
 
 def _is_lone(queue: BatchQueue) -> bool:

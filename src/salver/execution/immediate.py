@@ -42,8 +42,11 @@ class ImmediateRunner:
         finally:
             on_settled()
 
-    def refusal(self, executable: Executable) -> None:
-        """As `Runner.refusal`: everything is run."""
+    def refusal(self, executable: Executable, deadline: float | None = None) -> None:
+        """See `RunsPrograms`: everything is run."""
+
+    def refused(self, executable: Executable) -> None:
+        """See `RunsPrograms`."""
 
 
 def _outcome(

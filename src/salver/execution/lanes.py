@@ -95,14 +95,21 @@ class Lanes:
             return way.runner.run(executable, inputs, deadline, on_done, on_settled)
         return way.batcher.run(executable, inputs, deadline, on_done, on_settled)
 
-    def refusal(self, executable: Executable) -> ServingError | None:
-        """As `Runner.refusal`."""
+    def refusal(self, executable: Executable, deadline: float | None = None) -> ServingError | None:
+        """See `RunsPrograms`."""
         lane = executable.lane
         way = self._shared if lane is None else self._ways.get(lane)
-        if way is None or (way.batcher is not None and executable.queue is not None):
-            # A queue has bounds of its own, which need the request.
+        if way is None:
             return None
-        return way.runner.refusal(executable)
+        if way.batcher is not None and executable.queue is not None:
+            return way.batcher.refusal(executable.queue, deadline)
+        return way.runner.refusal(executable, deadline)
+
+    def refused(self, executable: Executable) -> None:
+        """See `RunsPrograms`."""
+        way = self._shared if executable.lane is None else self._ways.get(executable.lane)
+        if way is not None and way.batcher is not None and executable.queue is not None:
+            way.batcher.refused(executable.queue)
 
     def _opened(self, lane: Lane) -> Way:
         assert self._loop is not None

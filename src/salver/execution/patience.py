@@ -26,7 +26,7 @@ _DOUBLES_S = 30.0
 _LEAST_S = 0.05
 """Enough to keep the workers busy."""
 _SPARE = 1.25
-"""Times the expected time that a request is given until its deadline: a wait is never known
+"""Times the expected wait that a request is given until its deadline: a wait is never known
 exactly, and one that ends a little too late was in vain."""
 _PACE_SMOOTHING = 0.05
 _SLOWEST_PACE = 8.0
@@ -107,9 +107,12 @@ class WaitPace:
         self.times += (times - self.times) * _PACE_SMOOTHING
 
 
-def time_left_s(deadline: float, now: float, run_s: float) -> float:
-    """How long a request may wait whose run takes `run_s`, if it is to be answered in time."""
-    return (deadline - now) / _SPARE - run_s
+def time_left_s(deadline: float, now: float, run_s: float, spare: float = _SPARE) -> float:
+    """How long a request may be expected to wait whose run takes `run_s`, to be answered in time.
+
+    `spare`: so many times as long its wait and run may turn out.
+    """
+    return (deadline - now) / spare - run_s
 
 
 def gave_up_soon(waited_s: float) -> Unavailable:

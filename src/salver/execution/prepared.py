@@ -189,8 +189,8 @@ class PreparedSignature:
     """One signature, ready to run with all its outputs. Attributes are read on each request."""
 
     __slots__ = (
-        "executable", "feeds", "input_names", "measured", "output_names", "signature",
-        "takes_deep_arrays",
+        "executable", "feeds", "input_name_set", "input_names", "measured", "output_names",
+        "signature", "takes_deep_arrays",
     )  # fmt: skip
 
     def __init__(
@@ -204,6 +204,7 @@ class PreparedSignature:
         self.executable = executable
         self.feeds = feeds
         self.input_names = tuple(signature.inputs)
+        self.input_name_set = frozenset(self.input_names)
         self.output_names = tuple(signature.outputs)
         self.takes_deep_arrays = takes_deep_arrays
         """Whether inputs may be `DeepArray`s."""

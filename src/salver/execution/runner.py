@@ -46,7 +46,14 @@ class RunsPrograms(Protocol):
         on_settled: Callable[[], None],
     ) -> Pending | None: ...
 
-    def refusal(self, executable: Executable) -> ServingError | None: ...
+    def refusal(self, executable: Executable, deadline: float | None = None) -> ServingError | None:
+        """Why a run of the program would be refused now, whatever its inputs.
+
+        For those who can find out before they have made the inputs; None if it might be taken.
+        """
+
+    def refused(self, executable: Executable) -> None:
+        """A request heard what `refusal` said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,14 +284,18 @@ class Runner:
         self._workers.submit(run)
         return run
 
-    def refusal(self, executable: Executable) -> ServingError | None:
-        """Why a run of the program would be refused now, whatever its inputs; None if it might not.
-
-        For those who can find out before they have made the inputs.
-        """
+    def refusal(self, executable: Executable, deadline: float | None = None) -> ServingError | None:
+        """See `RunsPrograms`."""
+        workers = self._workers
+        if self.in_flight < workers.count and not workers.is_stopping:
+            return None
         if min(executable.cost_s) <= self._options.inline_budget_s:
             return None
-        return self._crowded(self._expected_wait_s() * self.pace.times)
+        wait_s = self._expected_wait_s() * self.pace.times
+        return self._crowded(wait_s) or self._too_late(wait_s, deadline, 0.0)
+
+    def refused(self, executable: Executable) -> None:
+        """See `RunsPrograms`."""
 
     def _expected_wait_s(self) -> float:
         """How long one more would wait, if all went as expected."""
@@ -316,11 +327,13 @@ class Runner:
         options = self._options
         if options.max_queued_bytes and self.queued_bytes + run.size > options.max_queued_bytes:
             return Unavailable(f"{self.queued_bytes} bytes of inputs wait already")
+        return self._too_late(wait_s, deadline, run.expected_s)
+
+    def _too_late(self, wait_s: float, deadline: float | None, run_s: float) -> ServingError | None:
         if deadline is None:
             return None
         assert self._loop is not None
-        left_s = time_left_s(deadline, self._loop.time(), run.expected_s)
-        return overload(wait_s, 0.0, left_s)
+        return overload(wait_s, 0.0, time_left_s(deadline, self._loop.time(), run_s))
 
 
 def overload(wait_s: float, limit_s: float, left_s: float | None) -> ServingError | None:

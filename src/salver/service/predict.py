@@ -108,7 +108,7 @@ class Predict:
             InvalidArgument: an input without a default is missing, or one is unknown.
         """
         expected = prepared.input_names
-        if len(sent) == len(expected) and all(name in sent for name in expected):
+        if len(sent) == len(expected) and prepared.input_name_set.issuperset(sent):
             return
         defaults = prepared.signature.defaults
         if len(sent) > len(expected) or (len(sent) < len(expected) and not defaults):
@@ -128,14 +128,34 @@ class Predict:
                 f"request input: {','.join(sorted(sent))}"
             )
 
-    def refusal(self, handle: ServableHandle) -> ServingError | None:
-        """Why any request to the servable would be refused now; None if one might be taken."""
+    def require_room(
+        self, handle: ServableHandle, prepared: PreparedSignature, deadline: float | None
+    ) -> None:
+        """To be asked before the inputs are made, which is in vain where they are refused.
+
+        Raises:
+            ServingError: a request to the signature would be refused now, whatever its inputs.
+        """
+        refusal = self._runner.refusal(prepared.executable, deadline)
+        if refusal is not None:
+            self._runner.refused(prepared.executable)
+            self._metrics.run_failed(handle.id, prepared, "Predict", refusal.code)
+            raise refusal
+
+    def require_room_in_any(self, handle: ServableHandle, deadline: float | None) -> None:
+        """The same while it is not known which signature is meant.
+
+        Raises:
+            ServingError: a request to any signature would be refused now.
+        """
         refusal = None
         for prepared in handle.servable.signatures.values():
-            refusal = self._runner.refusal(prepared.executable)
+            refusal = self._runner.refusal(prepared.executable, deadline)
             if refusal is None:
-                return None
-        return refusal
+                return
+        if refusal is not None:
+            self._runner.refused(prepared.executable)
+            raise refusal
 
     def run(
         self,

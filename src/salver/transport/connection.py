@@ -10,18 +10,18 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from time import perf_counter
 from typing import Protocol, cast
 
 from salver.telemetry.request_record import RecordSink
 from salver.transport.door import OPEN, Door, NoHttp
 from salver.transport.exchange import Handler, HttpApplication, StreamHandler
+from salver.transport.receive_buffer import ReceiveBuffer
 
 logger = logging.getLogger(__name__)
 
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-# As much as a socket of the kernel usually holds: large messages arrive in few reads.
-_RECEIVE_BYTES = 256 * 1024
 _WRITE_HIGH_WATER = 1024 * 1024
 _LINGER_S = 1.0
 REST_S = 1.0
@@ -102,7 +102,7 @@ class Switchboard:
         """Who gets a record of each request, if anybody does; may change at any time."""
         self.handshake_failed = handshake_failed
         """Who is told, if anybody is, why a TLS handshake came to nothing."""
-        self.receive_buffer = memoryview(bytearray(_RECEIVE_BYTES))
+        self.receiving = ReceiveBuffer()
         self.connections: set[Connection] = set()
         self.buffered_bytes = 0
         self._to_flush: list[Engine] = []
@@ -161,6 +161,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, switchboard: Switchboard, door: Door = OPEN) -> None:
         self.switchboard = switchboard
+        self._receiving = switchboard.receiving
         self.application = switchboard.application if door.answers_http else NoHttp()
         self.grpc_handlers = switchboard.grpc_handlers if door.answers_grpc else {}
         self.grpc_streams = switchboard.grpc_streams if door.answers_grpc else {}
@@ -193,7 +194,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self.switchboard.receive_buffer if self._place is None else self._place
+        return self._receiving.room if self._place is None else self._place
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._is_discarding:
@@ -201,11 +202,33 @@ class Connection(asyncio.BufferedProtocol):
         if self._place is not None:
             self._placed(nbytes)
             return
-        data = self.switchboard.receive_buffer[:nbytes]
+        room = self._receiving.room
+        if nbytes < len(room):
+            self._take(room[:nbytes])
+            return
+        # There may be more than can be answered in this turn.
+        started = perf_counter()
+        self._take(room)
+        if self._receiving.is_long(perf_counter() - started):
+            self._pause_for_a_turn()
+
+    def _take(self, data: memoryview) -> None:
         if self._engine is not None:
             self._engine.feed(data)
         else:
             self._choose_engine(bytes(data))
+
+    def _pause_for_a_turn(self) -> None:
+        """What else has come waits in the socket until the others have had theirs."""
+        assert self._transport is not None
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        assert self._transport is not None
+        if self.is_writable and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _placed(self, nbytes: int) -> None:
         assert self._place is not None
@@ -234,9 +257,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self.is_writable = True
-        assert self._transport is not None
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._read_on()
         if self._engine is not None:
             self._engine.flush()
 

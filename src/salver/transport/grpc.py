@@ -4,6 +4,7 @@ Source: the gRPC protocol over HTTP/2 (doc/PROTOCOL-HTTP2.md). Everything here i
 function of its arguments; `http2.py` moves the bytes.
 """
 
+import re
 from functools import lru_cache
 
 from salver.errors import InternalError, ServingError, Unimplemented
@@ -31,8 +32,7 @@ _NANOSECONDS = {
     b"M": 60 * 10**9,
     b"H": 3600 * 10**9,
 }
-_ENCODED = {byte: b"%%%02X" % byte for byte in range(256) if not 0x20 <= byte <= 0x7E}
-_ENCODED[ord("%")] = b"%25"
+_TO_ENCODE = re.compile(rb"[^ -$&-~]")
 _WINDOW_BITS = {b"gzip": GZIP_WINDOW_BITS, b"deflate": DEFLATE_WINDOW_BITS}
 
 
@@ -86,7 +86,7 @@ def _encoded(text: str) -> bytes:
 
 def percent_encoded(message: bytes) -> bytes:
     """Bytes outside of printable ASCII, and the percent sign, as `%XX`."""
-    return b"".join(_ENCODED.get(byte, bytes((byte,))) for byte in message)
+    return _TO_ENCODE.sub(lambda found: b"%%%02X" % found[0][0], message)
 
 
 def single_message(body: bytes | memoryview) -> tuple[memoryview, bool]:

@@ -68,6 +68,8 @@ class PredictionService:
                 call.record.opened(handle.id)
             try:
                 prepared = self._predict.signature(handle, request.signature_name)
+                if not request.output_filter:
+                    self._predict.require_room(handle, prepared, call.deadline)
                 inputs = tensors_of(request, prepared, self._predict)
             except BaseException:
                 handle.release()

@@ -222,11 +222,9 @@ class RestApi:
         except ServingError:
             return  # To be told in its turn: what is wrong with the body comes first.
         try:
-            refusal = self._predict.refusal(handle)
+            self._predict.require_room_in_any(handle, self._deadline())
         finally:
             handle.release()
-        if refusal is not None:
-            raise refusal
 
     def _parsed(self, exchange: "_Exchange", parsed: PredictBody) -> None:
         exchange.cancel = None

@@ -37,7 +37,7 @@ class TlsStream(asyncio.BufferedProtocol):
         assert door.identity is not None
         self._handshake_failed = switchboard.handshake_failed
         self._connection = switchboard.connection(door)
-        self._buffer = switchboard.receive_buffer
+        self._receiving = switchboard.receiving
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         context = door.identity.credentials.context
@@ -60,11 +60,11 @@ class TlsStream(asyncio.BufferedProtocol):
         self._connection.connection_made(cast("asyncio.Transport", self))
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        return self._receiving.room
 
     def buffer_updated(self, nbytes: int) -> None:
         # Copied here, so what is decrypted may come into the same buffer.
-        self._incoming.write(self._buffer[:nbytes])
+        self._incoming.write(self._receiving.room[:nbytes])
         self._is_begun = True
         self._advance()
 

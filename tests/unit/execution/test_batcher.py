@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salver.errors import InternalError, InvalidArgument, ServingError
+from salver.errors import InternalError, InvalidArgument, ServingError, Unavailable
 from salver.execution.batch_control import ENOUGH, BatchControl
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_policy import PolicySearch
@@ -162,6 +162,78 @@ async def test_an_automatic_queue_refuses_at_once_where_the_wait_would_be_too_lo
     site.send([6], deadline_s=1000.0)
     await site.all_answered()
     assert site.rows(6) == [6]
+
+
+async def test_who_asks_before_hears_what_a_request_would_hear(opened: Opened) -> None:
+    site = opened(AUTOMATIC, max_wait_s=2.5)
+    queue, now = site.executable.queue, asyncio.get_running_loop().time()
+    assert queue is not None
+    pace(queue, 1.0)
+    await site.hold_the_thread()
+    assert site.batcher.refusal(queue, now + 0.5) is None
+    site.send([1])
+    assert site.batcher.refusal(queue, None) is None
+    # It may wait twice as long as expected.
+    assert site.batcher.refusal(queue, now + 2.5) is None
+    assert site.batcher.refusal(queue, now + 1.5) is not None
+    assert failure(site.batcher.refusal(queue, now + 0.5)) == (
+        "UNAVAILABLE: The server is overloaded: the wait would be 1.0 s, and the deadline comes "
+        "first"
+    )
+    site.send([2])
+    site.send([3])
+    assert failure(site.batcher.refusal(queue, None)) == (
+        "UNAVAILABLE: The server is overloaded: the wait would be 3.0 s, and 2.5 s is the limit"
+    )
+    assert site.notes.refusals == 0
+    site.batcher.refused(queue)
+    assert (site.notes.refusals, queue.totals.refused) == (1, 1)
+    site.echo.gate.set()
+    await site.all_answered()
+
+
+async def test_who_asked_for_batching_is_not_refused_by_what_is_expected(opened: Opened) -> None:
+    site = opened(FOURS, max_wait_s=1e-9)
+    await site.hold_the_thread()
+    for row in range(8):
+        site.send([row])
+    assert site.executable.queue is not None
+    assert site.batcher.refusal(site.executable.queue, 0.0) is None
+    site.echo.gate.set()
+    await site.all_answered()
+    assert not any(site.errors())
+
+
+async def test_where_nothing_is_batched_the_runner_says_whether_there_is_room(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = opened(AUTOMATIC)
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    full = Unavailable("full")
+    monkeypatch.setattr(site.runner, "refusal", lambda executable, deadline: full)
+    assert site.batcher.refusal(queue, None) is None
+    queue.search = PolicySearch(1, 1, queue.control)
+    assert site.batcher.refusal(queue, None) is None
+    queue.search.policy = BatchPolicy(1, 1)
+    assert site.batcher.refusal(queue, None) is full
+
+
+async def test_a_crowd_that_comes_in_one_turn_finds_no_idle_thread(opened: Opened) -> None:
+    site = opened(AUTOMATIC, max_wait_s=2.5)
+    pace(site.executable.queue, 1.0)
+    for row in range(5):
+        site.send([row])
+    # The thread is idle until the end of the turn, and can take no more than it can do in time.
+    assert (
+        site.errors()
+        == [
+            "UNAVAILABLE: The server is overloaded: the wait would be 3.0 s, and 2.5 s is the limit"
+        ]
+        * 2
+    )
+    await site.all_answered()
 
 
 async def test_an_automatic_queue_refuses_at_once_where_the_deadline_would_come_first(

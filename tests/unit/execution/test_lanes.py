@@ -156,3 +156,37 @@ def test_a_lane_that_nobody_asked_for_just_goes() -> None:
     prepared.part()
 
     assert prepared.lane is not None
+
+
+async def test_each_model_is_refused_by_its_own_threads(lanes: Lanes) -> None:
+    servable = FarServable()
+    prepared, near = PreparedServable(servable), PreparedServable(NearServable())
+    executable = prepared.signatures["s"].executable
+    # Nobody has asked for it yet: there are no threads that could be busy.
+    assert lanes.refusal(executable) is None
+    waiting = [asked(lanes, prepared) for _ in range(3)]
+    executable.expected_s = [1000.0] * 64
+    waiting += [asked(lanes, prepared) for _ in range(3)]
+    now = asyncio.get_running_loop().time()
+
+    assert lanes.refusal(executable, now + 1.0) is not None
+    assert lanes.refusal(executable) is None
+    assert lanes.refusal(near.signatures["s"].executable, now + 1.0) is None
+
+    servable.gate.set()
+    assert {await heard(answer) for answer in waiting} == {"[2.]"}
+
+
+async def test_what_a_queue_refuses_is_counted_there(lanes: Lanes) -> None:
+    servable = FarServable()
+    prepared = PreparedServable(servable, BatchOptions())
+    executable = prepared.signatures["s"].executable
+    assert executable.queue is not None
+    lanes.refused(executable)
+    assert executable.queue.totals.refused == 0
+    gate = asked(lanes, prepared)
+    lanes.refused(executable)
+    assert executable.queue.totals.refused == 1
+    assert lanes.refusal(executable, 0.0) is None
+    servable.gate.set()
+    assert await heard(gate) == "[2.]"

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from salver.transport.connection import Switchboard
 from salver.transport.door import Door
+from salver.transport.receive_buffer import ReceiveBuffer
 from salver.transport.tls import ServerIdentity, TlsMaterial, server_credentials
 from salver.transport.tls_stream import TlsStream
 from tests.certificates import Authority, client_context
@@ -38,8 +39,8 @@ class Board:
     """Stands for the switchboard."""
 
     def __init__(self) -> None:
-        self.receive_buffer = memoryview(bytearray(256 * 1024))
-        self.opened = Connection(self.receive_buffer)
+        self.receiving = ReceiveBuffer()
+        self.opened = Connection(self.receiving.room)
         self.handshake_failed = None
 
     def connection(self, door: Door) -> Connection:
@@ -70,7 +71,7 @@ async def test_what_arrives_while_reading_is_paused_is_handed_over_when_it_goes_
     client = client_context(AUTHORITY).wrap_bio(incoming, outgoing, server_hostname="localhost")
 
     def arrive(data: bytes) -> None:
-        board.receive_buffer[: len(data)] = data
+        board.receiving.room[: len(data)] = data
         stream.buffer_updated(len(data))
 
     for _ in range(2):
