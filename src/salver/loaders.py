@@ -191,6 +191,7 @@ class Loaders:
                 inter_op_threads=session.inter_op_threads,
                 session_config=session.config_proto,
                 op_libraries=tuple(libraries.split(",")) if libraries else (),
+                expects_batches=self._settings.batching.options is not None,
             ),
             tflite=TfLiteOptions(
                 pools=flags.num_tflite_pools,

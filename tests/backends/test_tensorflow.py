@@ -12,10 +12,12 @@ import numpy as np
 import psutil
 import pytest
 
+from salver.backends import tensorflow as tensorflow_backend
 from salver.backends.tensorflow import (
     SavedModelServable,
     TensorFlowLoader,
     TensorFlowOptions,
+    _ProgramWithBatchesApart,
     estimated_bytes,
 )
 from salver.backends.tensorflow_library import find_library
@@ -205,6 +207,55 @@ def test_the_graph_is_optimised_by_the_load_and_not_by_the_first_request(
     prepared_s = min(first_run_s() for _ in range(3))
     monkeypatch.setattr(SavedModelServable, "prepare", lambda servable: None)
     assert prepared_s < first_run_s() / 2
+
+
+@pytest.mark.parametrize("rows", [0, 1, 6, 7, 8, 96, 97, 200])
+def test_batches_that_run_apart_hear_what_others_hear(load: Load, rows: int) -> None:
+    images = np.random.default_rng(1).random((rows, 8, 8, 1), np.float32)
+    alone = ask(load("keras"), {"image": images})
+    apart = ask(load("keras", TensorFlowOptions(expects_batches=True)), {"image": images})
+    assert alone.keys() == apart.keys()
+    for name, values in alone.items():
+        np.testing.assert_allclose(apart[name], values, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_with_state_has_it_once_for_all_batches(load: Load) -> None:
+    servable = load("counter", TensorFlowOptions(expects_batches=True))
+    counts = [int(ask(servable, {"by": np.array(by, np.int64)})["count"]) for by in (1, 10, 100)]
+    assert counts == [1, 11, 111]
+
+
+def test_only_small_models_have_their_weights_twice(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_apart() -> bool:
+        servable = load("keras", TensorFlowOptions(expects_batches=True))
+        signature = servable.signatures["serving_default"]
+        program = servable.program(
+            tuple(spec.name for spec in signature.inputs.values()),
+            tuple(spec.name for spec in signature.outputs.values()),
+        )
+        return isinstance(program, _ProgramWithBatchesApart)
+
+    assert is_apart()
+    monkeypatch.setattr(tensorflow_backend, "_MOST_BYTES_APART", 1000)
+    assert not is_apart()
+
+
+def test_the_executor_of_batches_is_optimised_by_the_load_too(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first_batch_s() -> float:
+        servable = load("keras", TensorFlowOptions(expects_batches=True))
+        images = np.zeros((8, 8, 8, 1), np.float32)
+        started = time.thread_time()
+        ask(servable, {"image": images})
+        return time.thread_time() - started
+
+    first_batch_s()
+    prepared_s = min(first_batch_s() for _ in range(3))
+    monkeypatch.setattr(SavedModelServable, "prepare", lambda servable: None)
+    assert prepared_s < first_batch_s() / 2
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,15 @@ _has_loaded = threading.Event()
 """Whether TensorFlow has made the threads that all models of the process share."""
 _INTRA_OP_THREADS, _INTER_OP_THREADS = 2, 5
 """Fields of `tensorflow.ConfigProto`."""
+_BATCHES_APART = range(7, 97)
+"""Rows of runs that have an executor of their own, where batches are expected.
+
+oneDNN keeps the weights of dense layers in the layout that suits the first run of an executor. In
+the one that suits few rows, these take up to three times as long; in the one that suits these, a
+single row takes three times as long. With a hundred rows it matters no more.
+"""
+_MOST_BYTES_APART = 1 << 26
+"""Of the files of a model: two executors have two copies of its weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,9 @@ class TensorFlowOptions:
     Not the first load of a process, and none whose runs have several threads: those that are
     made then would keep it while they serve. Of other loads, what comes after their one thread.
     """
+
+    expects_batches: bool = False
+    """Whether runs will often be batches that the server has made."""
 
     def config(self) -> bytes:
         """The whole `tensorflow.ConfigProto`: of fields that come twice, the last counts."""
@@ -98,7 +110,9 @@ class TensorFlowLoader:
 
     def _open(self) -> "SavedModelServable":
         self._session = self._open_session()
-        servable = SavedModelServable(self._session)
+        options = self._options
+        apart = options.expects_batches and estimated_bytes(self._path) <= _MOST_BYTES_APART
+        servable = SavedModelServable(self._session, sets_batches_apart=apart)
         servable.prepare()
         return servable
 
@@ -144,13 +158,16 @@ class SavedModelServable:
 
     takes_deep_arrays = True
 
-    def __init__(self, session: GraphSession) -> None:
+    def __init__(self, session: GraphSession, *, sets_batches_apart: bool = False) -> None:
+        """`sets_batches_apart`: batches of what most requests ask for get their own executor."""
         entries = signature_entries(memoryview(session.take_meta_graph()))
         self._session = session
         self.signatures: Mapping[str, Signature] = {
             name: signature_of(entry) for name, entry in entries.items()
         }
         self.signature_def_map = signature_def_map(entries)
+        self._sets_batches_apart = sets_batches_apart
+        self._prepared: dict[tuple[tuple[str, ...], tuple[str, ...]], Program] = {}
 
     def prepare(self) -> None:
         """Have TensorFlow optimise the graph, once for all runs, for what most requests ask for.
@@ -162,18 +179,34 @@ class SavedModelServable:
         signature = self.signatures.get(name)
         if signature is None or not signature.inputs:
             return
-        program = self.program(
-            tuple(spec.name for spec in signature.inputs.values()),
-            tuple(spec.name for spec in signature.outputs.values()),
-        )
+        feeds = tuple(spec.name for spec in signature.inputs.values())
+        fetches = tuple(spec.name for spec in signature.outputs.values())
+        wrong = [
+            np.zeros((), np.uint8 if spec.data_type is not DataType.UINT8 else np.int8)
+            for spec in signature.inputs.values()
+        ]
+        program = self.program(feeds, fetches)
         # What else is wrong is told to those who ask.
         with suppress(ServingError):
-            program.run(
-                [
-                    np.zeros((), np.uint8 if spec.data_type is not DataType.UINT8 else np.int8)
-                    for spec in signature.inputs.values()
-                ]
+            program.run(wrong)
+        if self._sets_batches_apart and isinstance(program, _GraphProgram):
+            self._prepared[feeds, fetches] = self._program_with_batches_apart(
+                program, feeds, fetches, wrong
             )
+
+    def _program_with_batches_apart(
+        self,
+        program: "_GraphProgram",
+        feeds: tuple[str, ...],
+        fetches: tuple[str, ...],
+        wrong: Sequence[np.ndarray],
+    ) -> Program:
+        # An operation that runs anyway, asked for once more, makes it another executor.
+        operation, _, _ = fetches[0].rpartition(":")
+        apart = _GraphProgram(self._session.callable(feeds, fetches, [operation]))
+        with suppress(ServingError):
+            apart.run(wrong)
+        return _ProgramWithBatchesApart(program, apart)
 
     def program(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Program:
         """Resolve names of graph tensors, `x:0`.
@@ -181,6 +214,9 @@ class SavedModelServable:
         A name that the graph does not have is an error of every run, as in
         TensorFlow: one wrong signature must not keep the others from being served.
         """
+        prepared = self._prepared.get((feeds, fetches))
+        if prepared is not None:
+            return prepared
         try:
             return _GraphProgram(self._session.callable(feeds, fetches))
         except TensorFlowError as error:
@@ -204,6 +240,27 @@ class _GraphProgram:
             return self._run_traced(inputs)
         except TensorFlowError as error:
             raise error_of(error.code, error.message) from error
+
+
+class _ProgramWithBatchesApart:
+    """See `_BATCHES_APART`."""
+
+    def __init__(self, program: _GraphProgram, apart: _GraphProgram) -> None:
+        self._program = program
+        self._apart = apart
+
+    def _of(self, inputs: Sequence[np.ndarray]) -> _GraphProgram:
+        first = inputs[0]
+        if type(first) is not np.ndarray or not first.ndim:
+            return self._program
+        return self._apart if first.shape[0] in _BATCHES_APART else self._program
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return self._of(inputs).run(inputs)
+
+    def run_traced(self, inputs: Sequence[np.ndarray]) -> tuple[list[np.ndarray], bytes]:
+        """As of `_GraphProgram`."""
+        return self._of(inputs).run_traced(inputs)
 
 
 class _FailingProgram:
