@@ -70,13 +70,16 @@ def ask(
     return dict(zip(signature.outputs, arrays, strict=True))
 
 
+@pytest.mark.parametrize("expects_batches", [False, True])
 @pytest.mark.parametrize(("model", "signature"), QUESTIONS)
 def test_the_answers_are_those_of_tensorflow(
-    load: Load, saved_model_folder: Path, model: str, signature: str
+    load: Load, saved_model_folder: Path, model: str, signature: str, expects_batches: bool
 ) -> None:
     inputs, expected = answers_of(saved_model_folder, model)[signature]
 
-    outputs = ask(load(model), inputs, signature)
+    outputs = ask(
+        load(model, TensorFlowOptions(expects_batches=expects_batches)), inputs, signature
+    )
 
     assert outputs.keys() == expected.keys()
     for alias, array in outputs.items():

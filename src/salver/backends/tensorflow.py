@@ -189,24 +189,13 @@ class SavedModelServable:
         # What else is wrong is told to those who ask.
         with suppress(ServingError):
             program.run(wrong)
-        if self._sets_batches_apart and isinstance(program, _GraphProgram):
-            self._prepared[feeds, fetches] = self._program_with_batches_apart(
-                program, feeds, fetches, wrong
-            )
-
-    def _program_with_batches_apart(
-        self,
-        program: "_GraphProgram",
-        feeds: tuple[str, ...],
-        fetches: tuple[str, ...],
-        wrong: Sequence[np.ndarray],
-    ) -> Program:
-        # An operation that runs anyway, asked for once more, makes it another executor.
-        operation, _, _ = fetches[0].rpartition(":")
-        apart = _GraphProgram(self._session.callable(feeds, fetches, [operation]))
-        with suppress(ServingError):
-            apart.run(wrong)
-        return _ProgramWithBatchesApart(program, apart)
+        if self._sets_batches_apart and fetches and isinstance(program, _GraphProgram):
+            # An operation that runs anyway, asked for once more, makes it another executor.
+            operation, _, _ = fetches[0].partition(":")
+            apart = _GraphProgram(self._session.callable(feeds, fetches, [operation]))
+            with suppress(ServingError):
+                apart.run(wrong)
+            self._prepared[feeds, fetches] = _ProgramWithBatchesApart(program, apart)
 
     def program(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Program:
         """Resolve names of graph tensors, `x:0`.
