@@ -17,6 +17,7 @@ from salver.config.flags import Flags, schedulable_cpus
 from salver.config.served_models import ServedModels
 from salver.config.settings import Settings, read_settings
 from salver.config.tls_watch import CertificateWatcher
+from salver.core.availability import wait_until_settled
 from salver.core.events import EventBus, StateChanged
 from salver.core.manager import Manager, ManagerOptions
 from salver.core.state import State
@@ -42,6 +43,8 @@ from salver.transport.listener import Listener
 logger = logging.getLogger(__name__)
 
 _ENDED_AT_ONCE = 1
+_OTHER_VERSIONS_S = 1.0
+"""The longest that the ports wait for further versions, once each model has one."""
 
 
 def run(flags: Flags) -> int:
@@ -197,6 +200,8 @@ class Server:
         self._lanes.start()
         self._manager.start()
         await self._models.apply(self._settings.models)
+        # One version of each model answers; most clients expect that the others do, too.
+        await wait_until_settled(self._manager, _OTHER_VERSIONS_S)
         self._loaders.ports_are_open = True
         # What is loaded by now stays: the garbage collector need not walk it again.
         gc.collect()

@@ -78,6 +78,29 @@ async def wait_until_available(
         raise UnknownError(f"{len(failed)} {kind}(s) did not become available: {{{listed}}}")
 
 
+async def wait_until_settled(manager: Manager[Any], limit_s: float) -> None:
+    """Return when every version that is wanted is AVAILABLE or at its END; at the latest then."""
+    changed = asyncio.Event()
+    unsubscribe = manager.events.subscribe(StateChanged, lambda event: changed.set())
+    try:
+        async with asyncio.timeout(limit_s):
+            while not _have_settled(manager):
+                changed.clear()
+                await changed.wait()
+    except TimeoutError:
+        pass  # Who waits for more waits too long.
+    finally:
+        unsubscribe()
+
+
+def _have_settled(manager: Manager[Any]) -> bool:
+    return all(
+        status.state in (State.AVAILABLE, State.END)
+        for name in manager.names()
+        for status in manager.aspired_statuses(name)
+    )
+
+
 def _decisive(statuses: Iterable[VersionStatus]) -> VersionStatus | None:
     """The first of the versions, given from the highest down, whose fate is known."""
     return next((s for s in statuses if s.state in (State.AVAILABLE, State.END)), None)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from salver.core.availability import Withdrawals, wait_until_available
+from salver.core.availability import Withdrawals, wait_until_available, wait_until_settled
 from salver.core.events import EventBus
 from salver.core.manager import Manager, ManagerOptions
 from salver.core.state import State
@@ -134,3 +134,34 @@ async def test_servables_that_are_withdrawn_are_not_waited_for(
     await turn_loop()
     withdrawals.keep_only([])
     await asyncio.wait_for(waiting, LIMIT_S)
+
+
+async def test_all_versions_have_settled_when_the_last_is_loaded_or_has_failed(
+    manager: Manager[FakeServable],
+) -> None:
+    gate = threading.Event()
+    log = EventLog(manager.events)
+    manager.aspire("m", [Aspired(1, FakeLoader(gate=gate)), Aspired(2, FakeLoader())])
+    manager.aspire("n", [Aspired(1, broken())])
+    await log.until("m", 2, State.AVAILABLE)
+    await log.until("n", 1, State.END)
+    waiting = asyncio.create_task(wait_until_settled(manager, LIMIT_S))
+    await turn_loop()
+    assert not waiting.done()
+    gate.set()
+    await asyncio.wait_for(waiting, LIMIT_S)
+    assert manager.available_versions("m") == (2, 1)
+
+
+async def test_versions_that_load_for_ever_are_waited_for_so_long_and_no_longer(
+    manager: Manager[FakeServable],
+) -> None:
+    gate = threading.Event()
+    manager.aspire("m", [Aspired(1, FakeLoader(gate=gate))])
+    await asyncio.wait_for(wait_until_settled(manager, 0.01), LIMIT_S)
+    assert manager.available_versions("m") == ()
+    gate.set()
+
+
+async def test_where_there_is_nothing_all_has_settled(manager: Manager[FakeServable]) -> None:
+    await wait_until_settled(manager, LIMIT_S)
