@@ -110,8 +110,9 @@ class TensorFlowLoader:
 
     def _open(self) -> "SavedModelServable":
         self._session = self._open_session()
-        options = self._options
-        apart = options.expects_batches and estimated_bytes(self._path) <= _MOST_BYTES_APART
+        # Of what is not on a local disk the size is not known.
+        is_small = 0 < estimated_bytes(self._path) <= _MOST_BYTES_APART
+        apart = self._options.expects_batches and is_small
         servable = SavedModelServable(self._session, sets_batches_apart=apart)
         servable.prepare()
         return servable

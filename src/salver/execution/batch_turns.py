@@ -160,7 +160,7 @@ class BatchTurns:
 
     def _run_next(self, queue: BatchQueue, now: float) -> bool:
         """Run the first batch, on the loop or on an idle thread; False if it has to wait."""
-        idle = self.idle_for(queue)
+        idle = self._idle_for(queue)
         most = self._most_rows(queue, max(idle, 1))
         inline = self._is_cheap(queue, most)
         if not inline and not idle:
@@ -184,7 +184,7 @@ class BatchTurns:
         waiting = queue.rows_alike() if queue.varies else queue.rows
         return queue.control.size(waiting, idle)
 
-    def idle_for(self, queue: BatchQueue) -> int:
+    def _idle_for(self, queue: BatchQueue) -> int:
         """Threads that may take a batch of this queue."""
         if queue.search is None:
             return self._idle

@@ -258,6 +258,7 @@ class Batcher:
         if queue.control is None:
             return None
         if queue.rows:
+            # What does not fit the queue would go past it, to threads for the same cores.
             return self._overload(queue.control, queue.control.wait_s(queue.rows), deadline)
         if queue.search is not None and queue.search.policy.rows == 1:
             return self._runner.refusal(queue.executable, deadline)
