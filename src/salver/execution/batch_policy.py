@@ -26,8 +26,12 @@ from salver.execution.policy_race import BatchPolicy, PolicyRace
 GATHERING_S = 1e-3
 """The longest that a batch waits for company."""
 _FEWEST_BATCHES, _SHORTEST_TURN_S = 16, 0.02
-_SETTLING = 6
-"""Batches after a change of policy that still have to do with the one before."""
+_LONG_S = 0.1
+"""So long, and no longer, a turn goes on until it has answered as many as there are at once."""
+_SETTLING, _SETTLING_LOADS, _SETTLING_THREADS = 6, 1, 3
+"""After a change of policy so many batches still have to do with the one before, and so have the
+requests that were there then. Where other threads run what comes, with batches or without, those
+that came while both ran are slow, too. They have as long as a turn."""
 _ENOUGH_TO_SEE, _SHORTEST_GLANCE_S, _LONG_STAY = 6, 0.005, 1.4
 """After so many batches and seconds with so many times the stay of the best, a turn ends early."""
 _PAUSE_S, _PAUSE_IN_STAYS = 0.25, 4
@@ -78,7 +82,8 @@ class _LoadSearch:
         if race.winner is None:
             return
         self.race = None
-        self.hopeless |= race.hopeless - {race.winner}
+        # To have no batches is what must never be better.
+        self.hopeless |= {each for each in race.hopeless - {race.winner} if each.batches}
         if race.winner == self.best:
             self.take_rest()
         else:
@@ -106,7 +111,7 @@ class PolicySearch:
     __slots__ = (
         "_batches", "_began_at", "_costs", "_credit_s", "_has_moved", "_is_racing", "_most",
         "_partial", "_quiet", "_requests", "_rows", "_search", "_searches", "_settling",
-        "_stay_s", "_told_at", "policy",
+        "_settles_until", "_settling_rows", "_stay_s", "_told_at", "policy",
     )  # fmt: skip
 
     def __init__(self, width: int, most: int, costs: KnowsCosts) -> None:
@@ -131,6 +136,8 @@ class PolicySearch:
         """Whether this turn is one of the race."""
         self._credit_s = _FIRST_CREDIT_S
         self._settling = 0
+        self._settling_rows = 0.0
+        self._settles_until = 0.0
         self._told_at: float | None = None
         self._began_at: float | None = None
         self._start_turn()
@@ -159,8 +166,7 @@ class PolicySearch:
         if idle_s > _PAUSE_S and idle_s > _PAUSE_IN_STAYS * stay_s / requests:
             self._forget_load(now)
             return
-        if self._settling:
-            self._settling -= 1
+        if self._is_settling(rows, now):
             return
         if self._began_at is None:
             self._began_at = now
@@ -177,8 +183,22 @@ class PolicySearch:
             self._start_turn()
             self._began_at = now
             if self.policy != policy:
-                self._settling = _SETTLING
+                self._settle(now, on_other_threads=self.policy.batches != policy.batches)
                 self._began_at = None
+
+    def _settle(self, now: float, *, on_other_threads: bool) -> None:
+        """Let those go by who have to do with the policy before."""
+        self._settles_until = now + _LONG_S
+        loads = _SETTLING_THREADS if on_other_threads else _SETTLING_LOADS
+        self._settling, self._settling_rows = _SETTLING, loads * self._search.load
+
+    def _is_settling(self, rows: int, now: float) -> bool:
+        """Whether a batch of so many rows has to do with the policy before."""
+        self._settling -= 1
+        self._settling_rows -= rows
+        if self._settling < 0:
+            return self._settling_rows >= 0 and now < self._settles_until
+        return True
 
     def _forget_load(self, now: float) -> None:
         """Nothing came for a while: what went on before is over, and no fault of a policy."""
@@ -187,12 +207,13 @@ class PolicySearch:
         self._search = self._quiet
         self.policy = self._quiet.best
         self._settling = 0
+        self._settling_rows = 0.0
         self._start_turn()
         self._began_at = now
 
     def _has_seen_enough(self, elapsed_s: float) -> bool:
         if self._batches >= _FEWEST_BATCHES and elapsed_s >= _SHORTEST_TURN_S:
-            return True
+            return self._rows >= self._search.load or elapsed_s >= _LONG_S
         return (
             self.policy != self._search.best
             and self._batches >= _ENOUGH_TO_SEE

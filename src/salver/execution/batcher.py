@@ -113,8 +113,9 @@ class Batcher:
                 settled = partial(_ran_past, queue, on_settled)
                 return self._run_past(queue, inputs, deadline, on_done, settled)
             search = queue.search
-            if search is not None and search.policy.rows == 1 and not queue.rows:
-                # No batching was found best, or is being tried.
+            if search is not None and not search.policy.batches:
+                # No batching was found best, or is being tried. What waits yet is no reason to
+                # join it: callers who come again would keep the queue from ever being empty.
                 done = partial(
                     _answered_unbatched, search, inputs[0].shape[0], perf_counter(), on_done
                 )
@@ -257,11 +258,11 @@ class Batcher:
         """See `RunsPrograms`: of programs with this queue."""
         if queue.control is None:
             return None
+        if queue.search is not None and not queue.search.policy.batches:
+            return self._runner.refusal(queue.executable, deadline)
         if queue.rows:
             # What does not fit the queue would go past it, to threads for the same cores.
             return self._overload(queue.control, queue.control.wait_s(queue.rows), deadline)
-        if queue.search is not None and queue.search.policy.rows == 1:
-            return self._runner.refusal(queue.executable, deadline)
         return None
 
     def refused(self, queue: BatchQueue) -> None:
@@ -293,7 +294,7 @@ def _answered_unbatched(
     finally:
         # Those that are answered when another policy has its turn say nothing of it, and those
         # that were refused at once nothing at all.
-        if search.policy.rows == 1 and (outputs is not None or now - came_at > _AT_ONCE_S):
+        if not search.policy.batches and (outputs is not None or now - came_at > _AT_ONCE_S):
             search.ended(1, rows, now - came_at, now)
 
 

@@ -18,11 +18,16 @@ _TURNS = 9
 _BEHIND = (1.5, 1.2, 1.12, 1.08)
 """With so many times the score of the leader a policy is out, after one turn of each, two, three,
 and more."""
+_BETTER_FROM, _HARDLY_WORSE = 4, 1.02
+"""Turns after which only those go on that have at most so many times the score of the policy in
+use."""
 _HALVED_FROM = 2
 """Turns after which no more than half of the rivals go on."""
 _HOPELESS = 1.4
 _BETTER = 0.97
 """What another policy has to have of the score of the one in use, to win."""
+_COST_OF_BATCHES = 1.05
+"""What their scores are multiplied by: without a gain that shows there shall be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,11 @@ class BatchPolicy:
     """What a batch takes at most; 0: as many as get through cheapest; 1: there are no batches."""
     gathers: bool = False
     """Whether a batch waits a moment until it has so many rows, though a thread is idle."""
+
+    @property
+    def batches(self) -> bool:
+        """Whether requests are put into batches at all."""
+        return self.rows != 1
 
 
 class PolicyRace:
@@ -66,7 +76,10 @@ class PolicyRace:
     def _part(self) -> None:
         """Each has had as many turns as the others: some leave, or one has won."""
         turns = len(self._scores[self._in_use])
-        standing = {policy: median(scores) for policy, scores in self._scores.items()}
+        standing = {
+            policy: median(scores) * (_COST_OF_BATCHES if policy.batches else 1.0)
+            for policy, scores in self._scores.items()
+        }
         leader = min(standing.values())
         if turns == 1:
             self.hopeless = {each for each in standing if standing[each] > _HOPELESS * leader}
@@ -76,8 +89,10 @@ class PolicyRace:
             is_better = standing[first] < _BETTER * standing[self._in_use]
             self.winner = first if is_better else self._in_use
             return
-        behind = _BEHIND[min(turns, len(_BEHIND)) - 1]
-        kept = [each for each in rivals if standing[each] <= behind * leader]
+        behind = _BEHIND[min(turns, len(_BEHIND)) - 1] * leader
+        if turns >= _BETTER_FROM:
+            behind = min(behind, _HARDLY_WORSE * standing[self._in_use])
+        kept = [each for each in rivals if standing[each] <= behind]
         if turns >= _HALVED_FROM:
             kept = kept[: (len(rivals) + 1) // 2]
         if not kept:
