@@ -27,11 +27,11 @@ GATHERING_S = 1e-3
 """The longest that a batch waits for company."""
 _FEWEST_BATCHES, _SHORTEST_TURN_S = 16, 0.02
 _LONG_S = 0.1
-"""So long, and no longer, a turn goes on until it has answered as many as there are at once."""
+"""After that neither a change of policy nor a turn has to see as many requests as are there."""
 _SETTLING, _SETTLING_LOADS, _SETTLING_THREADS = 6, 1, 3
-"""After a change of policy so many batches still have to do with the one before, and so have the
-requests that were there then. Where other threads run what comes, with batches or without, those
-that came while both ran are slow, too. They have as long as a turn."""
+"""After a change of policy so many batches still have to do with the one before, and as many
+requests as were there then; more where other threads run what comes, because there are batches no
+more or again: those that came while both ran are slow, too."""
 _ENOUGH_TO_SEE, _SHORTEST_GLANCE_S, _LONG_STAY = 6, 0.005, 1.4
 """After so many batches and seconds with so many times the stay of the best, a turn ends early."""
 _PAUSE_S, _PAUSE_IN_STAYS = 0.25, 4
@@ -82,7 +82,7 @@ class _LoadSearch:
         if race.winner is None:
             return
         self.race = None
-        # To have no batches is what must never be better.
+        # To have no batches is what others have: it must not be the better way for long.
         self.hopeless |= {each for each in race.hopeless - {race.winner} if each.batches}
         if race.winner == self.best:
             self.take_rest()
@@ -94,6 +94,31 @@ class _LoadSearch:
         """Race no more for a while, and longer the next time."""
         self.rest = self.pause
         self.pause = min(2 * self.pause, _LONGEST_PAUSE)
+
+
+class _Settling:
+    """What ends after a change of policy and still has to do with the one before."""
+
+    __slots__ = ("_batches", "_rows", "_until")
+
+    def __init__(self) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Nothing does any more."""
+        self._batches, self._rows, self._until = 0, 0.0, 0.0
+
+    def begin(self, rows: float, now: float) -> None:
+        """So many rows do, or less if they take long."""
+        self._batches, self._rows, self._until = _SETTLING, rows, now + _LONG_S
+
+    def includes(self, rows: int, now: float) -> bool:
+        """Whether the batch does that has ended, of so many rows."""
+        included = self._batches > 0 or (self._rows > 0 and now < self._until)
+        if included:
+            self._batches -= 1
+            self._rows -= rows
+        return included
 
 
 class KnowsCosts(Protocol):
@@ -111,7 +136,7 @@ class PolicySearch:
     __slots__ = (
         "_batches", "_began_at", "_costs", "_credit_s", "_has_moved", "_is_racing", "_most",
         "_partial", "_quiet", "_requests", "_rows", "_search", "_searches", "_settling",
-        "_settles_until", "_settling_rows", "_stay_s", "_told_at", "policy",
+        "_stay_s", "_told_at", "policy",
     )  # fmt: skip
 
     def __init__(self, width: int, most: int, costs: KnowsCosts) -> None:
@@ -135,9 +160,7 @@ class PolicySearch:
         self._is_racing = False
         """Whether this turn is one of the race."""
         self._credit_s = _FIRST_CREDIT_S
-        self._settling = 0
-        self._settling_rows = 0.0
-        self._settles_until = 0.0
+        self._settling = _Settling()
         self._told_at: float | None = None
         self._began_at: float | None = None
         self._start_turn()
@@ -166,7 +189,7 @@ class PolicySearch:
         if idle_s > _PAUSE_S and idle_s > _PAUSE_IN_STAYS * stay_s / requests:
             self._forget_load(now)
             return
-        if self._is_settling(rows, now):
+        if self._settling.includes(rows, now):
             return
         if self._began_at is None:
             self._began_at = now
@@ -183,22 +206,10 @@ class PolicySearch:
             self._start_turn()
             self._began_at = now
             if self.policy != policy:
-                self._settle(now, on_other_threads=self.policy.batches != policy.batches)
+                is_elsewhere = self.policy.batches != policy.batches
+                loads = _SETTLING_THREADS if is_elsewhere else _SETTLING_LOADS
+                self._settling.begin(loads * self._search.load, now)
                 self._began_at = None
-
-    def _settle(self, now: float, *, on_other_threads: bool) -> None:
-        """Let those go by who have to do with the policy before."""
-        self._settles_until = now + _LONG_S
-        loads = _SETTLING_THREADS if on_other_threads else _SETTLING_LOADS
-        self._settling, self._settling_rows = _SETTLING, loads * self._search.load
-
-    def _is_settling(self, rows: int, now: float) -> bool:
-        """Whether a batch of so many rows has to do with the policy before."""
-        self._settling -= 1
-        self._settling_rows -= rows
-        if self._settling < 0:
-            return self._settling_rows >= 0 and now < self._settles_until
-        return True
 
     def _forget_load(self, now: float) -> None:
         """Nothing came for a while: what went on before is over, and no fault of a policy."""
@@ -206,8 +217,7 @@ class PolicySearch:
         self._is_racing, self._has_moved = False, True
         self._search = self._quiet
         self.policy = self._quiet.best
-        self._settling = 0
-        self._settling_rows = 0.0
+        self._settling.end()
         self._start_turn()
         self._began_at = now
 

@@ -49,8 +49,8 @@ class BatchRun:
 
     __slots__ = (
         "_owner", "_unchecked", "batch", "cpu_s", "elapsed_s", "executable", "first_error",
-        "has_failed", "held_s", "is_mixed", "is_threaded", "is_unfit", "name", "options",
-        "outcomes", "proved", "run_sizes", "size_class", "taken_at",
+        "has_failed", "held_s", "is_mixed", "is_passed_on", "is_threaded", "is_unfit", "name",
+        "options", "outcomes", "proved", "run_sizes", "size_class", "taken_at",
     )  # fmt: skip
 
     def __init__(self, owner: BatchOwner, batch: Batch, taken_at: float) -> None:
@@ -67,6 +67,8 @@ class BatchRun:
         """Rows and padded rows of each run that was made; the first is the whole batch's."""
         self.is_threaded = False
         """Whether a thread computed it, and not the loop."""
+        self.is_passed_on = False
+        """Whether that is a thread for requests without batches."""
         self.first_error: ServingError | None = None
         """Why requests were run apart that had been run together; None: none were."""
         self.has_failed = False

@@ -160,6 +160,9 @@ class BatchTurns:
 
     def _run_next(self, queue: BatchQueue, now: float) -> bool:
         """Run the first batch, on the loop or on an idle thread; False if it has to wait."""
+        if queue.search is not None and not queue.search.policy.batches:
+            self._pass_on(queue, now)
+            return False
         idle = self._idle_for(queue)
         most = self._most_rows(queue, max(idle, 1))
         inline = self._is_cheap(queue, most)
@@ -174,6 +177,14 @@ class BatchTurns:
             run.is_threaded = True
             self._workers.submit(run)
         return True
+
+    def _pass_on(self, queue: BatchQueue, now: float) -> None:
+        """There are no more batches: what waits for one goes where all that comes goes."""
+        while queue.rows:
+            run = BatchRun(self, queue.take(1), now)
+            run.is_threaded = run.is_passed_on = True
+            queue.running += 1
+            self._runner.submit(run)
 
     def _most_rows(self, queue: BatchQueue, idle: int) -> int | None:
         """What the next batch may take, with so many idle threads; None: all of the first."""
@@ -201,7 +212,7 @@ class BatchTurns:
         """See `BatchOwner`."""
         queue = run.batch.queue
         if run.is_threaded:
-            self._idle += 1
+            self._idle += not run.is_passed_on
             queue.running -= 1
         if run.run_sizes:
             is_alone = self._idle == self._threads.count and not self._runner.in_flight

@@ -19,7 +19,7 @@ from salver.errors import DeadlineExceeded, InternalError, ServingError, Unavail
 from salver.execution.loop_watch import LoopWatch
 from salver.execution.patience import Patience, WaitPace, gave_up_soon, time_left_s
 from salver.execution.prepared import SURPRISE, Executable
-from salver.execution.workers import Workers
+from salver.execution.workers import Job, Workers
 
 logger = logging.getLogger(__name__)
 
@@ -283,6 +283,10 @@ class Runner:
         self.queued_bytes += run.size
         self._workers.submit(run)
         return run
+
+    def submit(self, job: Job) -> None:
+        """Have a worker do something that is no run, in its turn."""
+        self._workers.submit(job)
 
     def refusal(self, executable: Executable, deadline: float | None = None) -> ServingError | None:
         """See `RunsPrograms`."""

@@ -1,6 +1,7 @@
 """How batches are formed, in a world where the policy of the moment decides how long all takes."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -9,6 +10,7 @@ from salver.execution.policy_race import BatchPolicy
 
 BATCH_S = 2e-3
 CALLERS = 64
+NO_BATCHES = BatchPolicy(2, 1)
 
 
 class Costs:
@@ -73,9 +75,47 @@ def test_steps_in_the_costs_are_tried_beside_the_doublings() -> None:
 
 def test_what_differs_by_little_changes_nothing() -> None:
     world = World(2)
-    assert world.run(
-        20_000, lambda policy: 1e-3 if policy == BatchPolicy(2) else 0.99e-3
-    ) == BatchPolicy(2)
+
+    def stay_s(policy: BatchPolicy) -> float:
+        if not policy.batches:
+            return 1.2e-3
+        return 1e-3 if policy == BatchPolicy(2) else 0.99e-3
+
+    assert world.run(20_000, stay_s) == BatchPolicy(2)
+
+
+@pytest.mark.parametrize(("stay_s", "batches"), [(1.01e-3, False), (1.1e-3, True)])
+def test_batches_that_gain_next_to_nothing_are_not_formed(stay_s: float, batches: bool) -> None:
+    world = World(2)
+    best = world.run(60_000, lambda policy: 1e-3 if policy.batches else stay_s)
+    assert best.batches == batches
+
+
+def test_no_batches_are_tried_again_however_bad_they_were() -> None:
+    world = World(2)
+    world.run(60_000, lambda policy: 1e-3 if policy == BatchPolicy(2) else 3e-3)
+    assert turns_of(NO_BATCHES, world) > turns_of(BatchPolicy(1), world) == 1
+
+
+def turns_of(policy: BatchPolicy, world: World) -> int:
+    """How many times it came to be in use."""
+    return sum(one != policy and other == policy for one, other in pairwise(world.seen))
+
+
+def test_what_was_there_at_a_change_does_not_count_for_the_new_policy() -> None:
+    world = World(2)
+    last, since = world.policies.policy, 2 * CALLERS
+
+    def stay_s(policy: BatchPolicy) -> float:
+        # Two loads that come when batches end take three times as long.
+        nonlocal last, since
+        since = 0 if policy.batches != last.batches else since + (last.rows or 8)
+        last = policy
+        if policy.batches:
+            return 15e-3
+        return 30e-3 if since < 2 * CALLERS else 10e-3
+
+    assert not world.run(60_000, stay_s).batches
 
 
 def test_one_turn_under_another_load_changes_nothing() -> None:
@@ -98,7 +138,7 @@ def test_one_turn_under_another_load_changes_nothing() -> None:
 def test_a_hopeless_rival_gets_a_short_turn_and_is_left_out_for_long() -> None:
     world = World(2)
     world.run(20_000, lambda policy: 1e-3 if policy == BatchPolicy(2) else 2e-3)
-    rivals = [policy for policy in world.seen if policy != BatchPolicy(2)]
+    rivals = [each for each in world.seen if each.batches and each != BatchPolicy(2)]
     assert 0 < len(rivals) < 500
 
 

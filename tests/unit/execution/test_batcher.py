@@ -373,6 +373,33 @@ async def test_requests_run_alone_where_that_is_found_best_and_are_watched(opene
     assert search.told == 4
 
 
+async def test_what_waits_goes_where_all_goes_once_there_are_no_batches(opened: Opened) -> None:
+    site = opened(AUTOMATIC)
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    await site.hold_the_thread()
+    for row in range(3):
+        site.send([row])
+    assert queue.search is not None
+    queue.search.policy = BatchPolicy(1, 1)
+    # Though others wait, it is not put behind them in a queue that is to become empty.
+    site.send([3])
+    assert queue.entries == 3
+    site.echo.gate.set()
+    await site.all_answered()
+    assert site.echo.sizes == [1] * 5
+    assert [site.rows(number + 1) for number in range(4)] == [[n] for n in range(4)]
+    assert {name.partition("-")[0] for name in site.echo.threads[1:]} == {"worker"}
+    assert queue.running == 0
+    # Batches come back as they were.
+    queue.search.policy = BatchPolicy(1)
+    for row in range(3):
+        site.send([row])
+    await site.all_answered()
+    assert site.echo.sizes[5] > 1
+
+
 async def test_inputs_that_wait_have_a_bound_of_bytes_in_automatic_queues(opened: Opened) -> None:
     site = opened(AUTOMATIC, max_queued_bytes=3 << 20)
     await site.hold_the_thread()

@@ -47,6 +47,21 @@ def test_who_is_hardly_better_does_not_win() -> None:
     assert len(turns) < 5 * len(RIVALS)
 
 
+def test_who_is_not_better_after_some_turns_is_out_though_close() -> None:
+    race, turns = run(lambda each: {IN_USE: 1.0, RIVALS[0]: 1.04}.get(each, 2.0))
+    assert race.winner == IN_USE
+    assert turns.count(RIVALS[0]) == 4
+
+
+def test_batches_have_to_gain_more_than_they_cost() -> None:
+    without = BatchPolicy(2, 1)
+    for in_use, rival in ((without, IN_USE), (IN_USE, without)):
+        race = PolicyRace(in_use, [rival])
+        while race.winner is None:
+            race.ended(1.0 if race.policy == without else 0.99)
+        assert race.winner == without
+
+
 def test_a_bad_one_in_use_does_not_spare_its_rivals() -> None:
     race, _ = run(lambda each: {IN_USE: 9.0, RIVALS[2]: 1.0}.get(each, 2.0))
     assert race.winner == RIVALS[2]
