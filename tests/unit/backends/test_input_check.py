@@ -29,6 +29,15 @@ def test_what_fits_is_returned_as_it_is() -> None:
     assert all(one is other for one, other in zip(checked, [X, WORD, ANY], strict=True))
 
 
+def test_shapes_are_looked_at_however_many_came_before() -> None:
+    longer = np.zeros((5, 2), np.float32)
+    for _ in range(2):
+        for x in (X, X, longer):
+            assert CHECK([x, WORD, ANY])[0] is x
+        with pytest.raises(InvalidArgument, match=r"to have shape \[\?,2\] but \[3,3\]"):
+            CHECK([np.zeros((3, 3), np.float32), WORD, ANY])
+
+
 def test_strings_become_bytes_and_numbers_are_in_the_machine_s_order() -> None:
     x, word, _ = CHECK([X.astype(">f4"), np.array(["\u00e4", "b"]), ANY])
 
