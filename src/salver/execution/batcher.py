@@ -242,7 +242,11 @@ class Batcher:
         wait_s = queue.control.wait_s(queue.rows)
         refusal = self._overload(queue.control, wait_s, deadline)
         if refusal is not None:
-            raise refusal
+            try:
+                raise refusal
+            finally:
+                # Else it and the frame that its traceback refers to would keep each other.
+                del refusal
         return wait_s
 
     def _overload(

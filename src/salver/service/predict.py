@@ -128,34 +128,30 @@ class Predict:
                 f"request input: {','.join(sorted(sent))}"
             )
 
-    def require_room(
+    def refusal(
         self, handle: ServableHandle, prepared: PreparedSignature, deadline: float | None
-    ) -> None:
-        """To be asked before the inputs are made, which is in vain where they are refused.
+    ) -> ServingError | None:
+        """Why a request to the signature is refused now, whatever its inputs; None: it is not.
 
-        Raises:
-            ServingError: a request to the signature would be refused now, whatever its inputs.
+        To be asked before the inputs are made, which would be in vain. An error here would cost
+        more to raise than to return, and where requests are refused there are many.
         """
         refusal = self._runner.refusal(prepared.executable, deadline)
         if refusal is not None:
             self._runner.refused(prepared.executable)
             self._metrics.run_failed(handle.id, prepared, "Predict", refusal.code)
-            raise refusal
+        return refusal
 
-    def require_room_in_any(self, handle: ServableHandle, deadline: float | None) -> None:
-        """The same while it is not known which signature is meant.
-
-        Raises:
-            ServingError: a request to any signature would be refused now.
-        """
+    def refusal_by_all(self, handle: ServableHandle, deadline: float | None) -> ServingError | None:
+        """The same while it is not known which signature is meant."""
         refusal = None
         for prepared in handle.servable.signatures.values():
             refusal = self._runner.refusal(prepared.executable, deadline)
             if refusal is None:
-                return
+                return None
         if refusal is not None:
             self._runner.refused(prepared.executable)
-            raise refusal
+        return refusal
 
     def run(
         self,

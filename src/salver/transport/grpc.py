@@ -6,14 +6,16 @@ function of its arguments; `http2.py` moves the bytes.
 
 import re
 from functools import lru_cache
+from struct import Struct
 
-from salver.errors import InternalError, ServingError, Unimplemented
+from salver.errors import Code, InternalError, ServingError, Unimplemented
 from salver.transport.compression import DEFLATE_WINDOW_BITS, GZIP_WINDOW_BITS
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
 PREFIX_BYTES = 5
 """Before each message: one byte that says whether it is compressed, four bytes of length."""
+_PREFIX = Struct(">BI")
 
 RESPONSE_HEADERS: Headers = (
     (b":status", b"200"),
@@ -24,6 +26,7 @@ OK_TRAILERS: Headers = ((b"grpc-status", b"0"),)
 
 _MAX_MESSAGE_CHARACTERS = 1024
 _TRUNCATED = b"...TRUNCATED"
+_SHORT_CHARACTERS = 256
 _NANOSECONDS = {
     b"n": 1,
     b"u": 10**3,
@@ -69,11 +72,21 @@ def error_trailers(error: ServingError) -> Headers:
     Messages are cut as TensorFlow Serving cuts them (grpc_status_util.cc), and
     percent-encoded as gRPC wants them.
     """
-    message = _encoded(error.message)
+    if len(error.message) <= _SHORT_CHARACTERS:
+        return _short_trailers(error.code, error.message)
+    return _trailers(error.code, error.message)
+
+
+def _trailers(code: Code, text: str) -> Headers:
+    message = _encoded(text)
     if len(message) > _MAX_MESSAGE_CHARACTERS:
         message = message[:_MAX_MESSAGE_CHARACTERS] + _TRUNCATED
-    trailers = ((b"grpc-status", b"%d" % error.code),)
+    trailers = ((b"grpc-status", b"%d" % code),)
     return (*trailers, (b"grpc-message", percent_encoded(message))) if message else trailers
+
+
+# Where a server is overloaded, a crowd of requests hears the same.
+_short_trailers = lru_cache(maxsize=1024)(_trailers)
 
 
 def _encoded(text: str) -> bytes:
@@ -95,14 +108,14 @@ def single_message(body: bytes | memoryview) -> tuple[memoryview, bool]:
     Raises:
         InternalError: the body is not one whole message.
     """
-    size = len(body) - PREFIX_BYTES
-    if size < 0:
+    if len(body) < PREFIX_BYTES:
         raise InternalError("The request ended before its message was complete")
-    if int.from_bytes(body[1:PREFIX_BYTES], "big") != size:
+    flags, size = _PREFIX.unpack_from(body)
+    if size != len(body) - PREFIX_BYTES:
         raise InternalError("A unary request must hold exactly one message")
-    if body[0] > 1:
-        raise InternalError(f"Invalid gRPC message flags: {body[0]}")
-    return memoryview(body)[PREFIX_BYTES:], body[0] == 1
+    if flags > 1:
+        raise InternalError(f"Invalid gRPC message flags: {flags}")
+    return memoryview(body)[PREFIX_BYTES:], flags == 1
 
 
 def window_bits_of(encoding: bytes) -> int:

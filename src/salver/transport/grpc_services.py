@@ -69,7 +69,12 @@ class PredictionService:
             try:
                 prepared = self._predict.signature(handle, request.signature_name)
                 if not request.output_filter:
-                    self._predict.require_room(handle, prepared, call.deadline)
+                    refusal = self._predict.refusal(handle, prepared, call.deadline)
+                    if refusal is not None:
+                        handle.release()
+                        self._metrics.request_failed(model, refusal.code)
+                        call.fail(refusal)
+                        return
                 inputs = tensors_of(request, prepared, self._predict)
             except BaseException:
                 handle.release()

@@ -204,25 +204,27 @@ class RestApi:
 
     def _run_predict(self, exchange: "_Exchange", body: bytes | bytearray) -> None:
         if len(body) >= _DEAR_BODY_BYTES:
-            self._refuse_unread(exchange.route)
+            refusal = self._refusal_unread(exchange.route)
+            if refusal is not None:
+                exchange.fail(refusal)
+                return
         if len(body) < _LONG_BODY_BYTES:
             self._predict_parsed(exchange, PredictBody.parse(body))
         else:
             work = partial(PredictBody.parse, body)
             exchange.cancel = off_loop(work, partial(self._parsed, exchange), exchange.fail_by)
 
-    def _refuse_unread(self, found: Route) -> None:
-        """Find out, before a long body is read, whether its request has to be refused anyway.
+    def _refusal_unread(self, found: Route) -> ServingError | None:
+        """Find out, before a long body is read, whether its request is refused anyway.
 
-        Raises:
-            ServingError: the servable takes nothing more at present.
+        The error for one whose servable takes nothing more at present.
         """
         try:
             handle = self._opening.open(found.model, found.version, found.label)
         except ServingError:
-            return  # To be told in its turn: what is wrong with the body comes first.
+            return None  # To be told in its turn: what is wrong with the body comes first.
         try:
-            self._predict.require_room_in_any(handle, self._deadline())
+            return self._predict.refusal_by_all(handle, self._deadline())
         finally:
             handle.release()
 
