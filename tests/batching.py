@@ -15,6 +15,7 @@ from salver.core.signature import Signature, TensorSpec
 from salver.errors import InvalidArgument, ServingError
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_run import BatchRun
+from salver.execution.batch_turns import BatchThreads
 from salver.execution.batcher import Batcher, BatcherOptions
 from salver.execution.prepared import Executable, PreparedServable
 from salver.execution.runner import Pending, Runner, RunnerOptions
@@ -97,8 +98,7 @@ class Site:
         self.runner = Runner(RunnerOptions(1, inline_budget_s=inline_s))
         self.batcher = Batcher(
             BatcherOptions(
-                threads,
-                inline_budget_s=inline_s,
+                BatchThreads(threads, inline_budget_s=inline_s),
                 max_wait_s=max_wait_s,
                 max_queued_bytes=max_queued_bytes,
             ),

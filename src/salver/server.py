@@ -22,6 +22,7 @@ from salver.core.events import EventBus, StateChanged
 from salver.core.manager import Manager, ManagerOptions
 from salver.core.state import State
 from salver.errors import InvalidArgument
+from salver.execution.batch_turns import BatchThreads
 from salver.execution.batcher import Batcher, BatcherOptions
 from salver.execution.lanes import Lanes, Way
 from salver.execution.prepared import PreparedServable
@@ -182,10 +183,8 @@ class Server:
         if not batching.is_used:
             return Way(runner, None)
         options = BatcherOptions(
-            threads=batches,
+            BatchThreads(batches, batching.thread_pool_name, inline_budget_s),
             width=min(width, batches),
-            thread_pool_name=batching.thread_pool_name,
-            inline_budget_s=inline_budget_s,
             max_wait_s=max_wait_s,
             max_queued_bytes=ConnectionOptions().max_buffered_bytes,
         )

@@ -11,7 +11,7 @@ class BatchLearning:
     """Tells of a batch to all that is learned of its queue, its program, and waits."""
 
     def __init__(self, inline_budget_s: float) -> None:
-        """`inline_budget_s`: as of `BatcherOptions`."""
+        """`inline_budget_s`: as of `BatchThreads`."""
         self._inline_budget_s = inline_budget_s
         self.pace = WaitPace()
         """How right expected waits turn out to be."""

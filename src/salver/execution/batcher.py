@@ -41,13 +41,9 @@ _FEW_BYTES = 1 << 20
 class BatcherOptions:
     """The parts that all queues share."""
 
-    threads: int
-    """Batches that run at the same time."""
+    threads: BatchThreads
     width: int = 0
     """Of them, those of one automatic queue, until it is found how many suit it; 0: all."""
-    thread_pool_name: str = "batch_threads"
-    inline_budget_s: float = 100e-6
-    """Longest expected run that happens on the loop itself."""
     max_wait_s: float = 0.0
     """As of `RunnerOptions`; for automatic queues, because the others have bounds of their own."""
     max_queued_bytes: int = 0
@@ -63,9 +59,8 @@ class Batcher:
         self._options = options
         self._runner = runner
         self._observer = observer
-        self._alone_budget_s = min(options.alone_budget_s, options.inline_budget_s)
-        threads = BatchThreads(options.threads, options.thread_pool_name, options.inline_budget_s)
-        self._turns = BatchTurns(threads, runner, observer)
+        self._alone_budget_s = min(options.alone_budget_s, options.threads.inline_budget_s)
+        self._turns = BatchTurns(options.threads, runner, observer)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.patience = Patience(options.max_wait_s)
 
@@ -199,7 +194,7 @@ class Batcher:
             raise expired(queue, waits=True)
         request = Request(queue, inputs, rows, on_done, on_settled)
         if queue.control is not None and queue.search is None:
-            threads, width = self._options.threads, self._options.width
+            threads, width = self._options.threads.count, self._options.width
             queue.search = PolicySearch(width or threads, threads, queue.control)
         try:
             expected_wait_s = self._expected_wait_s(queue, deadline)

@@ -12,6 +12,7 @@ from salver.core.servable import Program
 from salver.core.signature import Signature, TensorSpec
 from salver.errors import ServingError
 from salver.execution.batch_options import BatchOptions
+from salver.execution.batch_turns import BatchThreads
 from salver.execution.batcher import Batcher, BatcherOptions
 from salver.execution.lanes import Lanes, Way
 from salver.execution.prepared import PreparedServable
@@ -57,7 +58,7 @@ class FarServable(NearServable):
 
 def way(places: int) -> Way:
     runner = Runner(RunnerOptions(workers=places, inline_budget_s=1000.0))
-    return Way(runner, Batcher(BatcherOptions(threads=places), runner, BatchingMetrics()))
+    return Way(runner, Batcher(BatcherOptions(BatchThreads(places)), runner, BatchingMetrics()))
 
 
 @pytest.fixture
