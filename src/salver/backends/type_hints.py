@@ -56,7 +56,7 @@ def hinted_outputs(function: Callable[..., object]) -> dict[str, ArrayHint]:
     where = f"the result of {function.__name__}"
     if "return" not in hints:
         raise ValueError(f"{where} has no type hint")
-    result = hints["return"]
+    result = _meant(hints["return"])
     fields = _fields(result)
     if fields is None:
         return {_ONLY_OUTPUT: _array_hint(result, where)}
@@ -102,10 +102,20 @@ def _fields(hint: Any) -> dict[str, Any] | None:
     return None
 
 
+def _meant(hint: Any) -> Any:
+    """What an alias stands for, as of Python 3.12: NumPy's own `NDArray` is one there."""
+    while (value := getattr(get_origin(hint) or hint, "__value__", None)) is not None:
+        arguments = get_args(hint)
+        hint = value[arguments] if arguments else value
+    return hint
+
+
 def _array_hint(hint: Any, where: str) -> ArrayHint:
     shape: tuple[int, ...] | None = None
+    hint = _meant(hint)
     if get_origin(hint) is Annotated:
         hint, *notes = get_args(hint)
+        hint = _meant(hint)
         shapes = [note for note in notes if isinstance(note, tuple)]
         if len(shapes) != 1:
             raise ValueError(f"{where} is annotated with no shape, as (None, 4) would be one")
@@ -114,7 +124,7 @@ def _array_hint(hint: Any, where: str) -> ArrayHint:
     if get_origin(hint) is not np.ndarray or len(arguments) != 2:
         raise ValueError(f"{where} is no array like NDArray[np.float32], but {hint}")
     if shape is None:
-        shape = _hinted_shape(arguments[0], where)
+        shape = _hinted_shape(_meant(arguments[0]), where)
     (scalar,) = get_args(arguments[1]) or (None,)
     if not isinstance(scalar, type):
         raise ValueError(f"{where} has no type of its elements, but {scalar}")

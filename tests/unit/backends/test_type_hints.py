@@ -116,3 +116,16 @@ def test_parts_have_names(result: object) -> None:
 def test_an_array_has_no_parts() -> None:
     assert parts(np.zeros(2)) is None
     assert parts((1, 2)) is None
+
+
+def test_an_alias_is_what_it_stands_for() -> None:
+    # As `type Scores = ...` makes them, and NumPy `NDArray`, from Python 3.12 on.
+    alias_type = pytest.importorskip("typing_extensions").TypeAliasType
+    scores = alias_type("Scores", Rows)
+
+    def predict(x):  # type: ignore[no-untyped-def]
+        return x
+
+    predict.__annotations__ = {"x": scores, "return": alias_type("Outputs", Named)}
+    assert hinted_inputs(predict)["x"].spec.shape == (-1, 4)
+    assert list(hinted_outputs(predict)) == ["label", "score"]
