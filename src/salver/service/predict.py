@@ -133,6 +133,7 @@ class Predict:
     ) -> ServingError | None:
         """Why a request to the signature is refused now, whatever its inputs; None: it is not.
 
+        Counts the refusal: who hears of one has to answer with it.
         To be asked before the inputs are made, which would be in vain. An error here would cost
         more to raise than to return, and where requests are refused there are many.
         """

@@ -68,17 +68,18 @@ class PredictionService:
                 call.record.opened(handle.id)
             try:
                 prepared = self._predict.signature(handle, request.signature_name)
+                refusal = None
                 if not request.output_filter:
                     refusal = self._predict.refusal(handle, prepared, call.deadline)
-                    if refusal is not None:
-                        handle.release()
-                        self._metrics.request_failed(model, refusal.code)
-                        call.fail(refusal)
-                        return
-                inputs = tensors_of(request, prepared, self._predict)
+                inputs = [] if refusal else tensors_of(request, prepared, self._predict)
             except BaseException:
                 handle.release()
                 raise
+            if refusal is not None:
+                handle.release()
+                self._metrics.request_failed(model, refusal.code)
+                call.fail(refusal)
+                return
             run = self._predict.run(
                 handle,
                 prepared,

@@ -123,7 +123,7 @@ def test_an_alias_is_what_it_stands_for() -> None:
     alias_type = pytest.importorskip("typing_extensions").TypeAliasType
     scores = alias_type("Scores", Rows)
 
-    def predict(x):  # type: ignore[no-untyped-def]
+    def predict(x: Any) -> Any:
         return x
 
     predict.__annotations__ = {"x": scores, "return": alias_type("Outputs", Named)}
