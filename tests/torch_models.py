@@ -98,11 +98,57 @@ class Scaled(nn.Module):
         return x * self.scale
 
 
+class CountedRows(nn.Module):
+    """Creates a tensor where its input is."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.size(0) > 1:
+            return x + torch.arange(x.size(0), device=x.device).unsqueeze(1)
+        return x + torch.zeros_like(x) + x.new_zeros(1)
+
+
+class CountedRowsOnCpu(nn.Module):
+    """Creates a tensor on the CPU, in one of two branches."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.size(0) > 1:
+            return x + torch.arange(x.size(0)).unsqueeze(1)
+        return x
+
+
+class BroughtBack(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * 2).cpu()
+
+
+class Huge(nn.Module):
+    def forward(self, n: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(int(n[0]), 1 << 30, device=n.device).sum(1)
+
+
+class LookedUp(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(3, 2)
+
+    def forward(self, place: torch.Tensor) -> torch.Tensor:
+        return self.table(place)  # type: ignore[no-any-return]
+
+
 def script(module: nn.Module, folder: Path) -> Path:
     """Save a module as TorchScript; the file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made: Any = torch.jit.script(module.eval())
+        made.save(str(folder / "model.pt"))
+    return folder / "model.pt"
+
+
+def traced(module: nn.Module, inputs: torch.Tensor, folder: Path) -> Path:
+    """Save a trace of a module as TorchScript; the file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made: Any = torch.jit.trace(module.eval(), inputs)  # type: ignore[no-untyped-call]
         made.save(str(folder / "model.pt"))
     return folder / "model.pt"
 

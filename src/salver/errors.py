@@ -15,6 +15,7 @@
   - Unimplemented         UNIMPLEMENTED
   - InternalError         INTERNAL
   - Unavailable           UNAVAILABLE
+    - ProcessUnusable     (the same, of one process)
   - DataLoss              DATA_LOSS
   - Unauthenticated       UNAUTHENTICATED
 
@@ -148,6 +149,10 @@ class Unavailable(ServingError):
     """Not now: overloaded or shutting down; a later try may succeed."""
 
     code = Code.UNAVAILABLE
+
+
+class ProcessUnusable(Unavailable):
+    """What a model computes with is lost to this process for good: only another one can run it."""
 
 
 class DataLoss(ServingError):

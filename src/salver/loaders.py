@@ -203,13 +203,18 @@ class Loaders:
                 model_name=id_.name,
                 intra_op_threads=max(session.intra_op_threads, 0),
                 concurrency=flags.worker_threads or schedulable_cpus() + 1,
+                on_cpu=not {id_.name, "all"}.isdisjoint(_names(flags.cpu_models)),
                 allow_pickle=flags.allow_pickle,
                 allow_python_code=flags.allow_python_code,
                 jvm_max_heap_mb=flags.jvm_max_heap_mb,
                 h2o_genmodel_jar=flags.h2o_genmodel_jar,
-                trusted_types=frozenset(filter(None, flags.skops_trusted_types.split(","))),
+                trusted_types=frozenset(_names(flags.skops_trusted_types)),
             ),
         )
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 class IsolationChoiceLoader:

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 FILE_NAME = "model.onnx"
 
-_PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
+_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _NO_LOG = 4
 """Fatal errors alone: all others come as exceptions, and the runtime would write them as well."""
 
@@ -88,15 +88,26 @@ class OnnxLoader:
         options.log_severity_level = _NO_LOG
         # Threads that wait for work would take the cores from everything else in the process.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        available = runtime.get_available_providers()
-        providers = [provider for provider in _PREFERRED if provider in available]
+        wants_gpu = not self._options.on_cpu and _CUDA in runtime.get_available_providers()
+        if wants_gpu:
+            # Of NVIDIA's packages, or PyTorch's: nothing else would look for them there.
+            runtime.preload_dlls()
+        providers = [_CUDA, _CPU] if wants_gpu else [_CPU]
         try:
             session = runtime.InferenceSession(self._path, options, providers=providers)
         except Exception as error:
             raise load_error(error, self._options.model_name, FILE_NAME) from error
         # A session that fails on a GPU would otherwise be made again, under the requests' feet.
         session.disable_fallback()
-        logger.info("%s runs on %s", self._path, ", ".join(session.get_providers()))
+        used = session.get_providers()
+        logger.info("%s runs on %s", self._path, ", ".join(used))
+        if wants_gpu and _CUDA not in used:
+            logger.warning(
+                "%s runs on the CPU: ONNX Runtime is built for GPUs, but finds no GPU, or not the "
+                "libraries of CUDA and cuDNN that it needs: "
+                "pip install 'onnxruntime-gpu[cuda,cudnn]' brings them",
+                self._path,
+            )
         return session
 
     def unload(self) -> None:

@@ -1,12 +1,13 @@
 """PyTorch models: what `torch.export` saves, `.pt2`, and TorchScript archives.
 
 A bare pickled module is code, and loaded only if the operator said so. Which of them a file is tell
-the members of its archive, which nothing unpickles. Runs happen in inference mode, with one
-thread each; TorchScript computes without the interpreter lock, an exported graph takes it between
-its operations. PyTorch comes in the package `torch`: BSD-3-Clause, 860 MB installed in its
-build for CPUs, wheels for Python 3.11 to 3.14.
+the members of its archive, which nothing unpickles. Models are on the GPU where there is one. Runs
+happen in inference mode, with one thread each; TorchScript computes without the interpreter lock,
+an exported graph takes it between its operations. PyTorch comes in the package `torch`:
+BSD-3-Clause, 860 MB installed in its build for CPUs, wheels for Python 3.11 to 3.14.
 """
 
+import logging
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -15,13 +16,16 @@ from typing import Any
 from salver.backends.allocator import keep_freed_memory, trim_memory
 from salver.backends.prerequisites import imported, require_pickle_allowed
 from salver.backends.torch_archive import Kind, kind_of
+from salver.backends.torch_device import Device, device_for
 from salver.backends.torch_export import load_exported
 from salver.backends.torch_export_check import check_exported
 from salver.backends.torch_module import load_pickled, load_script
 from salver.backends.torch_servable import TorchServable
-from salver.backends.torch_tensors import last_line
+from salver.backends.torch_tensors import load_error
 from salver.core.backend import BackendOptions
-from salver.errors import InvalidArgument, NotFound, ServingError
+from salver.errors import NotFound, ServingError
+
+logger = logging.getLogger(__name__)
 
 EXPORTED, MODULE = "model.pt2", "model.pt"
 FILE_NAMES = (EXPORTED, MODULE)
@@ -57,6 +61,7 @@ class TorchLoader:
         self._folder = folder
         self._options = options
         self._servable: TorchServable | None = None
+        self._device: Device | None = None
 
     def load(self) -> TorchServable:
         """Look at the file, import PyTorch, read the model. From a load thread.
@@ -66,6 +71,7 @@ class TorchLoader:
             NotFound: there is no such file.
             PermissionDenied: the file may run code when it is loaded, and nobody has allowed it.
             InvalidArgument: it is no model.
+            ResourceExhausted: it does not fit into the memory of its device.
             Unimplemented: the model takes or gives what cannot be served.
         """
         file = _file_name(self._folder)
@@ -85,26 +91,31 @@ class TorchLoader:
         except ServingError:
             raise
         except Exception as error:
-            raise InvalidArgument(f"{where} cannot be loaded: {last_line(error)}") from error
+            raise load_error(error, where) from error
         return self._servable
 
     def _loaded(self, torch: Any, path: str, kind: Kind, where: str) -> TorchServable:
-        name = self._options.model_name
+        allow_pickle = self._options.allow_pickle
+        device = self._device = device_for(torch, self._options.on_cpu)
         if kind is Kind.EXPORTED:
-            if not self._options.allow_pickle:
+            if not allow_pickle:
                 check_exported(torch, path, where)
-            return TorchServable(torch, name, load_exported(torch, path, where))
-        if kind is Kind.SCRIPT:
-            return TorchServable(
-                torch, name, load_script(torch, path, where, self._options.allow_pickle)
-            )
-        return TorchServable(torch, name, load_pickled(torch, path, where))
+            model = load_exported(torch, path, where, device)
+        elif kind is Kind.SCRIPT:
+            model = load_script(torch, path, where, allow_pickle, device)
+        else:
+            model = load_pickled(torch, path, where, device)
+        model.device.finish_load()
+        logger.info("%s runs on %s", path, model.device.name)
+        return TorchServable(torch, self._options.model_name, model)
 
     def unload(self) -> None:
         """Let the model go and give its memory back to the system."""
         if self._servable is not None:
             self._servable.close()
             self._servable = None
+        if self._device is not None:
+            self._device.trim()
         trim_memory()
 
 

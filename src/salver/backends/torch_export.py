@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from salver.backends.functions import PREDICT
+from salver.backends.torch_device import Device
 from salver.backends.torch_guards import Guards
 from salver.backends.torch_servable import TorchModel
 from salver.backends.torch_tensors import DATA_TYPES
@@ -18,8 +19,10 @@ from salver.core.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from salver.errors import Unimplemented
 
 
-def load_exported(torch: Any, path: str, where: str) -> TorchModel:
-    """Read the file. It must have been checked, or be trusted.
+def load_exported(torch: Any, path: str, where: str, device: Device) -> TorchModel:
+    """Read the file, and move the program to a device, wherever it was exported.
+
+    It must have been checked, or be trusted.
 
     Raises:
         Unimplemented: it takes or gives what is no tensor.
@@ -27,6 +30,8 @@ def load_exported(torch: Any, path: str, where: str) -> TorchModel:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.load(path)
+        if _devices(torch, program) - {torch.device(device.name)}:
+            program = _moved(torch, program, device.name)
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     arguments, inputs = _arguments(torch, program, values, where)
     outputs, kept, written = _results(torch, program, values)
@@ -35,7 +40,26 @@ def load_exported(torch: Any, path: str, where: str) -> TorchModel:
     signature = Signature(DEFAULT_SIGNATURE, inputs, outputs, PREDICT)
     guards = Guards(torch, program, list(inputs), values, where)
     call = _call(program.graph_module, arguments, list(inputs), kept, written, guards)
-    return TorchModel(signature, call, is_declared=True, declares_outputs=True)
+    return TorchModel(signature, call, is_declared=True, declares_outputs=True, device=device)
+
+
+def _devices(torch: Any, program: Any) -> set[Any]:
+    """Where its weights are and its values are computed."""
+    found = {state.device for state in program.state_dict.values()}
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            values = torch.utils._pytree.tree_leaves(node.meta.get("val"))
+            found.update(value.device for value in values if isinstance(value, torch.Tensor))
+    return found
+
+
+def _moved(torch: Any, program: Any, device: str) -> Any:
+    program = torch.export.passes.move_to_device_pass(program, device)
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            # The pass changes the graph, not the code that was made of it.
+            module.recompile()
+    return program
 
 
 class _Fed:

@@ -4,6 +4,7 @@ Types and shapes may stand in `signature.json` beside the file.
 """
 
 import inspect
+import logging
 import os
 import re
 import warnings
@@ -14,28 +15,33 @@ from typing import Any
 from salver.backends.functions import PREDICT
 from salver.backends.stated_signature import FILE_NAME as STATED
 from salver.backends.stated_signature import StatedSignature, stated_signature
+from salver.backends.torch_device import Cpu, Device
+from salver.backends.torch_named_device import named_device
 from salver.backends.torch_servable import TorchModel
 from salver.core.data_type import DataType
 from salver.core.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
-from salver.errors import InvalidArgument, PermissionDenied, Unimplemented
+from salver.errors import FailedPrecondition, InvalidArgument, PermissionDenied, Unimplemented
+
+logger = logging.getLogger(__name__)
 
 _FILES = re.compile(rb"\.[\s\\]*(save|from_file|load_tensor)[\s\\]*\(")
 """Calls of the operations of TorchScript that read and write files."""
 
 
-def load_script(torch: Any, path: str, where: str, may_use_files: bool) -> TorchModel:
-    """Read a TorchScript archive.
+def load_script(
+    torch: Any, path: str, where: str, may_use_files: bool, device: Device
+) -> TorchModel:
+    """Read a TorchScript archive; on which device it computes, its code may decide.
 
     Raises:
         PermissionDenied: its code reads or writes files, and must not.
+        FailedPrecondition: its code names a GPU, and there is none for it.
         Unimplemented: it takes or gives what is no tensor.
         InvalidArgument: `signature.json` is wrong.
     """
     if not may_use_files:
         _require_no_files(path, where)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        module = torch.jit.load(path, map_location="cpu").eval()
+    module, device = _script(torch, path, where, device)
     stated = stated_signature(os.path.dirname(path), where)
     schema = module.forward.schema
     required, optional = [], []
@@ -54,10 +60,35 @@ def load_script(torch: Any, path: str, where: str, may_use_files: bool) -> Torch
     elif len(results) == 1 and results[0].kind() == "TupleType":
         count = len(results[0].elements())
     inputs = _inputs(stated, required, [name for name in optional if name], where)
-    return _model(module, stated, inputs, count, where)
+    return _model(module, stated, inputs, count, where, device)
 
 
-def load_pickled(torch: Any, path: str, where: str) -> TorchModel:
+def _script(torch: Any, path: str, where: str, device: Device) -> tuple[Any, Device]:
+    module = _read_script(torch, path, device)
+    named = named_device(torch, module)
+    if named is None or torch.device(named).type == torch.device(device.name).type:
+        return module, device
+    if named == Cpu.name:
+        logger.warning(
+            "%s computes on the CPU although there is a GPU: it creates tensors there. Script it "
+            "with device=x.device, or export it with torch.export",
+            where,
+        )
+        device = Cpu(torch)
+        return _read_script(torch, path, device), device
+    raise FailedPrecondition(
+        f"{where} computes on {named} alone, which its code names, and has to compute on "
+        f"{device.name} here: trace it on the CPU, or export it with torch.export"
+    )
+
+
+def _read_script(torch: Any, path: str, device: Device) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.load(path, map_location=device.name).eval()
+
+
+def load_pickled(torch: Any, path: str, where: str, device: Device) -> TorchModel:
     """Unpickle a module, which runs code from the file.
 
     Raises:
@@ -65,7 +96,7 @@ def load_pickled(torch: Any, path: str, where: str) -> TorchModel:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        module = torch.load(path, map_location="cpu", weights_only=False)
+        module = torch.load(path, map_location=device.name, weights_only=False)
     if not isinstance(module, torch.nn.Module):
         raise InvalidArgument(
             f"{where} holds {type(module).__name__}, not a module: weights alone cannot be served"
@@ -78,7 +109,8 @@ def load_pickled(torch: Any, path: str, where: str) -> TorchModel:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         (required if parameter.default is parameter.empty else optional).append(parameter.name)
-    return _model(module, stated, _inputs(stated, required, optional, where), None, where)
+    inputs = _inputs(stated, required, optional, where)
+    return _model(module, stated, inputs, None, where, device)
 
 
 def _require_no_files(path: str, where: str) -> None:
@@ -120,6 +152,7 @@ def _model(
     inputs: dict[str, TensorSpec],
     count: int | None,
     where: str,
+    device: Device,
 ) -> TorchModel:
     outputs = dict(stated.outputs) if stated is not None else {}
     declares = bool(outputs)
@@ -134,7 +167,13 @@ def _model(
         raise InvalidArgument(f"{where} has {count} outputs, but {STATED} states {len(outputs)}")
     signature = Signature(DEFAULT_SIGNATURE, inputs, outputs, PREDICT)
     call = _call(module, list(inputs), list(outputs))
-    return TorchModel(signature, call, is_declared=stated is not None, declares_outputs=declares)
+    return TorchModel(
+        signature,
+        call,
+        is_declared=stated is not None,
+        declares_outputs=declares,
+        device=device,
+    )
 
 
 def _call(

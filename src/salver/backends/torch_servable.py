@@ -9,7 +9,8 @@ import numpy as np
 from salver.backends.functions import FailingProgram
 from salver.backends.input_check import InputCheck
 from salver.backends.signature_def import signature_def_map_of
-from salver.backends.torch_tensors import array_of, run_error, tensor_of
+from salver.backends.torch_device import Device
+from salver.backends.torch_tensors import array_of
 from salver.core.data_type import DataType, data_type_of
 from salver.core.servable import Program
 from salver.core.signature import Signature
@@ -27,6 +28,8 @@ class TorchModel:
     is_declared: bool
     """Whether types and shapes of the inputs are known; else any are taken."""
     declares_outputs: bool
+    device: Device
+    """Where the call expects its tensors."""
 
 
 class TorchServable:
@@ -77,6 +80,7 @@ class _ModelProgram:
         self._order = order
         self._chosen = chosen
         model = models[0]
+        self._device = model.device
         self._check = InputCheck(model_name, model.signature) if model.is_declared else None
         self._names = list(model.signature.inputs)
         self._outputs = list(model.signature.outputs.items()) if model.declares_outputs else []
@@ -88,15 +92,15 @@ class _ModelProgram:
             model = self._models[0]
         except IndexError:
             raise Unavailable(f"Model {self._model_name}: the version is unloaded") from None
-        torch = self._torch
+        torch, tensor = self._torch, self._device.tensor
         try:
             with torch.inference_mode():
-                values = model.call([tensor_of(torch, array) for array in arrays])
+                values = model.call([tensor(array) for array in arrays])
                 outputs = {place: array_of(torch, values[place]) for place in set(self._chosen)}
         except ServingError:
             raise
         except Exception as error:
-            raise run_error(error, self._model_name) from error
+            raise self._device.error(error, self._model_name) from error
         for place, array in outputs.items() if self._outputs else ():
             self._require_declared(place, array)
         return [outputs[place] for place in self._chosen]

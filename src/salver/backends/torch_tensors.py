@@ -73,9 +73,9 @@ def run_error(error: Exception, model_name: str) -> ServingError:
 
     A model that was loaded computes; where it does not, it cannot take these values or sizes.
     """
+    if _is_of_memory(error):
+        return ResourceExhausted(f"Model {model_name}: {first_line(error)}")
     message = f"Model {model_name}: {last_line(error)}"
-    if _NO_MEMORY.search(str(error)) or isinstance(error, MemoryError):
-        return ResourceExhausted(message)
     if isinstance(error, NotImplementedError):
         return Unimplemented(message)
     if isinstance(error, RuntimeError | IndexError | ValueError):
@@ -83,8 +83,28 @@ def run_error(error: Exception, model_name: str) -> ServingError:
     return InternalError(f"{message} ({type(error).__name__})")
 
 
+def load_error(error: Exception, where: str) -> ServingError:
+    """What a load that failed ends with."""
+    if _is_of_memory(error):
+        return ResourceExhausted(f"{where} does not fit into memory: {first_line(error)}")
+    return InvalidArgument(f"{where} cannot be loaded: {last_line(error)}")
+
+
+def _is_of_memory(error: Exception) -> bool:
+    return bool(_NO_MEMORY.search(str(error))) or isinstance(error, MemoryError)
+
+
 def last_line(error: Exception) -> str:
-    """The reason: it stands below where it happened."""
+    """The reason of most errors: it stands below where it happened."""
+    return _line(error, -1)
+
+
+def first_line(error: Exception) -> str:
+    """The reason of errors of CUDA: below it stands how to look for the cause."""
+    return _line(error, 0)
+
+
+def _line(error: Exception, number: int) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[-1].removeprefix("RuntimeError: ") if lines else type(error).__name__
+    text = lines[number].removeprefix("RuntimeError: ") if lines else type(error).__name__
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."

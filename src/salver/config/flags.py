@@ -299,6 +299,11 @@ class Flags(TrustFlags):
         "itself.",
         origin=Origin.SALVER,
     )
+    cpu_models: str = flag(
+        "",
+        "PyTorch and ONNX models that compute on the CPU although there is a GPU: a,b or all.",
+        origin=Origin.SALVER,
+    )
     isolate_models: str = flag(
         "auto",
         "Which models run in worker processes of their own. auto: those whose framework, or "

@@ -34,6 +34,8 @@ class BackendOptions:
     concurrency: int = 1
     """So many runs go on at the same time, at most: a backend whose models serve one at a time
     may make so many of them."""
+    on_cpu: bool = False
+    """Whether the model is to compute on the CPU although there may be a GPU."""
     allow_pickle: bool = False
     """Whether pickled objects may be loaded, which runs code that lies in the file."""
     allow_python_code: bool = False

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 
 from salver.core.servable import Loader, Program, Servable
-from salver.errors import Code, InternalError, ServingError
+from salver.errors import Code, InternalError, ProcessUnusable, ServingError
 from salver.isolation import signature_layout
 from salver.isolation.channel import Channel
 from salver.isolation.message import UNNUMBERED, Kind, Message, Start
@@ -40,6 +40,8 @@ def main() -> None:
         _serve(channel)
     except (EOFError, TimeoutError):
         logger.debug("The server has hung up")
+    except ProcessUnusable as error:
+        logger.error("The worker ends, and another one is started: %s", error)
     except Exception:
         logger.exception("The worker ends by an error that nobody expected")
     finally:
@@ -109,9 +111,15 @@ class _Runs:
     def __init__(self, servable: Servable) -> None:
         self.servable = servable
         self._programs: dict[int, Program] = {}
+        self._end: ProcessUnusable | None = None
 
     def answer(self, channel: Channel) -> None:
-        """Take one request and answer it."""
+        """Take one request and answer it.
+
+        Raises:
+            EOFError: the server has hung up.
+            ProcessUnusable: that was the last one.
+        """
         # Nothing holds the request any more when the answer goes, which then says that its
         # memory can be used again.
         reply = self._reply(channel.receive())
@@ -121,11 +129,16 @@ class _Runs:
             raise
         except Exception as failure:  # noqa: BLE001 - outputs that are no arrays, or too large
             channel.send(_failed(failure, "An answer"))
+        if self._end is not None:
+            raise self._end
 
     def _reply(self, request: Message) -> Message:
         try:
             outputs = self._program(request).run(request.arrays)
             return Message(Kind.RESULT, arrays=outputs)
+        except ProcessUnusable as failure:
+            self._end = failure
+            return _failed(failure, "A request")
         except BaseException as failure:  # noqa: BLE001 - even sys.exit() in a model
             return _failed(failure, "A request")
 

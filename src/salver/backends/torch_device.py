@@ -1,0 +1,128 @@
+"""Where a PyTorch model computes: on a GPU if CUDA finds one, else on the CPU.
+
+Each thread that runs models has a stream of its own on the GPU: copies and kernels of runs side by
+side overlap, where they would wait for each other in the default one.
+"""
+
+import logging
+import threading
+from typing import Any, Protocol
+
+import numpy as np
+
+from salver.backends.torch_tensors import first_line, run_error, tensor_of
+from salver.errors import ProcessUnusable, ServingError
+
+logger = logging.getLogger(__name__)
+
+
+class Device(Protocol):
+    """Takes arrays in, and knows its errors. From any thread."""
+
+    name: str
+    """As PyTorch has it: `cpu`, `cuda:0`."""
+
+    def tensor(self, array: np.ndarray) -> Any:
+        """A tensor there, with a copy of the array: a model may change what it is given in place.
+
+        Raises:
+            TypeError: PyTorch has no such type.
+        """
+
+    def error(self, error: Exception, model_name: str) -> ServingError:
+        """What a run that failed is answered with."""
+
+    def finish_load(self) -> None:
+        """Wait until the weights of a model are there, whichever thread runs it."""
+
+    def trim(self) -> None:
+        """Give memory back that is free but kept for later."""
+
+
+class Cpu:
+    """The processor."""
+
+    name = "cpu"
+
+    def __init__(self, torch: Any) -> None:
+        self._torch = torch
+
+    def tensor(self, array: np.ndarray) -> Any:
+        return tensor_of(self._torch, array)
+
+    def error(self, error: Exception, model_name: str) -> ServingError:
+        return run_error(error, model_name)
+
+    def finish_load(self) -> None:
+        """Nothing is on its way."""
+
+    def trim(self) -> None:
+        """The allocator is asked by whoever unloads."""
+
+
+class Gpu:
+    """One GPU, as CUDA sees it; ROCm's builds of PyTorch say CUDA, too."""
+
+    def __init__(self, torch: Any, name: str) -> None:
+        self.name = name
+        self._torch = torch
+        self._device = torch.device(name)
+        self._own = threading.local()
+        self._lost = ""
+
+    def tensor(self, array: np.ndarray) -> Any:
+        if self._lost:
+            raise self._unusable()
+        if not hasattr(self._own, "stream"):
+            self._own.stream = self._torch.cuda.Stream(self._device)
+            # Of this thread alone, from now on.
+            self._torch.cuda.set_stream(self._own.stream)
+        return tensor_of(self._torch, array).to(self._device)
+
+    def error(self, error: Exception, model_name: str) -> ServingError:
+        """The same; after some errors CUDA computes nothing any more for the whole process."""
+        if not self._lost and " error: " in str(error):
+            try:
+                self._torch.cuda.synchronize(self._device)
+            except Exception as lasting:  # noqa: BLE001 - PyTorch has had several types for it
+                self._lost = first_line(lasting)
+                logger.error("%s", self._unusable())
+        return self._unusable() if self._lost else run_error(error, model_name)
+
+    def _unusable(self) -> ProcessUnusable:
+        return ProcessUnusable(
+            f"PyTorch cannot use {self.name} any more in this process, since a run failed: "
+            f"{self._lost}. Restart the server; a model in a process of its own "
+            "(--isolate_models) is restarted alone, at once"
+        )
+
+    def finish_load(self) -> None:
+        self._torch.cuda.synchronize(self._device)
+
+    def trim(self) -> None:
+        if not self._lost:
+            self._torch.cuda.empty_cache()
+
+
+_gpus: dict[str, Gpu] = {}
+_gpus_lock = threading.Lock()
+
+
+def device_for(torch: Any, on_cpu: bool) -> Device:
+    """The first GPU that can be seen, else the CPU.
+
+    Args:
+        torch: PyTorch.
+        on_cpu: whether the operator wants the model there in any case.
+    """
+    if on_cpu or not torch.cuda.is_available():
+        return Cpu(torch)
+    return gpu(torch, "cuda:0")
+
+
+def gpu(torch: Any, name: str) -> Gpu:
+    """The one with this name; the same for all models."""
+    with _gpus_lock:
+        if name not in _gpus:
+            _gpus[name] = Gpu(torch, name)
+        return _gpus[name]
