@@ -1,6 +1,7 @@
 """Where PyTorch's models compute, as far as it can be told without a GPU; see `test_gpu.py`."""
 
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from salver.backends.torch_device import Cpu, Gpu, device_for
+from salver.backends.torch_export import load_exported
 from salver.backends.torch_named_device import named_device
 from salver.errors import InvalidArgument, ProcessUnusable, ResourceExhausted
 from tests import torch_models
@@ -64,6 +66,18 @@ def test_it_may_do_so_in_a_module_within() -> None:
     assert named_device(torch, scripted(outer)) == "cpu"
 
 
+def test_an_exported_program_moves_to_where_it_is_to_compute(tmp_path: Path) -> None:
+    rows = {0: torch.export.Dim("rows", min=2)}
+    file = torch_models.exported(torch_models.CountedRowsOnCpu(), (X,), tmp_path, (rows,))
+    # PyTorch's device for tensors without values, which every machine has.
+    meta: Any = SimpleNamespace(name="meta")
+
+    model = load_exported(torch, str(file), "Model net: model.pt2", meta)
+
+    answer = model.call([torch.ones(3, 4, device="meta")])[0]
+    assert (answer.device.type, answer.shape) == ("meta", (3, 4))
+
+
 # A GPU for which CUDA is replaced.
 
 
@@ -102,7 +116,10 @@ def test_after_any_other_error_it_goes_on() -> None:
 
 
 def test_the_operator_has_the_last_word() -> None:
-    seen = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: True), device=torch.device)
+    class Seen:
+        cuda = SimpleNamespace(is_available=lambda: True)
+        device = torch.device
 
-    assert device_for(seen, on_cpu=False).name == "cuda:0"
-    assert isinstance(device_for(seen, on_cpu=True), Cpu)
+    assert device_for(Seen, on_cpu=False).name == "cuda:0"
+    assert device_for(Seen, on_cpu=False) is device_for(Seen, on_cpu=False)
+    assert isinstance(device_for(Seen, on_cpu=True), Cpu)

@@ -6,6 +6,7 @@ side overlap, where they would wait for each other in the default one.
 
 import logging
 import threading
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -104,10 +105,6 @@ class Gpu:
             self._torch.cuda.empty_cache()
 
 
-_gpus: dict[str, Gpu] = {}
-_gpus_lock = threading.Lock()
-
-
 def device_for(torch: Any, on_cpu: bool) -> Device:
     """The first GPU that can be seen, else the CPU.
 
@@ -117,12 +114,10 @@ def device_for(torch: Any, on_cpu: bool) -> Device:
     """
     if on_cpu or not torch.cuda.is_available():
         return Cpu(torch)
-    return gpu(torch, "cuda:0")
+    return _gpu(torch, "cuda:0")
 
 
-def gpu(torch: Any, name: str) -> Gpu:
-    """The one with this name; the same for all models."""
-    with _gpus_lock:
-        if name not in _gpus:
-            _gpus[name] = Gpu(torch, name)
-        return _gpus[name]
+@cache
+def _gpu(torch: Any, name: str) -> Gpu:
+    """One for all models: what happens to it happens to all of them."""
+    return Gpu(torch, name)

@@ -8,6 +8,7 @@ Source: torch/export/graph_signature.py, torch/export/_unlift.py.
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 from salver.backends.functions import PREDICT
@@ -54,7 +55,8 @@ def _devices(torch: Any, program: Any) -> set[Any]:
 
 
 def _moved(torch: Any, program: Any, device: str) -> Any:
-    program = torch.export.passes.move_to_device_pass(program, device)
+    move = import_module("torch.export.passes").move_to_device_pass
+    program = move(program, device)
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             # The pass changes the graph, not the code that was made of it.
