@@ -12,7 +12,8 @@ import torch
 from salver.backends.torch_device import Cpu, Gpu, device_for
 from salver.backends.torch_export import load_exported
 from salver.backends.torch_named_device import named_device
-from salver.errors import InvalidArgument, ProcessUnusable, ResourceExhausted
+from salver.backends.torch_tensors import load_error, run_error
+from salver.errors import ProcessUnusable, ResourceExhausted
 from tests import torch_models
 
 X = torch.ones(2, 4)
@@ -93,26 +94,38 @@ def test_after_an_error_that_lasts_the_process_cannot_go_on(
 
     gpu = no_gpu(SimpleNamespace(synchronize=synchronize))
 
-    raised = gpu.error(RuntimeError("CUDA error: device-side assert triggered"), "net")
+    lost = gpu.lost(RuntimeError("CUDA error: device-side assert triggered"))
 
-    assert isinstance(raised, ProcessUnusable)
-    assert "since a run failed: CUDA error: device-side assert triggered. Restart" in str(raised)
+    assert isinstance(lost, ProcessUnusable)
+    assert "since a run failed: CUDA error: device-side assert triggered. Restart" in str(lost)
     with pytest.raises(ProcessUnusable, match="cannot use cuda:0 any more"):
         gpu.tensor(np.ones(2))
-    assert isinstance(gpu.error(ValueError("another"), "net"), ProcessUnusable)
+    assert isinstance(gpu.lost(ValueError("another")), ProcessUnusable)
     assert len(caplog.records) == 1
 
 
 def test_after_any_other_error_it_goes_on() -> None:
     gpu = no_gpu(SimpleNamespace(synchronize=lambda device: None))
 
-    passing = gpu.error(RuntimeError("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling"), "net")
-    memory = RuntimeError("CUDA out of memory. Tried to allocate 2 GiB.\nSee the documentation")
+    assert gpu.lost(RuntimeError("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling")) is None
+    assert gpu.lost(ValueError("another")) is None
 
-    assert isinstance(passing, InvalidArgument)
-    full = gpu.error(memory, "net")
-    assert isinstance(full, ResourceExhausted)
-    assert str(full) == "Model net: CUDA out of memory. Tried to allocate 2 GiB."
+
+def test_of_a_long_error_what_it_says_of_memory_is_told() -> None:
+    error = RuntimeError(
+        "The following operation failed in the TorchScript interpreter.\n"
+        "Traceback of TorchScript (most recent call last):\n"
+        "RuntimeError: CUDA out of memory. Tried to allocate 2 GiB.\n"
+        "See the documentation"
+    )
+
+    for told, begin in (
+        (run_error(error, "net"), "Model net: "),
+        (load_error(error, "a file"), ""),
+    ):
+        assert isinstance(told, ResourceExhausted)
+        assert str(told).startswith(begin)
+        assert str(told).endswith("CUDA out of memory. Tried to allocate 2 GiB.")
 
 
 def test_the_operator_has_the_last_word() -> None:

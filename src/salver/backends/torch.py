@@ -72,6 +72,7 @@ class TorchLoader:
             PermissionDenied: the file may run code when it is loaded, and nobody has allowed it.
             InvalidArgument: it is no model.
             ResourceExhausted: it does not fit into the memory of its device.
+            ProcessUnusable: the GPU has failed before.
             Unimplemented: the model takes or gives what cannot be served.
         """
         file = _file_name(self._folder)
@@ -91,7 +92,8 @@ class TorchLoader:
         except ServingError:
             raise
         except Exception as error:
-            raise load_error(error, where) from error
+            lost = self._device.lost(error) if self._device is not None else None
+            raise lost or load_error(error, where) from error
         return self._servable
 
     def _loaded(self, torch: Any, path: str, kind: Kind, where: str) -> TorchServable:

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from salver.backends.torch_tensors import first_line, run_error, tensor_of
-from salver.errors import ProcessUnusable, ServingError
+from salver.backends.torch_tensors import first_line, tensor_of
+from salver.errors import ProcessUnusable
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ class Device(Protocol):
             TypeError: PyTorch has no such type.
         """
 
-    def error(self, error: Exception, model_name: str) -> ServingError:
-        """What a run that failed is answered with."""
+    def lost(self, error: Exception) -> ProcessUnusable | None:
+        """See, after an error, whether this process can go on with it; None if it can."""
 
     def finish_load(self) -> None:
         """Wait until the weights of a model are there, whichever thread runs it."""
@@ -51,8 +51,8 @@ class Cpu:
     def tensor(self, array: np.ndarray) -> Any:
         return tensor_of(self._torch, array)
 
-    def error(self, error: Exception, model_name: str) -> ServingError:
-        return run_error(error, model_name)
+    def lost(self, error: Exception) -> ProcessUnusable | None:
+        """A processor that computes wrong does not tell."""
 
     def finish_load(self) -> None:
         """Nothing is on its way."""
@@ -80,15 +80,15 @@ class Gpu:
             self._torch.cuda.set_stream(self._own.stream)
         return tensor_of(self._torch, array).to(self._device)
 
-    def error(self, error: Exception, model_name: str) -> ServingError:
-        """The same; after some errors CUDA computes nothing any more for the whole process."""
+    def lost(self, error: Exception) -> ProcessUnusable | None:
+        """After some errors CUDA computes nothing any more, for the whole process."""
         if not self._lost and " error: " in str(error):
             try:
                 self._torch.cuda.synchronize(self._device)
             except Exception as lasting:  # noqa: BLE001 - PyTorch has had several types for it
                 self._lost = first_line(lasting)
                 logger.error("%s", self._unusable())
-        return self._unusable() if self._lost else run_error(error, model_name)
+        return self._unusable() if self._lost else None
 
     def _unusable(self) -> ProcessUnusable:
         return ProcessUnusable(

@@ -50,7 +50,7 @@ def check_exported(torch: Any, path: str, where: str) -> None:
     samples = check_program_file(path, where)
     try:
         if samples:
-            torch.load(io.BytesIO(samples), weights_only=True)
+            torch.load(io.BytesIO(samples), map_location="cpu", weights_only=True)
     except Exception as error:
         raise _refused(where, "has sample inputs that are no tensors") from error
 

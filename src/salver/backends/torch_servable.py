@@ -10,7 +10,7 @@ from salver.backends.functions import FailingProgram
 from salver.backends.input_check import InputCheck
 from salver.backends.signature_def import signature_def_map_of
 from salver.backends.torch_device import Device
-from salver.backends.torch_tensors import array_of
+from salver.backends.torch_tensors import array_of, run_error
 from salver.core.data_type import DataType, data_type_of
 from salver.core.servable import Program
 from salver.core.signature import Signature
@@ -100,7 +100,7 @@ class _ModelProgram:
         except ServingError:
             raise
         except Exception as error:
-            raise self._device.error(error, self._model_name) from error
+            raise self._device.lost(error) or run_error(error, self._model_name) from error
         for place, array in outputs.items() if self._outputs else ():
             self._require_declared(place, array)
         return [outputs[place] for place in self._chosen]

@@ -73,8 +73,8 @@ def run_error(error: Exception, model_name: str) -> ServingError:
 
     A model that was loaded computes; where it does not, it cannot take these values or sizes.
     """
-    if _is_of_memory(error):
-        return ResourceExhausted(f"Model {model_name}: {first_line(error)}")
+    if (told := _of_memory(error)) is not None:
+        return ResourceExhausted(f"Model {model_name}: {told}")
     message = f"Model {model_name}: {last_line(error)}"
     if isinstance(error, NotImplementedError):
         return Unimplemented(message)
@@ -85,26 +85,32 @@ def run_error(error: Exception, model_name: str) -> ServingError:
 
 def load_error(error: Exception, where: str) -> ServingError:
     """What a load that failed ends with."""
-    if _is_of_memory(error):
-        return ResourceExhausted(f"{where} does not fit into memory: {first_line(error)}")
+    if (told := _of_memory(error)) is not None:
+        return ResourceExhausted(f"{where} does not fit into memory: {told}")
     return InvalidArgument(f"{where} cannot be loaded: {last_line(error)}")
 
 
-def _is_of_memory(error: Exception) -> bool:
-    return bool(_NO_MEMORY.search(str(error))) or isinstance(error, MemoryError)
+def _of_memory(error: Exception) -> str | None:
+    """What an error says about memory, if that is what was missing."""
+    if isinstance(error, MemoryError):
+        return last_line(error)
+    return next((_cut(line) for line in _lines(error) if _NO_MEMORY.search(line)), None)
 
 
 def last_line(error: Exception) -> str:
     """The reason of most errors: it stands below where it happened."""
-    return _line(error, -1)
+    return _cut((_lines(error) or [type(error).__name__])[-1])
 
 
 def first_line(error: Exception) -> str:
     """The reason of errors of CUDA: below it stands how to look for the cause."""
-    return _line(error, 0)
+    return _cut((_lines(error) or [type(error).__name__])[0])
 
 
-def _line(error: Exception, number: int) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[number].removeprefix("RuntimeError: ") if lines else type(error).__name__
+def _lines(error: Exception) -> list[str]:
+    return [line.strip() for line in str(error).splitlines() if line.strip()]
+
+
+def _cut(line: str) -> str:
+    text = line.removeprefix("RuntimeError: ")
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
