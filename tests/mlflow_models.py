@@ -6,10 +6,15 @@ Run as a program with a folder, this module makes them there, in a process of it
 import os
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+with suppress(ImportError):
+    # See tests/conftest.py.
+    import triton._C.libtriton  # noqa: F401
 
 X = np.array([[0.5, -1.0], [2.0, 3.0], [-0.25, 8.0]], np.float32)
 ANSWERS = "answers.npz"

@@ -17,7 +17,7 @@ from salver.backends.tflite import TfLiteOptions
 from salver.backends.version_folder import VersionFolder, loader_of
 from salver.config.flags import schedulable_cpus
 from salver.config.settings import Settings
-from salver.core.backend import AUTOMATIC, TENSORFLOW, BackendOptions
+from salver.core.backend import AUTOMATIC, TENSORFLOW, Apart, BackendOptions
 from salver.core.events import StateChanged
 from salver.core.load_job import LoaderOf
 from salver.core.memory_check import LoadMemory, MemoryCheckLoader
@@ -128,16 +128,13 @@ class Loaders:
         loader = IsolationChoiceLoader(
             folder,
             self._backends,
-            partial(self._workers_of, id_.name),
+            partial(self._settings.isolation.workers_of, id_.name),
             partial(self._isolated, id_),
             partial(self._inline, id_),
         )
         if not self._flags.load_memory_check:
             return loader
         return MemoryCheckLoader(loader, loader.estimated_bytes, self._load_memory, str(id_))
-
-    def _workers_of(self, name: str, holds_lock: bool) -> int:
-        return self._settings.isolation.workers_of(name, holds_lock=holds_lock)
 
     def _isolated(self, id_: ServableId, folder: VersionFolder, workers: int) -> Loader:
         options = IsolationOptions(workers, self._settings.isolation.run_limit_s)
@@ -224,7 +221,7 @@ class IsolationChoiceLoader:
         self,
         folder: VersionFolder,
         backends: Backends,
-        workers_of: Callable[[bool], int],
+        workers_of: Callable[[Apart], int],
         isolated: Callable[[VersionFolder, int], Loader],
         inline: Callable[[VersionFolder], Loader],
     ) -> None:
@@ -233,8 +230,8 @@ class IsolationChoiceLoader:
         Args:
             folder: the version.
             backends: those that are installed.
-            workers_of: tells, by whether the model holds the interpreter lock, how many worker
-                processes it is to have; 0: none.
+            workers_of: tells, by whether the model needs them, how many worker processes it is to
+                have; 0: none.
             isolated: makes a loader with so many.
             inline: makes a loader for this process.
         """
@@ -259,7 +256,7 @@ class IsolationChoiceLoader:
         return self._chosen.load()
 
     def _workers(self) -> int:
-        return self._workers_of(self._folder.holds_interpreter_lock(self._backends))
+        return self._workers_of(self._folder.apart(self._backends))
 
     def estimated_bytes(self) -> int:
         """What a load will take in memory, roughly, in all of its processes."""

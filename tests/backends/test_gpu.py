@@ -66,7 +66,7 @@ def test_tensors_that_a_program_creates_are_on_the_gpu(load: Load, tmp_path: Pat
     assert ask(load(), {"x": X})["output_0"].tolist() == WITH_ROW_NUMBERS
 
 
-def test_what_was_exported_on_a_gpu_is_served_without_one(load: Load, tmp_path: Path) -> None:
+def test_what_was_exported_on_a_gpu_is_served_beside_one(load: Load, tmp_path: Path) -> None:
     net = torch_models.Mlp().cuda()
     rows = ({0: torch.export.Dim("rows")},)
     torch_models.exported(net, (torch.ones(3, 4, device="cuda"),), tmp_path, rows)
@@ -76,11 +76,9 @@ def test_what_was_exported_on_a_gpu_is_served_without_one(load: Load, tmp_path: 
         np.testing.assert_allclose(ask(servable, {"x": X})["output_0"], expected, rtol=1e-4)
 
     code = (
-        "import sys, numpy as np; from salver.backends.torch import TorchLoader;"
+        "import sys; from salver.backends.torch import TorchLoader;"
         "from salver.core.backend import BackendOptions;"
-        "loaded = TorchLoader(sys.argv[1], BackendOptions(model_name='net')).load();"
-        "assert loaded._models[0].device.name == 'cpu';"
-        "print(loaded.program(('x',), ('output_0',)).run([np.ones((2, 4), np.float32)])[0].shape)"
+        "TorchLoader(sys.argv[1], BackendOptions(model_name='net')).load()"
     )
     told = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
@@ -88,7 +86,7 @@ def test_what_was_exported_on_a_gpu_is_served_without_one(load: Load, tmp_path: 
         capture_output=True,
         text=True,
     )
-    assert told.stdout == "(2, 2)\n", told.stderr
+    assert "model.pt2 was exported on a GPU, and PyTorch finds none here" in told.stderr
 
 
 @pytest.mark.parametrize("module", [torch_models.Mlp(), torch_models.CountedRows()])
@@ -204,11 +202,7 @@ def test_a_fault_of_the_gpu_costs_only_the_worker(tmp_path: Path) -> None:
     torch_models.exported(
         torch_models.LookedUp(), (torch.zeros(3, dtype=torch.int64),), version, (rows,)
     )
-    flags = [
-        "--model_name=net",
-        f"--model_base_path={tmp_path / 'net'}",
-        "--isolate_models=none,net:1",
-    ]
+    flags = ["--model_name=net", f"--model_base_path={tmp_path / 'net'}"]
 
     with RunningServer(*flags) as server:
         url = f"{server.url}/v1/models/net:predict"

@@ -1,6 +1,8 @@
 """Where PyTorch's models compute, as far as it can be told without a GPU; see `test_gpu.py`."""
 
+import json
 import warnings
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,11 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from salver.backends import torch_device
+from salver.backends.torch import BACKEND, TorchLoader
+from salver.backends.torch_archive import PROGRAM
 from salver.backends.torch_device import Cpu, Gpu, device_for
 from salver.backends.torch_export import load_exported
 from salver.backends.torch_named_device import named_device
 from salver.backends.torch_tensors import load_error, run_error
-from salver.errors import ProcessUnusable, ResourceExhausted
+from salver.core.backend import Apart, BackendOptions, apart
+from salver.errors import FailedPrecondition, ProcessUnusable, ResourceExhausted
 from tests import torch_models
 
 X = torch.ones(2, 4)
@@ -79,6 +85,17 @@ def test_an_exported_program_moves_to_where_it_is_to_compute(tmp_path: Path) -> 
     assert (answer.device.type, answer.shape) == ("meta", (3, 4))
 
 
+def test_what_was_exported_on_a_gpu_needs_one(tmp_path: Path) -> None:
+    file = torch_models.plain(tmp_path)
+    program = json.dumps(torch_models.member(file, PROGRAM))
+    elsewhere = program.replace('"type": "cpu"', '"type": "cuda"')
+    assert elsewhere != program
+    torch_models.changed(file, {PROGRAM: elsewhere.encode()})
+
+    with pytest.raises(FailedPrecondition, match="was exported on a GPU, and PyTorch finds none"):
+        TorchLoader(str(tmp_path), BackendOptions(model_name="net", allow_pickle=True)).load()
+
+
 # A GPU for which CUDA is replaced.
 
 
@@ -136,3 +153,42 @@ def test_the_operator_has_the_last_word() -> None:
     assert device_for(Seen, on_cpu=False).name == "cuda:0"
     assert device_for(Seen, on_cpu=False) is device_for(Seen, on_cpu=False)
     assert isinstance(device_for(Seen, on_cpu=True), Cpu)
+
+
+@pytest.mark.parametrize(
+    ("files", "visible", "version", "expected"),
+    [
+        pytest.param(["nvidia0", "nvidiactl"], None, "2.13.0", True, id="NVIDIA"),
+        pytest.param(["nvidia1"], "1", "2.13.0+cu130", True, id="one of several"),
+        pytest.param(["kfd"], None, "2.13.0+rocm7.0", True, id="AMD"),
+        pytest.param(["nvidiactl"], None, "2.13.0", False, id="a driver alone"),
+        pytest.param(["nvidia0"], "-1", "2.13.0", False, id="hidden"),
+        pytest.param(["nvidia0"], "", "2.13.0", False, id="none visible"),
+        pytest.param(["nvidia0"], None, "2.13.0+cpu", False, id="PyTorch for CPUs"),
+        pytest.param(["nvidia0"], None, None, False, id="no PyTorch"),
+    ],
+)
+def test_whether_there_is_a_gpu_is_known_before_pytorch_is_imported(
+    files: list[str],
+    visible: str | None,
+    version: str | None,
+    expected: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def version_of(name: str) -> str:
+        if version is None:
+            raise metadata.PackageNotFoundError(name)
+        return version
+
+    for name in files:
+        (tmp_path / name).touch()
+    monkeypatch.setattr(torch_device, "_DEVICE_FILES", tmp_path)
+    monkeypatch.setattr(metadata, "version", version_of)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+    need = Apart.MAY_LOSE_PROCESS if expected else Apart.NEEDLESS
+    assert apart(BACKEND, BackendOptions(model_name="net")) is need
+    assert apart(BACKEND, BackendOptions(model_name="net", on_cpu=True)) is Apart.NEEDLESS

@@ -98,6 +98,7 @@ def test_two_classes_and_their_raw_scores(load: LoadFolder, tmp_path: Path) -> N
     np.testing.assert_array_equal(scores, own(booster, output_margin=True))
 
 
+@pytest.mark.filterwarnings("ignore:.*is deprecated:UserWarning")
 @pytest.mark.parametrize("booster", ["gblinear", "dart"])
 def test_other_boosters(load: LoadFolder, tmp_path: Path, booster: str) -> None:
     settings = {"booster": booster, "nthread": 1}

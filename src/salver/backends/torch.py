@@ -16,7 +16,7 @@ from typing import Any
 from salver.backends.allocator import keep_freed_memory, trim_memory
 from salver.backends.prerequisites import imported, require_pickle_allowed
 from salver.backends.torch_archive import Kind, kind_of
-from salver.backends.torch_device import Device, device_for
+from salver.backends.torch_device import Device, device_for, expects_gpu
 from salver.backends.torch_export import load_exported
 from salver.backends.torch_export_check import check_exported
 from salver.backends.torch_module import load_pickled, load_script
@@ -46,6 +46,9 @@ class TorchBackend:
 
     def loader(self, folder: str, options: BackendOptions) -> "TorchLoader":
         return TorchLoader(folder, options)
+
+    def may_lose_process(self, options: BackendOptions) -> bool:
+        return not options.on_cpu and expects_gpu()
 
     def estimated_bytes(self, folder: Path) -> int:
         return (folder / _file_name(str(folder))).stat().st_size

@@ -29,6 +29,9 @@ _MOST_CODE_BYTES = 64 << 20
 _SIGNATURE_OF_ZIP = b"PK\x03\x04"
 _SIGNATURE_OF_PICKLE = b"\x80"
 
+PROGRAM = "models/model.json"
+"""The member with the graph of an exported program."""
+
 
 def kind_of(path: str, where: str) -> Kind:
     """Look at the archive's directory.
@@ -43,7 +46,7 @@ def kind_of(path: str, where: str) -> Kind:
     if beginning != _SIGNATURE_OF_ZIP:
         raise InvalidArgument(f"{where} is no PyTorch archive")
     names = _members(path, where)
-    if "models/model.json" in names:
+    if PROGRAM in names:
         return Kind.EXPORTED
     if "serialized_exported_program.json" in names:
         raise InvalidArgument(

@@ -5,8 +5,11 @@ side overlap, where they would wait for each other in the default one.
 """
 
 import logging
+import os
 import threading
 from functools import cache
+from importlib import metadata
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +18,10 @@ from salver.backends.torch_tensors import first_line, tensor_of
 from salver.errors import ProcessUnusable
 
 logger = logging.getLogger(__name__)
+
+_DEVICE_FILES = Path("/dev")
+_GPUS = ("nvidia[0-9]*", "kfd", "dxg")
+"""Of NVIDIA's driver, of AMD's, of Windows for the Linux in it."""
 
 
 class Device(Protocol):
@@ -121,3 +128,16 @@ def device_for(torch: Any, on_cpu: bool) -> Device:
 def _gpu(torch: Any, name: str) -> Gpu:
     """One for all models: what happens to it happens to all of them."""
     return Gpu(torch, name)
+
+
+def expects_gpu() -> bool:
+    """Whether PyTorch is going to find a GPU, as far as can be told without its import."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return False
+    try:
+        is_for_cpus = metadata.version("torch").endswith("+cpu")
+    except metadata.PackageNotFoundError:
+        return False
+    return not is_for_cpus and any(
+        file for pattern in _GPUS for file in _DEVICE_FILES.glob(pattern)
+    )

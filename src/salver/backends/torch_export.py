@@ -6,18 +6,20 @@ checks is checked here.
 Source: torch/export/graph_signature.py, torch/export/_unlift.py.
 """
 
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
 from salver.backends.functions import PREDICT
+from salver.backends.torch_archive import PROGRAM, read_member
 from salver.backends.torch_device import Device
 from salver.backends.torch_guards import Guards
 from salver.backends.torch_servable import TorchModel
 from salver.backends.torch_tensors import DATA_TYPES
 from salver.core.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
-from salver.errors import Unimplemented
+from salver.errors import FailedPrecondition, Unimplemented
 
 
 def load_exported(torch: Any, path: str, where: str, device: Device) -> TorchModel:
@@ -27,7 +29,13 @@ def load_exported(torch: Any, path: str, where: str, device: Device) -> TorchMod
 
     Raises:
         Unimplemented: it takes or gives what is no tensor.
+        FailedPrecondition: it was exported on a GPU, and there is none at all.
     """
+    if not torch.cuda.is_available() and _ON_GPU.search(read_member(path, PROGRAM)):
+        raise FailedPrecondition(
+            f"{where} was exported on a GPU, and PyTorch finds none here, without which it does "
+            "not read the file: export the model on the CPU, which serves on a GPU as well"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.load(path)
@@ -62,6 +70,9 @@ def _moved(torch: Any, program: Any, device: str) -> Any:
             # The pass changes the graph, not the code that was made of it.
             module.recompile()
     return program
+
+
+_ON_GPU = re.compile(rb'"type":\s*"cuda"')
 
 
 class _Fed:

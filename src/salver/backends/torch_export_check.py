@@ -13,18 +13,17 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from salver.backends.torch_archive import member_sizes, read_member
+from salver.backends.torch_archive import PROGRAM, member_sizes, read_member
 from salver.backends.torch_expressions import check_guard, check_size
 from salver.errors import InvalidArgument, PermissionDenied
 
-_MODEL = "models/model.json"
 _SAMPLES = "data/sample_inputs/model.pt"
 _PAYLOADS = {
     "data/weights/": "data/weights/model_weights_config.json",
     "data/constants/": "data/constants/model_constants_config.json",
 }
 _MEMBERS = re.compile(
-    rf"{_MODEL}|{_SAMPLES}|{'|'.join(_PAYLOADS.values())}"
+    rf"{PROGRAM}|{_SAMPLES}|{'|'.join(_PAYLOADS.values())}"
     r"|data/weights/weight_\d+|data/constants/tensor_\d+"
     r"|archive_format|archive_version|byteorder|version|\.data/[a-z_]+|extra/.*"
 )
@@ -69,7 +68,7 @@ def check_program_file(path: str, where: str) -> bytes:
     try:
         for folder, config in _PAYLOADS.items():
             _check_payloads(folder, _json(path, config)["config"], sizes, where)
-        program = _json(path, _MODEL)
+        program = _json(path, PROGRAM)
         _check_program(program, where)
         return read_member(path, _SAMPLES)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:

@@ -14,9 +14,10 @@ from salver.backends.tflite_first import TfLiteFirstLoader
 from salver.core.backend import (
     AUTOMATIC,
     TENSORFLOW,
+    Apart,
     Backend,
     BackendOptions,
-    holds_interpreter_lock,
+    apart,
     keeps_own_threads,
     rows_are_independent,
 )
@@ -61,17 +62,15 @@ class VersionFolder:
             return TfLiteFirstLoader(self.path, TfLiteLoader(self.path, self.tflite), loader)
         return loader
 
-    def holds_interpreter_lock(self, backends: Backends) -> bool:
-        """Whether runs would keep all other Python code waiting, as far as the files tell now.
+    def apart(self, backends: Backends) -> Apart:
+        """Whether it needs processes of its own, as far as the files tell now.
 
         No, where they do not tell: then the load is going to fail, too.
         """
         if self._has(PIPELINE):
-            return True
-        if self._is_saved_model():
-            return False
-        backend = self._backend(backends)
-        return backend is not None and holds_interpreter_lock(backend)
+            return Apart.HOLDS_LOCK
+        backend = None if self._is_saved_model() else self._backend(backends)
+        return Apart.NEEDLESS if backend is None else apart(backend, self.backend)
 
     def rows_are_independent(self, backends: Backends) -> bool:
         """Whether rows surely do not depend on each other, as far as the files tell now.

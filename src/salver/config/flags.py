@@ -307,14 +307,14 @@ class Flags(TrustFlags):
     isolate_models: str = flag(
         "auto",
         "Which models run in worker processes of their own. auto: those whose framework, or "
-        "pipeline.py, keeps all other Python code waiting while it runs. all, none. After a comma, "
-        "names of models may follow: a, b:4 (with 4 workers), -c (not this one).",
+        "pipeline.py, keeps all other Python code waiting while it runs, and PyTorch's on a GPU. "
+        "all, none. After a comma, names may follow: a, b:4 (with 4 workers), -c (not this one).",
         origin=Origin.SALVER,
     )
     isolated_workers: int = int32(
         0,
         "Worker processes of a version that is isolated: each has the whole model, and runs one "
-        "request or batch at a time. 0: one for each CPU, at most 4.",
+        "request or batch at a time. 0: one for each CPU, at most 4; on a GPU one.",
         origin=Origin.SALVER,
     )
     isolated_run_limit_s: float = flag(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from salver.config.flags import Flags, schedulable_cpus
+from salver.core.backend import Apart
 from salver.errors import InvalidArgument
 
 _AUTO, _ALL, _NONE = "auto", "all", "none"
@@ -17,22 +18,30 @@ class IsolationSettings:
 
     rule: str
     """For models that have no entry: `auto`, `all` or `none`."""
-    workers: int
-    """Of a version, where nothing else is said."""
+    workers: int | None
+    """Of a version, where nothing is said of its model. None: as many as suit it."""
     run_limit_s: float | None
     by_model: Mapping[str, int | None] = field(default_factory=dict)
     """Workers of some models; 0: not isolated, None: as many as of others."""
 
-    def workers_of(self, model: str, *, holds_lock: bool) -> int:
-        """How many worker processes a version of this model is to have; 0: it is not isolated.
+    def workers_of(self, model: str, apart: Apart) -> int:
+        """How many worker processes a version of this model is to have; 0: it is not isolated."""
+        own = self.by_model.get(model)
+        if own is not None:
+            return own
+        isolated = (
+            model in self.by_model
+            or self.rule == _ALL
+            or (self.rule == _AUTO and apart is not Apart.NEEDLESS)
+        )
+        return (self.workers or _suitable_workers(apart)) if isolated else 0
 
-        `holds_lock` tells whether its framework keeps other Python code waiting while it runs.
-        """
-        if model in self.by_model:
-            own = self.by_model[model]
-            return self.workers if own is None else own
-        isolated = self.rule == _ALL or (self.rule == _AUTO and holds_lock)
-        return self.workers if isolated else 0
+
+def _suitable_workers(apart: Apart) -> int:
+    # What makes a process unusable is a GPU: there is one, and each worker takes memory there.
+    if apart is Apart.MAY_LOSE_PROCESS:
+        return 1
+    return min(schedulable_cpus(), _MOST_BY_DEFAULT)
 
 
 def isolation_settings(flags: Flags) -> IsolationSettings:
@@ -48,7 +57,7 @@ def isolation_settings(flags: Flags) -> IsolationSettings:
         )
     return IsolationSettings(
         rule,
-        flags.isolated_workers or min(schedulable_cpus(), _MOST_BY_DEFAULT),
+        flags.isolated_workers or None,
         flags.isolated_run_limit_s or None,
         by_model,
     )

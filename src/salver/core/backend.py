@@ -7,6 +7,7 @@ is light: the framework is imported by `Loader.load`, when a model needs it, and
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -92,14 +93,30 @@ class Backend(Protocol):
         """
 
 
+class Apart(Enum):
+    """Why a model is served in processes of its own, unless the operator decides otherwise."""
+
+    NEEDLESS = "it is not"
+    HOLDS_LOCK = "its runs keep all other Python code waiting"
+    MAY_LOSE_PROCESS = "a run may leave its process unable to go on, as on a GPU"
+
+
 @runtime_checkable
 class LockHolder(Protocol):
-    """What a backend may add: whether its runs keep all other Python code waiting.
-
-    Its models are then served in processes of their own, unless the operator decides otherwise.
-    """
+    """What a backend may add: whether its runs keep all other Python code waiting."""
 
     holds_interpreter_lock: bool
+
+
+@runtime_checkable
+class ProcessLoser(Protocol):
+    """What a backend may add: that a request may cost the process in which its models run."""
+
+    def may_lose_process(self, options: BackendOptions) -> bool:
+        """Whether a run of such a model may end with `salver.errors.ProcessUnusable` here.
+
+        Imports no framework.
+        """
 
 
 @runtime_checkable
@@ -122,9 +139,13 @@ class RowWise(Protocol):
     rows_are_independent: bool
 
 
-def holds_interpreter_lock(backend: Backend) -> bool:
-    """Whether runs of this backend's models hold the interpreter lock; no, if it does not say."""
-    return isinstance(backend, LockHolder) and backend.holds_interpreter_lock
+def apart(backend: Backend, options: BackendOptions) -> Apart:
+    """Whether models of this backend need processes of their own; no, if it does not say."""
+    if isinstance(backend, LockHolder) and backend.holds_interpreter_lock:
+        return Apart.HOLDS_LOCK
+    if isinstance(backend, ProcessLoser) and backend.may_lose_process(options):
+        return Apart.MAY_LOSE_PROCESS
+    return Apart.NEEDLESS
 
 
 def keeps_own_threads(backend: Backend) -> bool:

@@ -7,8 +7,10 @@ from salver.backends.registry import Backends
 from salver.backends.tensorflow import TensorFlowOptions
 from salver.backends.tflite import TfLiteOptions
 from salver.backends.version_folder import VersionFolder, loader_of
-from salver.core.backend import BackendOptions
+from salver.core.backend import Apart, BackendOptions
 from salver.errors import NotFound
+
+LOCK, NEEDLESS = Apart.HOLDS_LOCK, Apart.NEEDLESS
 
 
 def version_folder(path: Path, platform: str = "auto") -> VersionFolder:
@@ -23,27 +25,27 @@ def version_folder(path: Path, platform: str = "auto") -> VersionFolder:
 
 
 @pytest.mark.parametrize(
-    ("files", "platform", "holds"),
+    ("files", "platform", "expected"),
     [
-        pytest.param(["saved_model.pb"], "auto", False, id="SavedModel"),
-        pytest.param(["saved_model.pb"], "tensorflow", False, id="SavedModel by name"),
-        pytest.param(["saved_model.pb", "pipeline.py"], "auto", True, id="SavedModel with hooks"),
-        pytest.param(["saved_model.pb", "pipeline.py"], "tensorflow", True, id="hooks by name"),
-        pytest.param(["model.py"], "auto", True, id="Python"),
-        pytest.param(["model.py"], "python", True, id="Python by name"),
-        pytest.param(["model.tflite"], "auto", False, id="TensorFlow Lite"),
-        pytest.param(["model.tflite", "pipeline.py"], "tflite", True, id="TFLite with hooks"),
-        pytest.param([], "auto", False, id="nothing"),
-        pytest.param([], "no_such_backend", False, id="no backend"),
+        pytest.param(["saved_model.pb"], "auto", NEEDLESS, id="SavedModel"),
+        pytest.param(["saved_model.pb"], "tensorflow", NEEDLESS, id="SavedModel by name"),
+        pytest.param(["saved_model.pb", "pipeline.py"], "auto", LOCK, id="SavedModel with hooks"),
+        pytest.param(["saved_model.pb", "pipeline.py"], "tensorflow", LOCK, id="hooks by name"),
+        pytest.param(["model.py"], "auto", LOCK, id="Python"),
+        pytest.param(["model.py"], "python", LOCK, id="Python by name"),
+        pytest.param(["model.tflite"], "auto", NEEDLESS, id="TensorFlow Lite"),
+        pytest.param(["model.tflite", "pipeline.py"], "tflite", LOCK, id="TFLite with hooks"),
+        pytest.param([], "auto", NEEDLESS, id="nothing"),
+        pytest.param([], "no_such_backend", NEEDLESS, id="no backend"),
     ],
 )
-def test_files_tell_whether_a_model_holds_the_interpreter_lock(
-    tmp_path: Path, files: list[str], platform: str, holds: bool
+def test_files_tell_whether_a_model_needs_processes_of_its_own(
+    tmp_path: Path, files: list[str], platform: str, expected: Apart
 ) -> None:
     for name in files:
         (tmp_path / name).write_text("")
 
-    assert version_folder(tmp_path, platform).holds_interpreter_lock(Backends()) is holds
+    assert version_folder(tmp_path, platform).apart(Backends()) is expected
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_files_tell_whether_rows_surely_do_not_depend_on_each_other(
 
 def test_a_folder_that_cannot_be_read_is_left_to_the_load(tmp_path: Path) -> None:
     folder = version_folder(tmp_path / "gone")
-    assert not folder.holds_interpreter_lock(Backends())
+    assert folder.apart(Backends()) is Apart.NEEDLESS
     assert not folder.rows_are_independent(Backends())
 
 

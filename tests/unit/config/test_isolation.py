@@ -6,6 +6,7 @@ import pytest
 from salver.config.flags import Flags
 from salver.config.isolation import isolation_settings
 from salver.config.settings import read_settings
+from salver.core.backend import Apart
 from salver.errors import InvalidArgument
 
 CPUS = len(os.sched_getaffinity(0))
@@ -30,22 +31,30 @@ def test_models_are_isolated_as_the_flag_says(
 ) -> None:
     settings = isolation_settings(replace(FLAGS, isolate_models=text))
 
-    assert settings.workers_of("m", holds_lock=False) == free
-    assert settings.workers_of("m", holds_lock=True) == holding
-    assert settings.workers_of("named", holds_lock=False) == named
+    assert settings.workers_of("m", Apart.NEEDLESS) == free
+    assert settings.workers_of("m", Apart.HOLDS_LOCK) == holding
+    assert settings.workers_of("named", Apart.NEEDLESS) == named
 
 
 def test_a_model_may_be_kept_in_the_server_although_it_holds_the_lock() -> None:
     settings = isolation_settings(replace(FLAGS, isolate_models="-named"))
 
-    assert settings.workers_of("named", holds_lock=True) == 0
-    assert settings.workers_of("m", holds_lock=True) == 3
+    assert settings.workers_of("named", Apart.HOLDS_LOCK) == 0
+    assert settings.workers_of("m", Apart.HOLDS_LOCK) == 3
 
 
 def test_there_is_a_worker_for_each_cpu_but_not_too_many() -> None:
     settings = isolation_settings(Flags(model_base_path="/models/m"))
 
-    assert settings.workers_of("m", holds_lock=True) == min(CPUS, 4)
+    assert settings.workers_of("m", Apart.HOLDS_LOCK) == min(CPUS, 4)
+
+
+def test_there_is_one_worker_on_a_gpu_unless_there_are_to_be_more() -> None:
+    free = isolation_settings(Flags(model_base_path="/models/m", isolate_models="auto,named:2"))
+
+    assert free.workers_of("m", Apart.MAY_LOSE_PROCESS) == 1
+    assert free.workers_of("named", Apart.MAY_LOSE_PROCESS) == 2
+    assert isolation_settings(FLAGS).workers_of("m", Apart.MAY_LOSE_PROCESS) == 3
 
 
 def test_no_limit_is_no_limit() -> None:
