@@ -31,6 +31,9 @@ _NEW_IN_PACE = 0.1
 _NEW_IN_BATCH = 0.1
 _FIRST_RUNS = 2
 """Of each number of rows, which say little of what the next ones cost."""
+_COSTLY_START_S, _COSTLY_STARTS = 0.01, 2
+"""Where so many first runs of numbers of rows have cost so much more than others, few numbers are
+used."""
 _ALL_OF_IT = 2.0
 _SURPRISE = 3.0
 """What a batch takes beyond so many times the expected teaches no more than that."""
@@ -82,9 +85,11 @@ class _Size:
         """A row took so long."""
         self.batches += 1
         known_s = self.row_s
-        if self.batches <= _FIRST_BATCHES:
+        if self.batches == 1:
+            self.row_s = row_s
+        elif self.batches <= _FIRST_BATCHES:
             # The first runs optimise graphs and fill caches: the quickest is the truest.
-            self.row_s = min(known_s or row_s, row_s)
+            self.row_s = min(known_s, row_s)
         elif row_s < known_s:
             self.row_s += (row_s - known_s) * _LOWER_IN_COST
         else:
@@ -101,9 +106,9 @@ class BatchControl:
     """The choices for one queue. Loop only, once its version is loaded."""
 
     __slots__ = (
-        "_batches", "_best_row_s", "_computes_itself", "_credit_s", "_drained_at", "_largest",
-        "_limit", "_next_trial", "_observed", "_row_pace_s", "_seen", "_sizes", "_target_s",
-        "batch_s",
+        "_batches", "_best_row_s", "_computes_itself", "_costly_starts", "_credit_s",
+        "_drained_at", "_largest", "_limit", "_next_trial", "_observed", "_row_pace_s", "_seen",
+        "_sizes", "_target_s", "batch_s",
     )  # fmt: skip
 
     def __init__(self, limit: int, latency_target_s: float = 0.0) -> None:
@@ -123,6 +128,7 @@ class BatchControl:
         """Seconds that may yet be lost by trials."""
         self._seen: dict[int, int] = {}
         """Runs of each number of rows, as far as they count as its first."""
+        self._costly_starts = 0
         self.batch_s = 0.0
         """Seconds that batches have taken of late."""
         self._drained_at: float | None = None
@@ -183,6 +189,18 @@ class BatchControl:
         if cost_s is None or target_s is None or cost_s <= target_s:
             return rows
         return min(rows, -(-waiting // idle))
+
+    @property
+    def is_choosy(self) -> bool:
+        """Whether each new number of rows costs so much at first that few are to be used."""
+        return self._costly_starts >= _COSTLY_STARTS
+
+    def prepared(self, rows: int) -> int:
+        """As many rows, or less if that spares the cost of a new number."""
+        if not self.is_choosy or rows in self._seen:
+            return rows
+        doubling = 1 << (rows.bit_length() - 1)
+        return max([doubling, *(seen for seen in self._seen if seen < rows)])
 
     def _cheapest(self, waiting: int) -> int:
         """The size at which rows get through cheapest; 0 where none so small is known."""
@@ -254,11 +272,15 @@ class BatchControl:
         self._credit_s -= loss_s
         return True
 
-    def observe(self, rows: int, elapsed_s: float, cpu_s: float = 0.0) -> None:
+    def observe(self, rows: int, elapsed_s: float, cpu_s: float = 0.0) -> bool:
         """A batch of so many rows took so long, and so much of the CPU time of its thread.
 
         A program that does all in the thread that runs it is measured by its CPU time, whatever
         else wants the cores. It is known by one run, most of whose time was spent there.
+
+        Returns:
+            Whether it took so long because it was the first with so many rows: a library may look
+            for the best way then, or compile one, and remember that.
         """
         self._computes_itself = self._computes_itself or elapsed_s < _ALL_OF_IT * cpu_s
         self.batch_s += (elapsed_s - self.batch_s) * (_NEW_IN_BATCH if self.batch_s else 1.0)
@@ -267,16 +289,30 @@ class BatchControl:
         is_first = seen < _FIRST_RUNS
         if is_first:
             self._seen[rows] = seen + 1
+        row_s, known_s = cost_s / rows, self._row_s_of_smaller(rows)
         size = self._sizes.get(_size_class(rows)) or self._new_size(rows)
+        is_slow_start = is_first and 0 < _SURPRISE * known_s < row_s
+        if is_slow_start and cost_s - known_s * rows > _COSTLY_START_S:
+            self._costly_starts += 1
         if is_first and size.batches:
-            # A library may prepare itself for every number of rows, and remember that.
-            return
+            return is_slow_start
+        if is_slow_start:
+            # Not known yet, then. A row hardly costs more than with less company.
+            size.row_s = known_s
+            self._judge()
+            return True
         size.next_trial = max(size.next_trial, self._batches + size.pause)
-        size.learn(cost_s / rows)
+        size.learn(row_s)
         self._observed += 1
         if size.batches <= ENOUGH or not self._observed % _BETWEEN_JUDGEMENTS:
             self._judge()
         self._credit_s = min(self._credit_s + _CREDIT * cost_s, _MOST_CREDIT_S)
+        return False
+
+    def _row_s_of_smaller(self, rows: int) -> float:
+        """What a row costs in the largest smaller batches that are known; 0 if none are."""
+        known = [size.row_s for size in self._sizes.values() if size.rows < rows]
+        return known[-1] if known else 0.0
 
     def _judge(self) -> None:
         """Say of each size what it is worth.

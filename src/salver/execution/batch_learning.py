@@ -44,16 +44,19 @@ class BatchLearning:
         queue, rows, entries = run.batch.queue, run.batch.rows, run.batch.entries
         assert queue.control is not None
         now = perf_counter()
+        is_slow_start = False
         if run.is_mixed:
             queue.varies = True
         elif not run.has_failed:
-            queue.control.observe(rows, run.elapsed_s, run.cpu_s)
+            is_slow_start = queue.control.observe(rows, run.elapsed_s, run.cpu_s)
         queue.control.drained(rows, now, queue.rows > 0)
         if len(entries) == 1 and not (queue.rows or queue.running):
             queue.lone_batches += 1
         else:
             queue.lone_batches = 0
-        if queue.search is not None:
+        if queue.search is not None and is_slow_start:
+            queue.search.was_disturbed(now)
+        elif queue.search is not None:
             # Requests come evenly enough: the first and the last stand for all.
             came_at = (entries[0].added_at + entries[-1].added_at) / 2
             queue.search.ended(len(entries), rows, (now - came_at) * len(entries), now)

@@ -211,6 +211,13 @@ class PolicySearch:
                 self._settling.begin(loads * self._search.load, now)
                 self._began_at = None
 
+    def was_disturbed(self, now: float) -> None:
+        """A batch took longer than such batches will: its turn begins anew, when that is over."""
+        self._told_at = now
+        self._start_turn()
+        self._settling.begin(self._search.load, now)
+        self._began_at = None
+
     def _forget_load(self, now: float) -> None:
         """Nothing came for a while: what went on before is over, and no fault of a policy."""
         # Whatever comes now need not prove that it is another load.

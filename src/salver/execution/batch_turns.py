@@ -190,10 +190,13 @@ class BatchTurns:
         """What the next batch may take, with so many idle threads; None: all of the first."""
         if queue.control is None:
             return None
-        if queue.search is not None and queue.search.policy.rows:
-            return queue.search.policy.rows
-        waiting = queue.rows_alike() if queue.varies else queue.rows
-        return queue.control.size(waiting, idle)
+        rows = queue.search.policy.rows if queue.search is not None else 0
+        if rows and not queue.control.is_choosy:
+            return rows
+        alike = queue.rows_alike() if queue.varies else None
+        if not rows:
+            rows = queue.control.size(queue.rows if alike is None else alike, idle)
+        return queue.control.prepared(min(rows, queue.first_rows if alike is None else alike))
 
     def _idle_for(self, queue: BatchQueue) -> int:
         """Threads that may take a batch of this queue."""

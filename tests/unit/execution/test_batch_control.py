@@ -155,6 +155,57 @@ def test_the_first_runs_of_each_number_of_rows_say_nothing_about_others_like_it(
     assert control.cost_s(32) == pytest.approx(0.01)
 
 
+class Preparing:
+    """A library that prepares itself for each number of rows, and remembers that."""
+
+    def __init__(self, start_s: float) -> None:
+        self._start_s = start_s
+        self.prepared: set[int] = set()
+
+    def __call__(self, rows: int) -> float:
+        start_s = 0.0 if rows in self.prepared else self._start_s
+        self.prepared.add(rows)
+        return start_s + 3e-3 + 1e-4 * rows
+
+
+def keep_busy_choosing(control: BatchControl, cost: Cost) -> list[bool]:
+    """Have batches run while ever other numbers of rows wait; which of them were slow starts."""
+    chance = random.Random(0)
+    for _ in range(3):
+        control.observe(1, cost(1))
+    slow = []
+    for _ in range(1000):
+        rows = control.size(chance.randint(1, 64), idle=1)
+        rows = control.prepared(rows)
+        slow.append(control.observe(rows, cost(rows) * chance.uniform(0.97, 1.1)))
+    return slow
+
+
+def test_a_slow_start_of_each_number_of_rows_does_not_end_the_search() -> None:
+    control, cost = BatchControl(64), Preparing(0.15)
+
+    slow = keep_busy_choosing(control, cost)
+
+    assert control.best >= 48
+    assert control.cost_s(32) == pytest.approx(cost(32), rel=0.1)
+    # The first of all has none to be compared with.
+    assert sum(slow) == len(cost.prepared) - 1
+
+
+def test_where_numbers_of_rows_start_slowly_few_are_used() -> None:
+    costly, cheap = Preparing(0.15), Preparing(0.005)
+
+    choosy, free = BatchControl(64), BatchControl(64)
+    keep_busy_choosing(choosy, costly)
+    keep_busy_choosing(free, cheap)
+
+    assert choosy.is_choosy
+    assert len(costly.prepared) < 16
+    assert not free.is_choosy
+    assert len(cheap.prepared) > 32
+    assert [choosy.prepared(rows) for rows in (1, 2, 3, 5, 64)] == [1, 2, 2, 4, 64]
+
+
 def test_idle_threads_share_what_would_take_one_of_them_too_long() -> None:
     control = BatchControl(64)
     keep_busy(control, lambda rows: 1e-3 + 1e-4 * rows, batches=2000)

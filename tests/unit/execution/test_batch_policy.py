@@ -118,6 +118,26 @@ def test_what_was_there_at_a_change_does_not_count_for_the_new_policy() -> None:
     assert not world.run(60_000, stay_s).batches
 
 
+def test_what_had_to_do_with_a_slow_start_does_not_count() -> None:
+    world, best = World(2), BatchPolicy(1, 64)
+    turns: dict[BatchPolicy, int] = {}
+    waiting = 0
+
+    def stay_s(policy: BatchPolicy) -> float:
+        nonlocal waiting
+        turns[policy] = turns.get(policy, 0) + 1
+        # In the middle of its first turn.
+        if turns[policy] == 16:
+            waiting = CALLERS
+            world.policies.was_disturbed(world.now)
+        # Those who came meanwhile have waited, too.
+        stay_s = 200e-3 if waiting > 0 else 1e-3 if policy == best else 2e-3
+        waiting -= policy.rows or 8
+        return stay_s
+
+    assert world.run(20_000, stay_s) == best
+
+
 def test_one_turn_under_another_load_changes_nothing() -> None:
     best = BatchPolicy(1, 64)
 
