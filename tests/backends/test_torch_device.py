@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,13 @@ from salver.backends.torch_archive import PROGRAM
 from salver.backends.torch_device import Cpu, Gpu, device_for
 from salver.backends.torch_export import load_exported
 from salver.backends.torch_named_device import named_device
-from salver.backends.torch_tensors import load_error, run_error
+from salver.backends.torch_tensors import (
+    allow_read_only,
+    array_of,
+    load_error,
+    run_error,
+    shared_tensor_of,
+)
 from salver.core.backend import Apart, BackendOptions, apart
 from salver.errors import FailedPrecondition, ProcessUnusable, ResourceExhausted
 from tests import torch_models
@@ -100,7 +107,8 @@ def test_what_was_exported_on_a_gpu_needs_one(tmp_path: Path) -> None:
 
 
 def no_gpu(cuda: Any) -> Gpu:
-    return Gpu(SimpleNamespace(cuda=cuda, device=torch.device), "cuda:0")
+    replaced = SimpleNamespace(cuda=cuda, device=torch.device, from_numpy=torch.from_numpy)
+    return Gpu(replaced, "cuda:0")
 
 
 def test_after_an_error_that_lasts_the_process_cannot_go_on(
@@ -128,6 +136,23 @@ def test_after_any_other_error_it_goes_on() -> None:
     assert gpu.lost(ValueError("another")) is None
 
 
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "uint16", "bool", ">i4"])
+def test_arrays_on_the_way_to_a_gpu_are_not_copied_twice_nor_warned_about(kind: str) -> None:
+    given = np.array([[1, 0, 3], [4, 5, 6]]).astype(
+        ml_dtypes.bfloat16 if kind == "bfloat16" else kind
+    )
+    given.flags.writeable = False
+    allow_read_only(torch)
+
+    # Warnings are errors here.
+    for array in (given, given[:, ::2], given.T, given[0, 0]):
+        tensor = shared_tensor_of(torch, np.asarray(array))
+        np.testing.assert_array_equal(array_of(torch, tensor), array)
+
+    shares = shared_tensor_of(torch, given).data_ptr() == given.ctypes.data
+    assert shares is given.dtype.isnative
+
+
 def test_of_a_long_error_what_it_says_of_memory_is_told() -> None:
     error = RuntimeError(
         "The following operation failed in the TorchScript interpreter.\n"
@@ -148,7 +173,7 @@ def test_of_a_long_error_what_it_says_of_memory_is_told() -> None:
 def test_the_operator_has_the_last_word() -> None:
     class Seen:
         cuda = SimpleNamespace(is_available=lambda: True)
-        device = torch.device
+        device, from_numpy = torch.device, torch.from_numpy
 
     assert device_for(Seen, on_cpu=False).name == "cuda:0"
     assert device_for(Seen, on_cpu=False) is device_for(Seen, on_cpu=False)

@@ -14,7 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from salver.backends.torch_tensors import first_line, tensor_of
+from salver.backends.torch_tensors import (
+    allow_read_only,
+    first_line,
+    shared_tensor_of,
+    tensor_of,
+)
 from salver.errors import ProcessUnusable
 
 logger = logging.getLogger(__name__)
@@ -77,6 +82,7 @@ class Gpu:
         self._device = torch.device(name)
         self._own = threading.local()
         self._lost = ""
+        allow_read_only(torch)
 
     def tensor(self, array: np.ndarray) -> Any:
         if self._lost:
@@ -85,7 +91,7 @@ class Gpu:
             self._own.stream = self._torch.cuda.Stream(self._device)
             # Of this thread alone, from now on.
             self._torch.cuda.set_stream(self._own.stream)
-        return tensor_of(self._torch, array).to(self._device)
+        return shared_tensor_of(self._torch, array).to(self._device)
 
     def lost(self, error: Exception) -> ProcessUnusable | None:
         """After some errors CUDA computes nothing any more, for the whole process."""

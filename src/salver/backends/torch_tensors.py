@@ -1,6 +1,8 @@
 """Arrays to tensors of PyTorch and back, and its errors as ours."""
 
 import re
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
@@ -45,11 +47,33 @@ def tensor_of(torch: Any, array: np.ndarray) -> Any:
     Raises:
         TypeError: PyTorch has no such type.
     """
+    return _typed(torch, array, torch.tensor)
+
+
+def shared_tensor_of(torch: Any, array: np.ndarray) -> Any:
+    """A tensor in the memory of the array, if that is as PyTorch needs it: only to be read.
+
+    Raises:
+        TypeError: PyTorch has no such type.
+    """
+    return _typed(torch, array, torch.from_numpy)
+
+
+def allow_read_only(torch: Any) -> None:
+    """Have PyTorch say now, to nobody, what it says once: that it writes to read-only arrays."""
+    array = np.zeros(1, np.float32)
+    array.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.from_numpy(array)
+
+
+def _typed(torch: Any, array: np.ndarray, make: Callable[[np.ndarray], Any]) -> Any:
     if not array.flags.c_contiguous or not array.dtype.isnative:
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
     if array.dtype == _BFLOAT16:
-        return torch.tensor(array.view(np.uint16)).view(torch.bfloat16)
-    return torch.tensor(array)
+        return make(array.view(np.uint16)).view(torch.bfloat16)
+    return make(array)
 
 
 def array_of(torch: Any, value: Any) -> np.ndarray:
