@@ -103,8 +103,16 @@ def _fields(hint: Any) -> dict[str, Any] | None:
 
 
 def _meant(hint: Any) -> Any:
-    """What an alias stands for, as of Python 3.12: NumPy's own `NDArray` is one there."""
+    """What an alias stands for, as of Python 3.12: NumPy's own `NDArray` is one there.
+
+    Raises:
+        ValueError: it stands for itself.
+    """
+    seen: list[Any] = []
     while (value := getattr(get_origin(hint) or hint, "__value__", None)) is not None:
+        if hint in seen:
+            raise ValueError(f"the type alias {hint} stands for itself")
+        seen.append(hint)
         arguments = get_args(hint)
         hint = value[arguments] if arguments else value
     return hint

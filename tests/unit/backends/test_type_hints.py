@@ -129,3 +129,22 @@ def test_an_alias_is_what_it_stands_for() -> None:
     predict.__annotations__ = {"x": scores, "return": alias_type("Outputs", Named)}
     assert hinted_inputs(predict)["x"].spec.shape == (-1, 4)
     assert list(hinted_outputs(predict)) == ["label", "score"]
+
+
+def test_an_alias_that_stands_for_itself_is_none() -> None:
+    class Scores:
+        """As `type Scores = Scores` makes it."""
+
+        def __repr__(self) -> str:
+            return "Scores"
+
+        @property
+        def __value__(self) -> "Scores":
+            return self
+
+    def predict(x: Any) -> Any:
+        return x
+
+    predict.__annotations__ = {"x": Rows, "return": Scores()}
+    with pytest.raises(ValueError, match="the type alias Scores stands for itself"):
+        hinted_outputs(predict)
