@@ -7,7 +7,6 @@ by side.
 import logging
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from salver.backends.category_codes import CategoryCodes
 from salver.backends.class_labels import numbered_labels
 from salver.backends.columns import Layout, Table
 from salver.backends.functions import FunctionServable
+from salver.backends.lightgbm_booster import DirectBooster
 from salver.backends.lightgbm_file import START, LightGBMFile, read_lightgbm
 from salver.backends.model_file import model_bytes, starts_of
 from salver.backends.prerequisites import imported, require_not_newer
@@ -90,12 +90,9 @@ class LightGBMLoader:
                 where, file.unmatched_categories,
             )  # fmt: skip
         threads = self._options.intra_op_threads or 1
-        try:
-            booster = lightgbm.Booster(model_str=file.text)
-            model = LightGBMModel(file, booster, threads)
-            self._servable = model.servable(self._folder, self._options.model_name)
-        except lightgbm.basic.LightGBMError as error:
-            raise InvalidArgument(f"{where}: LightGBM refuses it: {error}") from error
+        booster = DirectBooster(lightgbm, file.text, len(file.feature_names), threads, where)
+        model = LightGBMModel(file, booster)
+        self._servable = model.servable(self._folder, self._options.model_name)
         return self._servable
 
     def unload(self) -> None:
@@ -109,10 +106,9 @@ class LightGBMLoader:
 class LightGBMModel:
     """What a booster computes from tables."""
 
-    def __init__(self, file: LightGBMFile, booster: Any, threads: int) -> None:
+    def __init__(self, file: LightGBMFile, booster: DirectBooster) -> None:
         self._file = file
         self._booster = booster
-        self._threads = threads
         self._codes = CategoryCodes(file.feature_names, file.categories, DataType.DOUBLE, True)
         matrix = None if any(file.categories) else DataType.DOUBLE
         self._layout = Layout(self._codes.columns, matrix)
@@ -132,17 +128,13 @@ class LightGBMModel:
         return FunctionServable(model_name, functions)
 
     def _values(self, table: Table) -> np.ndarray:
-        return self._run(table, False)
+        return self._booster.values(self._matrix(table))
 
     def _raw_scores(self, table: Table) -> np.ndarray:
-        return self._run(table, True)
+        return self._booster.raw_scores(self._matrix(table))
 
-    def _run(self, table: Table, raw_score: bool) -> np.ndarray:
-        matrix = self._codes.matrix(table, _DOUBLE) if isinstance(table, list) else table
-        found: np.ndarray = self._booster.predict(
-            matrix, raw_score=raw_score, num_threads=self._threads
-        )
-        return found
+    def _matrix(self, table: Table) -> np.ndarray:
+        return self._codes.matrix(table, _DOUBLE) if isinstance(table, list) else table
 
 
 BACKEND = LightGBMBackend()

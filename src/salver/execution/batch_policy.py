@@ -52,6 +52,8 @@ _NO_LOAD = 2.0**-10
 _ANOTHER_LOAD, _QUITE_ANOTHER_LOAD = 0.75, 1.5
 """In doublings: how far the load may move before what was best there is no longer trusted, and
 before a race is given up."""
+_FADING = 0.99
+"""What is left, from turn to turn, of the most answers per second."""
 _MOST_PARTIAL = 0.5
 """The share of batches that may leave without the company that they waited for."""
 
@@ -59,7 +61,7 @@ _MOST_PARTIAL = 0.5
 class _LoadSearch:
     """What is known about one load, in rows that wait or run."""
 
-    __slots__ = ("best", "hopeless", "load", "pause", "race", "races", "rest", "stay_s")
+    __slots__ = ("best", "hopeless", "load", "pause", "race", "races", "rate", "rest", "stay_s")
 
     def __init__(self, load: float, best: BatchPolicy) -> None:
         self.load = load
@@ -70,6 +72,8 @@ class _LoadSearch:
         self.races = 0
         self.stay_s = inf
         """How long requests stayed in the last turn of the best."""
+        self.rate = 0.0
+        """The most answers per second of late, without batches."""
         self.pause = _FIRST_PAUSE
         self.rest = 0
         """Turns until the next race."""
@@ -89,6 +93,15 @@ class _LoadSearch:
         else:
             self.best = race.winner
             self.rest = self.pause = _FIRST_PAUSE
+
+    def load_without_batches(self, rate: float) -> float:
+        """What a turn of the best tells of the load by its answers per second.
+
+        What the loop runs at once waits nowhere where it could be counted: only that less is
+        answered tells that less comes.
+        """
+        self.rate = max(_FADING * self.rate, rate)
+        return self.load * rate / self.rate
 
     def take_rest(self) -> None:
         """Race no more for a while, and longer the next time."""
@@ -222,8 +235,10 @@ class PolicySearch:
         """Nothing came for a while: what went on before is over, and no fault of a policy."""
         # Whatever comes now need not prove that it is another load.
         self._is_racing, self._has_moved = False, True
-        self._search = self._quiet
-        self.policy = self._quiet.best
+        if self._search.best.batches:
+            # Else it does no harm to whatever comes now, and is right at once if it is the same.
+            self._search = self._quiet
+        self.policy = self._search.best
         self._settling.end()
         self._start_turn()
         self._began_at = now
@@ -244,7 +259,10 @@ class PolicySearch:
         if self.policy == search.best:
             search.stay_s = stay_s
             self._credit_s = min(self._credit_s + _CREDIT * elapsed_s, _MOST_CREDIT_S)
-            self._look_at(self._stay_s / elapsed_s * self._rows / self._requests)
+            load = self._stay_s / elapsed_s * self._rows / self._requests
+            if not self.policy.batches:
+                load = max(load, search.load_without_batches(self._requests / elapsed_s))
+            self._look_at(load)
         elif stay_s > search.stay_s:
             self._credit_s -= elapsed_s * (1 - search.stay_s / stay_s)
         if self._search is search and not self._has_moved:

@@ -21,11 +21,15 @@ from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.batch_request import Request, expired
 from salver.execution.batch_turns import BatchObserver, BatchThreads, BatchTurns
 from salver.execution.patience import Patience, time_left_s
+from salver.execution.policy_race import BatchPolicy
 from salver.execution.prepared import Executable, Order
 from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
 
 _LONE_BATCHES = 16
 """After so many batches of one request, the next is expected alone too."""
+_STANDS_FOR = 8
+"""Of so many answers without a batch, of cheap programs, one is measured: to measure each would
+cost a tenth of it."""
 _NO_WAIT_S = 5e-3
 """Who is expected to wait for less shows nothing of how long clients wait."""
 _AT_ONCE_S = 1e-3
@@ -59,7 +63,8 @@ class Batcher:
         self._options = options
         self._runner = runner
         self._observer = observer
-        self._alone_budget_s = min(options.alone_budget_s, options.threads.inline_budget_s)
+        self._inline_budget_s = options.threads.inline_budget_s
+        self._alone_budget_s = min(options.alone_budget_s, self._inline_budget_s)
         self._turns = BatchTurns(options.threads, runner, observer)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.patience = Patience(options.max_wait_s)
@@ -88,32 +93,48 @@ class Batcher:
         """As `Runner.run`, of an executable that has a queue."""
         queue = executable.queue
         assert queue is not None
-        if queue.control is None:
-            # So many dimensions as a `DeepArray` has cannot be joined.
-            fit = DeepArray not in map(type, inputs)
-        else:
-            if executable.order is None and not queue.rows:
-                size_class = size_of(inputs).bit_length()
-                if executable.cost_s[size_class] <= self._alone_budget_s:
-                    self._note_alone(queue, inputs)
-                    self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
-                    return None
-            fit = fits(inputs, queue)
-        if not fit:
+        if queue.control is not None:
+            return self._run_automatic(executable, queue, inputs, deadline, on_done, on_settled)
+        # So many dimensions as a `DeepArray` has cannot be joined.
+        if DeepArray in map(type, inputs):
             return self._runner.run(executable, inputs, deadline, on_done, on_settled)
-        if queue.control is not None and executable.order is None:
+        return self._join(executable, queue, inputs, deadline, on_done, on_settled)
+
+    def _run_automatic(
+        self,
+        executable: Executable,
+        queue: BatchQueue,
+        inputs: Sequence[np.ndarray],
+        deadline: float | None,
+        on_done: OnDone,
+        on_settled: Callable[[], None],
+    ) -> Pending | None:
+        """In a batch if it can be, and if batches are worth forming."""
+        search = queue.search
+        # What waits yet is no reason to join it where no batching was found best, or is being
+        # tried: callers who come again would keep the queue from ever being empty.
+        is_unbatched = search is not None and not search.policy.batches
+        if executable.order is None and (is_unbatched or not queue.rows):
+            size_class = size_of(inputs).bit_length()
+            budget_s = self._inline_budget_s if is_unbatched else self._alone_budget_s
+            if executable.cost_s[size_class] <= budget_s:
+                if search is not None:
+                    # Others like it may have been put into batches: their policy is not to be
+                    # blamed for answers that it left to this way.
+                    on_done = _told(queue, search, inputs, _STANDS_FOR, on_done)
+                self._note_alone(queue, inputs)
+                self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
+                return None
+        if not fits(inputs, queue):
+            return self._runner.run(executable, inputs, deadline, on_done, on_settled)
+        if executable.order is None:
             if queue.lone_batches >= _LONE_BATCHES and _is_lone(queue):
                 # Who has been alone for a while pays nothing for batching.
                 queue.runs_past = True
                 settled = partial(_ran_past, queue, on_settled)
                 return self._run_past(queue, inputs, deadline, on_done, settled)
-            search = queue.search
-            if search is not None and not search.policy.batches:
-                # No batching was found best, or is being tried. What waits yet is no reason to
-                # join it: callers who come again would keep the queue from ever being empty.
-                done = partial(
-                    _answered_unbatched, search, inputs[0].shape[0], perf_counter(), on_done
-                )
+            if search is not None and is_unbatched:
+                done = _told(queue, search, inputs, 1, on_done)
                 return self._run_past(queue, inputs, deadline, done, on_settled)
         return self._join(executable, queue, inputs, deadline, on_done, on_settled)
 
@@ -278,8 +299,27 @@ def _is_lone(queue: BatchQueue) -> bool:
     return True
 
 
+def _told(
+    queue: BatchQueue,
+    search: PolicySearch,
+    inputs: Sequence[np.ndarray],
+    stands_for: int,
+    on_done: OnDone,
+) -> OnDone:
+    """What is done with an answer without a batch, and the search told; once in so many times."""
+    queue.untold += 1
+    if queue.untold < stands_for:
+        return on_done
+    count, queue.untold = queue.untold, 0
+    shape = inputs[0].shape if inputs else ()
+    rows = count * shape[0] if shape else count
+    return partial(_answered_unbatched, search, search.policy, count, rows, perf_counter(), on_done)
+
+
 def _answered_unbatched(
     search: PolicySearch,
+    policy: BatchPolicy,
+    count: int,
     rows: int,
     came_at: float,
     on_done: OnDone,
@@ -293,8 +333,8 @@ def _answered_unbatched(
     finally:
         # Those that are answered when another policy has its turn say nothing of it, and those
         # that were refused at once nothing at all.
-        if not search.policy.batches and (outputs is not None or now - came_at > _AT_ONCE_S):
-            search.ended(1, rows, now - came_at, now)
+        if search.policy is policy and (outputs is not None or now - came_at > _AT_ONCE_S):
+            search.ended(count, rows, count * (now - came_at), now)
 
 
 def _ran_past(queue: BatchQueue, on_settled: Callable[[], None]) -> None:

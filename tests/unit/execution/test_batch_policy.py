@@ -236,3 +236,52 @@ def test_a_race_goes_on_after_a_pause() -> None:
         found = world.policies.best
         world.now += 5.0
     assert found == best
+
+
+class LoopWorld(World):
+    """The loop runs what comes at once, if there are no batches: nothing waits then, but unseen."""
+
+    def run_for(self, seconds: float, alone_s: float = 30e-6) -> BatchPolicy:
+        """Batches of 8 that get 25,000 rows through a second, or single rows."""
+        ends_at = self.now + seconds
+        while self.now < ends_at:
+            policy = self.policies.policy
+            self.seen.append(policy)
+            if policy.batches:
+                self.now += 8 * 40e-6
+                self.policies.ended(8, 8, 8 * self.callers * 40e-6, self.now)
+            else:
+                self.now += 8 * alone_s
+                self.policies.ended(8, 8, 8 * 20e-6, self.now)
+        return self.policies.policy
+
+
+def test_what_runs_at_once_and_waits_unseen_is_still_the_same_load() -> None:
+    world = LoopWorld(2)
+    world.run_for(5.0)
+    world.seen.clear()
+
+    world.run_for(5.0)
+
+    assert sum(not policy.batches for policy in world.seen) > 0.98 * len(world.seen)
+
+
+def test_what_runs_at_once_goes_on_so_after_a_pause() -> None:
+    world = LoopWorld(2)
+    world.run_for(5.0)
+    world.now += 3600.0
+    world.seen.clear()
+
+    world.run_for(0.2)
+
+    assert set(world.seen) == {NO_BATCHES}
+
+
+def test_without_batches_too_a_lower_load_is_seen_by_what_is_answered() -> None:
+    world = LoopWorld(2)
+    world.run_for(5.0)
+    search = world.policies._search
+
+    world.run_for(1.0, alone_s=1e-3)
+
+    assert world.policies._search is not search

@@ -349,10 +349,12 @@ async def test_a_batch_that_gathers_leaves_when_it_is_whole(opened: Opened) -> N
 class CountingSearch(PolicySearch):
     """Is told of batches, as every search."""
 
-    told = 0
+    told = requests = rows = 0
 
     def ended(self, requests: int, rows: int, stay_s: float, now: float) -> None:
         self.told += 1
+        self.requests += requests
+        self.rows += rows
         super().ended(requests, rows, stay_s, now)
 
 
@@ -390,6 +392,31 @@ async def test_requests_run_alone_where_that_is_found_best_and_are_watched(opene
     site.send([5])
     await site.all_answered()
     assert search.told == 4
+
+
+@pytest.mark.parametrize(
+    ("policy", "cost_s"),
+    [
+        pytest.param(BatchPolicy(1, 1), 50e-6, id="without batches"),
+        pytest.param(BatchPolicy(1), 1e-6, id="too cheap for one"),
+    ],
+)
+async def test_of_cheap_runs_one_of_a_few_is_measured_and_stands_for_all(
+    opened: Opened, policy: BatchPolicy, cost_s: float
+) -> None:
+    site = opened(AUTOMATIC, inline_s=100e-6)
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    queue.search = search = CountingSearch(1, 1, queue.control)
+    search.policy = policy
+    for _ in range(16):
+        site.executable.cost_s = [cost_s] * len(site.executable.cost_s)
+        assert site.send([1, 2]) is None
+    await site.all_answered()
+    assert set(site.echo.threads) == {"MainThread"}
+    assert not site.notes.runs
+    assert (search.told, search.requests, search.rows) == (2, 16, 32)
 
 
 async def test_what_waits_goes_where_all_goes_once_there_are_no_batches(opened: Opened) -> None:
