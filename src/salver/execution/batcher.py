@@ -121,7 +121,9 @@ class Batcher:
                 if search is not None:
                     # Others like it may have been put into batches: their policy is not to be
                     # blamed for answers that it left to this way.
-                    on_done = _told(queue, search, inputs, _STANDS_FOR, on_done)
+                    queue.untold += 1
+                    if queue.untold >= _STANDS_FOR:
+                        on_done = _told(queue, search, inputs, on_done)
                 self._note_alone(queue, inputs)
                 self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
                 return None
@@ -134,7 +136,8 @@ class Batcher:
                 settled = partial(_ran_past, queue, on_settled)
                 return self._run_past(queue, inputs, deadline, on_done, settled)
             if search is not None and is_unbatched:
-                done = _told(queue, search, inputs, 1, on_done)
+                queue.untold += 1
+                done = _told(queue, search, inputs, on_done)
                 return self._run_past(queue, inputs, deadline, done, on_settled)
         return self._join(executable, queue, inputs, deadline, on_done, on_settled)
 
@@ -300,16 +303,9 @@ def _is_lone(queue: BatchQueue) -> bool:
 
 
 def _told(
-    queue: BatchQueue,
-    search: PolicySearch,
-    inputs: Sequence[np.ndarray],
-    stands_for: int,
-    on_done: OnDone,
+    queue: BatchQueue, search: PolicySearch, inputs: Sequence[np.ndarray], on_done: OnDone
 ) -> OnDone:
-    """What is done with an answer without a batch, and the search told; once in so many times."""
-    queue.untold += 1
-    if queue.untold < stands_for:
-        return on_done
+    """What is done with an answer without a batch; and the search is told of all of late."""
     count, queue.untold = queue.untold, 0
     shape = inputs[0].shape if inputs else ()
     rows = count * shape[0] if shape else count

@@ -30,6 +30,8 @@ _SHORTEST_PROBATION = 16
 _LONGEST_PROBATION = 100_000
 _SHORTEST_SUSPICION = 1000
 _MOST_NEWS = 5
+_LOWER_IN_COST, _HIGHER_IN_COST = 0.125, 0.03
+"""What else goes on in the machine makes a run slower, never quicker."""
 """A run on the loop that takes more times what was expected raises the estimate no further."""
 
 
@@ -161,8 +163,11 @@ class Executable:
         cost = self.cost_s[size_class]
         if cost == float("inf") or (failed and elapsed_s <= cost):
             return
-        # One moment without a core must not make it look dear to those who would batch it then.
-        self.cost_s[size_class] = cost + (min(elapsed_s, _MOST_NEWS * cost) - cost) * 0.125
+        # Moments without a core must not make it look dear to those who would batch it then.
+        news_s = min(elapsed_s, _MOST_NEWS * cost) - cost
+        self.cost_s[size_class] = cost + news_s * (
+            _LOWER_IN_COST if news_s < 0 else _HIGHER_IN_COST
+        )
         if self._next_probation > _SHORTEST_PROBATION:
             self._next_probation -= 1
 

@@ -181,8 +181,19 @@ def test_the_quickest_of_the_first_runs_is_the_estimate() -> None:
 def test_later_runs_move_the_estimate_by_an_eighth() -> None:
     assert measured(2.0, 2.0, 2.0, 2.0, 10.0).cost_s[5] == 3.0
     executable = measured(2.0)
-    executable.record_inline(5, 10.0, limit_s=100.0)
-    assert executable.cost_s[5] == 3.0
+    executable.record_inline(5, 1.0, limit_s=100.0)
+    assert executable.cost_s[5] == 1.875
+
+
+def test_moments_without_a_core_make_a_run_on_the_loop_look_hardly_dearer() -> None:
+    executable = measured(2.0)
+    for elapsed_s in (10.0, 50.0, 10.0):
+        executable.record_inline(5, elapsed_s, limit_s=100.0)
+    assert 2.0 < executable.cost_s[5] < 3.0
+    # What stays is believed all the same.
+    for _ in range(200):
+        executable.record_inline(5, 10.0, limit_s=100.0)
+    assert executable.cost_s[5] > 9.0
 
 
 def test_time_that_is_only_waited_for_a_core_does_not_raise_the_estimate() -> None:
