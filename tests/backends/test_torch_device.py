@@ -107,8 +107,11 @@ def test_what_was_exported_on_a_gpu_needs_one(tmp_path: Path) -> None:
 
 
 def no_gpu(cuda: Any) -> Gpu:
-    replaced = SimpleNamespace(cuda=cuda, device=torch.device, from_numpy=torch.from_numpy)
-    return Gpu(replaced, "cuda:0")
+    class Replaced:
+        device, from_numpy = torch.device, torch.from_numpy
+
+    Replaced.cuda = cuda  # type: ignore[attr-defined]
+    return Gpu(Replaced, "cuda:0")
 
 
 def test_after_an_error_that_lasts_the_process_cannot_go_on(
@@ -151,6 +154,23 @@ def test_arrays_on_the_way_to_a_gpu_are_not_copied_twice_nor_warned_about(kind: 
 
     shares = shared_tensor_of(torch, given).data_ptr() == given.ctypes.data
     assert shares is given.dtype.isnative
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.nn.Parameter(X),
+        torch.tensor([1 + 2j, 3 - 1j]).conj(),
+        torch.tensor([1 + 2j, 3 - 1j]).conj().imag,
+        X.T,
+        X.to(torch.bfloat16),
+    ],
+    ids=["a parameter", "conjugated", "negated", "transposed", "bfloat16"],
+)
+def test_whatever_a_model_computes_becomes_an_array(value: torch.Tensor) -> None:
+    found = array_of(torch, value)
+
+    assert found.tolist() == value.detach().tolist()
 
 
 def test_of_a_long_error_what_it_says_of_memory_is_told() -> None:

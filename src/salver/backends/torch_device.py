@@ -59,6 +59,7 @@ class Cpu:
 
     def __init__(self, torch: Any) -> None:
         self._torch = torch
+        allow_read_only(torch)
 
     def tensor(self, array: np.ndarray) -> Any:
         return tensor_of(self._torch, array)

@@ -79,6 +79,7 @@ class _ModelProgram:
         self._model_name = model_name
         self._order = order
         self._chosen = chosen
+        self._places = sorted(set(chosen))
         model = models[0]
         self._device = model.device
         self._check = InputCheck(model_name, model.signature) if model.is_declared else None
@@ -96,7 +97,7 @@ class _ModelProgram:
         try:
             with torch.inference_mode():
                 values = model.call([tensor(array) for array in arrays])
-                outputs = {place: array_of(torch, values[place]) for place in set(self._chosen)}
+                outputs = {place: array_of(torch, values[place]) for place in self._places}
         except ServingError:
             raise
         except Exception as error:

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -47,7 +47,8 @@ def tensor_of(torch: Any, array: np.ndarray) -> Any:
     Raises:
         TypeError: PyTorch has no such type.
     """
-    return _typed(torch, array, torch.tensor)
+    # Twice as quick as `torch.tensor`.
+    return shared_tensor_of(torch, array).clone()
 
 
 def shared_tensor_of(torch: Any, array: np.ndarray) -> Any:
@@ -56,9 +57,14 @@ def shared_tensor_of(torch: Any, array: np.ndarray) -> Any:
     Raises:
         TypeError: PyTorch has no such type.
     """
-    return _typed(torch, array, torch.from_numpy)
+    if not array.flags.c_contiguous or not array.dtype.isnative:
+        array = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
+    if array.dtype == _BFLOAT16:
+        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
+@cache
 def allow_read_only(torch: Any) -> None:
     """Have PyTorch say now, to nobody, what it says once: that it writes to read-only arrays."""
     array = np.zeros(1, np.float32)
@@ -66,14 +72,6 @@ def allow_read_only(torch: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.from_numpy(array)
-
-
-def _typed(torch: Any, array: np.ndarray, make: Callable[[np.ndarray], Any]) -> Any:
-    if not array.flags.c_contiguous or not array.dtype.isnative:
-        array = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
-    if array.dtype == _BFLOAT16:
-        return make(array.view(np.uint16)).view(torch.bfloat16)
-    return make(array)
 
 
 def array_of(torch: Any, value: Any) -> np.ndarray:
@@ -86,7 +84,10 @@ def array_of(torch: Any, value: Any) -> np.ndarray:
         if isinstance(value, bool | int | float):
             return np.asarray(value)
         raise TypeError(f"{type(value).__name__} was computed, not a tensor")
-    tensor = value.detach().cpu().resolve_conj().resolve_neg()
+    if value.is_cpu and not (value.requires_grad or value.is_conj() or value.is_neg()):
+        tensor = value
+    else:
+        tensor = value.detach().cpu().resolve_conj().resolve_neg()
     if tensor.dtype == torch.bfloat16:
         return np.asarray(tensor.view(torch.uint16).numpy().view(_BFLOAT16))
     return np.asarray(tensor.numpy())
