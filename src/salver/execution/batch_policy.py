@@ -147,8 +147,8 @@ class PolicySearch:
     """The choice for one queue. Loop only."""
 
     __slots__ = (
-        "_batches", "_began_at", "_costs", "_credit_s", "_has_moved", "_is_racing", "_most",
-        "_partial", "_quiet", "_requests", "_rows", "_search", "_searches", "_settling",
+        "_at_once", "_batches", "_began_at", "_costs", "_credit_s", "_has_moved", "_is_racing",
+        "_most", "_partial", "_quiet", "_requests", "_rows", "_search", "_searches", "_settling",
         "_stay_s", "_told_at", "policy",
     )  # fmt: skip
 
@@ -184,10 +184,12 @@ class PolicySearch:
         return self._search.best
 
     def _start_turn(self) -> None:
-        self._batches = self._requests = self._rows = self._partial = 0
+        self._batches = self._requests = self._rows = self._partial = self._at_once = 0
         self._stay_s = 0.0
 
-    def ended(self, requests: int, rows: int, stay_s: float, now: float) -> None:
+    def ended(
+        self, requests: int, rows: int, stay_s: float, now: float, *, at_once: bool = False
+    ) -> None:
         """A batch has ended.
 
         Args:
@@ -195,6 +197,7 @@ class PolicySearch:
             rows: that they had.
             stay_s: how long they stayed, from when they came, all together.
             now: seconds.
+            at_once: whether the loop ran it as soon as it had read it: the wait for that is unseen.
         """
         idle_s = 0.0 if self._told_at is None else now - self._told_at
         self._told_at = now
@@ -212,6 +215,7 @@ class PolicySearch:
         self._rows += rows
         self._stay_s += stay_s
         self._partial += rows < self.policy.rows
+        self._at_once += requests * at_once
         elapsed_s = now - self._began_at
         if self._has_seen_enough(elapsed_s):
             policy = self.policy
@@ -254,8 +258,11 @@ class PolicySearch:
         )
 
     def _end_turn(self, elapsed_s: float) -> None:
-        stay_s = self._stay_s / self._requests
         search = self._search
+        stay_s = self._stay_s / self._requests
+        # While the loop runs them, others wait to be read: about as many as wait elsewhere.
+        unseen_s = search.load * elapsed_s / self._rows * self._at_once / self._requests
+        stay_s = max(stay_s, unseen_s)
         if self.policy == search.best:
             search.stay_s = stay_s
             self._credit_s = min(self._credit_s + _CREDIT * elapsed_s, _MOST_CREDIT_S)

@@ -27,7 +27,7 @@ from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
 
 _LONE_BATCHES = 16
 """After so many batches of one request, the next is expected alone too."""
-_STANDS_FOR = 8
+_STANDS_FOR = 32
 """Of so many answers without a batch, of cheap programs, one is measured: to measure each would
 cost a tenth of it."""
 _NO_WAIT_S = 5e-3
@@ -123,7 +123,7 @@ class Batcher:
                     # blamed for answers that it left to this way.
                     queue.untold += 1
                     if queue.untold >= _STANDS_FOR:
-                        on_done = _told(queue, search, inputs, on_done)
+                        on_done = _told(queue, search, inputs, True, on_done)
                 self._note_alone(queue, inputs)
                 self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
                 return None
@@ -137,7 +137,7 @@ class Batcher:
                 return self._run_past(queue, inputs, deadline, on_done, settled)
             if search is not None and is_unbatched:
                 queue.untold += 1
-                done = _told(queue, search, inputs, on_done)
+                done = _told(queue, search, inputs, False, on_done)
                 return self._run_past(queue, inputs, deadline, done, on_settled)
         return self._join(executable, queue, inputs, deadline, on_done, on_settled)
 
@@ -303,13 +303,19 @@ def _is_lone(queue: BatchQueue) -> bool:
 
 
 def _told(
-    queue: BatchQueue, search: PolicySearch, inputs: Sequence[np.ndarray], on_done: OnDone
+    queue: BatchQueue,
+    search: PolicySearch,
+    inputs: Sequence[np.ndarray],
+    at_once: bool,
+    on_done: OnDone,
 ) -> OnDone:
     """What is done with an answer without a batch; and the search is told of all of late."""
     count, queue.untold = queue.untold, 0
     shape = inputs[0].shape if inputs else ()
     rows = count * shape[0] if shape else count
-    return partial(_answered_unbatched, search, search.policy, count, rows, perf_counter(), on_done)
+    came_at = perf_counter()
+    policy = search.policy
+    return partial(_answered_unbatched, search, policy, count, rows, at_once, came_at, on_done)
 
 
 def _answered_unbatched(
@@ -317,6 +323,7 @@ def _answered_unbatched(
     policy: BatchPolicy,
     count: int,
     rows: int,
+    at_once: bool,
     came_at: float,
     on_done: OnDone,
     outputs: list[np.ndarray] | None,
@@ -330,7 +337,7 @@ def _answered_unbatched(
         # Those that are answered when another policy has its turn say nothing of it, and those
         # that were refused at once nothing at all.
         if search.policy is policy and (outputs is not None or now - came_at > _AT_ONCE_S):
-            search.ended(count, rows, count * (now - came_at), now)
+            search.ended(count, rows, count * (now - came_at), now, at_once=at_once)
 
 
 def _ran_past(queue: BatchQueue, on_settled: Callable[[], None]) -> None:

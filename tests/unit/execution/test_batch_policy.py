@@ -252,8 +252,18 @@ class LoopWorld(World):
                 self.policies.ended(8, 8, 8 * self.callers * 40e-6, self.now)
             else:
                 self.now += 8 * alone_s
-                self.policies.ended(8, 8, 8 * 20e-6, self.now)
+                self.policies.ended(8, 8, 8 * alone_s, self.now, at_once=True)
         return self.policies.policy
+
+
+def test_what_runs_at_once_is_no_better_for_waiting_unseen() -> None:
+    world = LoopWorld(2)
+    world.run_for(5.0, alone_s=80e-6)
+    world.seen.clear()
+
+    world.run_for(5.0, alone_s=80e-6)
+
+    assert sum(policy.batches for policy in world.seen) > 0.9 * len(world.seen)
 
 
 def test_what_runs_at_once_and_waits_unseen_is_still_the_same_load() -> None:

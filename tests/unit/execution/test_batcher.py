@@ -349,13 +349,16 @@ async def test_a_batch_that_gathers_leaves_when_it_is_whole(opened: Opened) -> N
 class CountingSearch(PolicySearch):
     """Is told of batches, as every search."""
 
-    told = requests = rows = 0
+    told = requests = rows = at_once = 0
 
-    def ended(self, requests: int, rows: int, stay_s: float, now: float) -> None:
+    def ended(
+        self, requests: int, rows: int, stay_s: float, now: float, *, at_once: bool = False
+    ) -> None:
         self.told += 1
         self.requests += requests
         self.rows += rows
-        super().ended(requests, rows, stay_s, now)
+        self.at_once += requests * at_once
+        super().ended(requests, rows, stay_s, now, at_once=at_once)
 
 
 async def test_batches_on_the_loop_take_part_in_the_search_too(opened: Opened) -> None:
@@ -386,6 +389,7 @@ async def test_requests_run_alone_where_that_is_found_best_and_are_watched(opene
     assert site.echo.sizes == [2] * 4
     assert not site.notes.runs
     assert search.told == 4
+    assert search.at_once == 0
     # What is refused says nothing of how long answers take.
     site.batcher.stop()
     site.runner.stop()
@@ -410,13 +414,14 @@ async def test_of_cheap_runs_one_of_a_few_is_measured_and_stands_for_all(
     assert queue.control is not None
     queue.search = search = CountingSearch(1, 1, queue.control)
     search.policy = policy
-    for _ in range(16):
+    for _ in range(64):
         site.executable.cost_s = [cost_s] * len(site.executable.cost_s)
         assert site.send([1, 2]) is None
     await site.all_answered()
     assert set(site.echo.threads) == {"MainThread"}
     assert not site.notes.runs
-    assert (search.told, search.requests, search.rows) == (2, 16, 32)
+    assert (search.told, search.requests, search.rows) == (2, 64, 128)
+    assert search.at_once == 64
 
 
 async def test_what_waits_goes_where_all_goes_once_there_are_no_batches(opened: Opened) -> None:
