@@ -54,14 +54,18 @@ _ANOTHER_LOAD, _QUITE_ANOTHER_LOAD = 0.75, 1.5
 before a race is given up."""
 _FADING = 0.99
 """What is left, from turn to turn, of the most answers per second."""
-_MOST_PARTIAL = 0.5
-"""The share of batches that may leave without the company that they waited for."""
+_MOST_PARTIAL, _TRUST = 0.5, 64
+"""The share of batches that may leave without the company that they waited for, before that is
+compared with not to wait; and the turns until the next time."""
 
 
 class _LoadSearch:
     """What is known about one load, in rows that wait or run."""
 
-    __slots__ = ("best", "hopeless", "load", "pause", "race", "races", "rate", "rest", "stay_s")
+    __slots__ = (
+        "best", "doubts", "hopeless", "load", "pause", "race", "races", "rate", "rest", "stay_s",
+        "trust",
+    )  # fmt: skip
 
     def __init__(self, load: float, best: BatchPolicy) -> None:
         self.load = load
@@ -77,6 +81,10 @@ class _LoadSearch:
         self.pause = _FIRST_PAUSE
         self.rest = 0
         """Turns until the next race."""
+        self.doubts = False
+        """Whether the race is only about whether to wait for company."""
+        self.trust = 0
+        """Turns until waiting that is mostly in vain is doubted again."""
 
     def turn_ended(self, score: float) -> None:
         """One of the race; if it was the last, use the winner."""
@@ -88,8 +96,10 @@ class _LoadSearch:
         self.race = None
         # To have no batches is what others have: it must not be the better way for long.
         self.hopeless |= {each for each in race.hopeless - {race.winner} if each.batches}
+        doubts, self.doubts = self.doubts, False
         if race.winner == self.best:
-            self.take_rest()
+            if not doubts:
+                self.take_rest()
         else:
             self.best = race.winner
             self.rest = self.pause = _FIRST_PAUSE
@@ -293,10 +303,14 @@ class PolicySearch:
 
     def _go_on(self, search: _LoadSearch) -> None:
         """After a turn of the best outside of a race: begin one if it is time."""
-        if search.best.gathers and self._partial > _MOST_PARTIAL * self._batches:
-            # The company that it waits for does not come any more.
-            search.best = BatchPolicy(search.best.width, search.best.rows)
-            search.rest = search.pause = _FIRST_PAUSE
+        search.trust = max(search.trust - 1, 0)
+        is_vain = search.best.gathers and self._partial > _MOST_PARTIAL * self._batches
+        if is_vain and not search.trust:
+            # The company that it waits for may not come any more; or it pays though not all come.
+            search.trust, search.doubts = _TRUST, True
+            search.race = PolicyRace(
+                search.best, [BatchPolicy(search.best.width, search.best.rows)]
+            )
         elif search.rest:
             search.rest -= 1
         elif self._credit_s >= 0:

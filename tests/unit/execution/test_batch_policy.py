@@ -190,12 +190,22 @@ def test_the_choice_follows_the_load_and_is_remembered_for_each() -> None:
     assert world.run(5_000, stay_s) == BatchPolicy(1, 64)
 
 
-def test_company_that_does_not_come_any_more_is_not_waited_for() -> None:
+@pytest.mark.parametrize(
+    ("in_vain_s", "waits"),
+    [pytest.param(1.3e-3, False, id="in vain"), pytest.param(1e-3, True, id="it pays")],
+)
+def test_company_that_does_not_come_any_more_is_not_waited_for_unless_it_pays(
+    in_vain_s: float, waits: bool
+) -> None:
     world = World(1)
     gathering = BatchPolicy(1, 64, True)
     assert world.run(60_000, lambda policy: 1e-3 if policy == gathering else 1.2e-3) == gathering
-    world.run(100, lambda policy: 1e-3, rows=lambda policy: 48)
-    assert not world.policies.best.gathers
+    world.run(
+        1_000,
+        lambda policy: in_vain_s if policy.gathers else 1.2e-3,
+        rows=lambda policy: 48,
+    )
+    assert world.policies.best.gathers is waits
 
 
 def test_at_quiet_times_nothing_of_what_was_best_under_load_is_left() -> None:
