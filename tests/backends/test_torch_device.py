@@ -35,7 +35,8 @@ X = torch.ones(2, 4)
 def traced(module: torch.nn.Module) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.jit.trace(module, X)  # type: ignore[no-untyped-call]
+        trace: Any = torch.jit.trace
+        return trace(module, X)
 
 
 def scripted(module: torch.nn.Module) -> Any:
@@ -110,8 +111,7 @@ def no_gpu(cuda: Any) -> Gpu:
     class Replaced:
         device, from_numpy = torch.device, torch.from_numpy
 
-    Replaced.cuda = cuda  # type: ignore[attr-defined]
-    return Gpu(Replaced, "cuda:0")
+    return Gpu(type("WithCuda", (Replaced,), {"cuda": cuda}), "cuda:0")
 
 
 def test_after_an_error_that_lasts_the_process_cannot_go_on(

@@ -1,7 +1,7 @@
 """LightGBM's prediction through its C interface.
 
-`Booster.predict` spends five times what a model of a hundred trees takes for a row on finding out
-what it was given. A call holds no interpreter lock.
+`Booster.predict` spends more on finding out what it was given than a model of a hundred small trees
+takes for a row. A call holds no interpreter lock.
 Source: https://lightgbm.readthedocs.io/en/stable/C-API.html
 """
 

@@ -21,6 +21,9 @@ from salver.backends.torch_tensors import DATA_TYPES
 from salver.core.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from salver.errors import FailedPrecondition, Unimplemented
 
+_ON_GPU = re.compile(rb'"type":\s*"cuda"')
+"""In the graph of a program: a device that one of its tensors was on at the export."""
+
 
 def load_exported(torch: Any, path: str, where: str, device: Device) -> TorchModel:
     """Read the file, and move the program to a device, wherever it was exported.
@@ -70,9 +73,6 @@ def _moved(torch: Any, program: Any, device: str) -> Any:
             # The pass changes the graph, not the code that was made of it.
             module.recompile()
     return program
-
-
-_ON_GPU = re.compile(rb'"type":\s*"cuda"')
 
 
 class _Fed:

@@ -30,9 +30,9 @@ _SHORTEST_PROBATION = 16
 _LONGEST_PROBATION = 100_000
 _SHORTEST_SUSPICION = 1000
 _MOST_NEWS = 5
+"""A run on the loop that takes more times what was expected raises the estimate no further."""
 _LOWER_IN_COST, _HIGHER_IN_COST = 0.125, 0.03
 """What else goes on in the machine makes a run slower, never quicker."""
-"""A run on the loop that takes more times what was expected raises the estimate no further."""
 
 
 _Key = tuple[tuple[str, ...], tuple[str, ...]]
