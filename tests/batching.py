@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ class Notes:
 
     runs: list[BatchRun] = field(default_factory=list)
     requests: list[tuple[int, int]] = field(default_factory=list)
-    alone: list[tuple[int, int]] = field(default_factory=list)
+    alone: defaultdict[int, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
     refusals: int = 0
 
     def came(self, inputs: int, rows: int) -> None:
@@ -74,9 +75,6 @@ class Notes:
 
     def batch_ran(self, run: BatchRun) -> None:
         self.runs.append(run)
-
-    def ran_alone(self, inputs: int, rows: int) -> None:
-        self.alone.append((inputs, rows))
 
     def refused(self) -> None:
         self.refusals += 1

@@ -54,6 +54,8 @@ _ANOTHER_LOAD, _QUITE_ANOTHER_LOAD = 0.75, 1.5
 before a race is given up."""
 _FADING = 0.99
 """What is left, from turn to turn, of the most answers per second."""
+_MOST_AT_ONCE = 0.5
+"""The share of a policy's requests that the loop may run at once, before they say nothing of it."""
 _MOST_PARTIAL, _TRUST = 0.5, 64
 """The share of batches that may leave without the company that they waited for, before that is
 compared with not to wait; and the turns until the next time."""
@@ -88,9 +90,24 @@ class _LoadSearch:
 
     def turn_ended(self, score: float) -> None:
         """One of the race; if it was the last, use the winner."""
-        race = self.race
-        assert race is not None
-        race.ended(score)
+        assert self.race is not None
+        self.race.ended(score)
+        self._end_race(self.race)
+
+    def turn_had_no_batches(self, policy: BatchPolicy, without: BatchPolicy) -> None:
+        """One of a policy that batches, but the loop ran nearly all at once.
+
+        Whether that policy is a good one did not show, and would be chance; what it came to is
+        the one `without` batches.
+        """
+        if policy == self.best:
+            self.best, self.race, self.doubts = without, None, False
+            self.take_rest()
+        elif self.race is not None:
+            self.race.left()
+            self._end_race(self.race)
+
+    def _end_race(self, race: PolicyRace) -> None:
         if race.winner is None:
             return
         self.race = None
@@ -269,6 +286,7 @@ class PolicySearch:
 
     def _end_turn(self, elapsed_s: float) -> None:
         search = self._search
+        had_no_batches = search is not self._quiet and self._had_no_batches
         stay_s = self._stay_s / self._requests
         # While the loop runs them, others wait to be read: about as many as wait elsewhere.
         unseen_s = search.load * elapsed_s / self._rows * self._at_once / self._requests
@@ -279,11 +297,17 @@ class PolicySearch:
             load = self._stay_s / elapsed_s * self._rows / self._requests
             if not self.policy.batches:
                 load = max(load, search.load_without_batches(self._requests / elapsed_s))
-            self._look_at(load)
+            if had_no_batches:
+                # What the loop runs at once waits unseen: it is no sign of another load.
+                self._has_moved = False
+            else:
+                self._look_at(load)
         elif stay_s > search.stay_s:
             self._credit_s -= elapsed_s * (1 - search.stay_s / stay_s)
         if self._search is search and not self._has_moved:
-            if self._is_racing:
+            if had_no_batches:
+                search.turn_had_no_batches(self.policy, BatchPolicy(self._most, 1))
+            elif self._is_racing:
                 search.turn_ended(sqrt(stay_s) * elapsed_s / self._requests)
             elif search.race is None and search is not self._quiet:
                 self._go_on(search)
@@ -292,6 +316,11 @@ class PolicySearch:
         may_race = race is not None and (race.policy == best or self._credit_s >= 0)
         self._is_racing = may_race and not self._has_moved
         self.policy = race.policy if race is not None and self._is_racing else best
+
+    @property
+    def _had_no_batches(self) -> bool:
+        """Whether the turn was hardly one of its policy, because single runs were so cheap."""
+        return self.policy.batches and self._at_once > _MOST_AT_ONCE * self._requests
 
     def _look_at(self, load: float) -> None:
         """Go on with the search that belongs to this load."""

@@ -82,8 +82,8 @@ class BatchQueue:
 
     __slots__ = (
         "_batches", "_kinds", "control", "entries", "executable", "feeds_twice", "is_listed",
-        "is_taught", "is_unfit", "lone_batches", "name", "options", "proof", "rows", "running",
-        "runs_past", "search", "size", "totals", "untold", "varies",
+        "is_taught", "is_unfit", "lone_batches", "name", "options", "proof", "ran_at_once", "rows",
+        "running", "runs_past", "search", "size", "totals", "untold", "varies",
     )  # fmt: skip
 
     def __init__(
@@ -118,6 +118,8 @@ class BatchQueue:
         """Batches, one after the other, of one request that nobody else came with or after."""
         self.runs_past = False
         """Whether a request runs that was not made a batch of, because it was expected alone."""
+        self.ran_at_once = False
+        """Whether the last request that found nobody waiting was run at once, alone."""
         self.untold = 0
         """Answers without a batch, of late, that the search has not been told of."""
         self.search: PolicySearch | None = None

@@ -7,6 +7,7 @@ batch each. What costs next to nothing runs on the loop, where a thread would on
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from time import perf_counter
@@ -24,14 +25,18 @@ logger = logging.getLogger(__name__)
 class BatchObserver(Protocol):
     """Is told what happens, for the metrics."""
 
+    @property
+    def alone(self) -> Mapping[int, dict[int, int]]:
+        """Requests in no batch, by the number of their inputs, which may be any, and their rows.
+
+        Who lets one pass the queue adds it: a call would cost too much there.
+        """
+
     def came(self, inputs: int, rows: int) -> None:
         """A request with so many inputs of so many rows came, to be put in a queue."""
 
     def batch_ran(self, run: BatchRun) -> None:
         """A batch was run; see the attributes of `run`."""
-
-    def ran_alone(self, inputs: int, rows: int) -> None:
-        """A request with so many inputs of so many rows goes past the queue, in no batch."""
 
     def refused(self) -> None:
         """A queue was full."""

@@ -30,6 +30,9 @@ _LONE_BATCHES = 16
 _STANDS_FOR = 32
 """Of so many answers without a batch, of cheap programs, one is measured: to measure each would
 cost a tenth of it."""
+_STAYS_ALONE = 1.5
+"""Who runs at once does so until it takes so many times what it may take to begin with: what it
+takes varies, and to go back and forth would be neither way."""
 _NO_WAIT_S = 5e-3
 """Who is expected to wait for less shows nothing of how long clients wait."""
 _AT_ONCE_S = 1e-3
@@ -65,7 +68,9 @@ class Batcher:
         self._observer = observer
         self._inline_budget_s = options.threads.inline_budget_s
         self._alone_budget_s = min(options.alone_budget_s, self._inline_budget_s)
+        self._stays_alone_s = min(_STAYS_ALONE * self._alone_budget_s, self._inline_budget_s)
         self._turns = BatchTurns(options.threads, runner, observer)
+        self._alone = observer.alone
         self._loop: asyncio.AbstractEventLoop | None = None
         self.patience = Patience(options.max_wait_s)
 
@@ -93,12 +98,34 @@ class Batcher:
         """As `Runner.run`, of an executable that has a queue."""
         queue = executable.queue
         assert queue is not None
-        if queue.control is not None:
-            return self._run_automatic(executable, queue, inputs, deadline, on_done, on_settled)
-        # So many dimensions as a `DeepArray` has cannot be joined.
-        if DeepArray in map(type, inputs):
-            return self._runner.run(executable, inputs, deadline, on_done, on_settled)
-        return self._join(executable, queue, inputs, deadline, on_done, on_settled)
+        if queue.control is None:
+            # So many dimensions as a `DeepArray` has cannot be joined.
+            if DeepArray in map(type, inputs):
+                return self._runner.run(executable, inputs, deadline, on_done, on_settled)
+            return self._join(executable, queue, inputs, deadline, on_done, on_settled)
+        search = queue.search
+        # What waits yet is no reason to join it where no batching was found best, or is being
+        # tried: callers who come again would keep the queue from ever being empty.
+        is_unbatched = search is not None and not search.policy.batches
+        if executable.order is None and (is_unbatched or not queue.rows):
+            size_class = size_of(inputs).bit_length()
+            if is_unbatched:
+                budget_s = self._inline_budget_s
+            else:
+                budget_s = self._stays_alone_s if queue.ran_at_once else self._alone_budget_s
+            if executable.cost_s[size_class] <= budget_s:
+                queue.ran_at_once = True
+                if search is not None:
+                    # Others like it may have been put into batches: their policy is not to be
+                    # blamed for answers that it left to this way.
+                    queue.untold += 1
+                    if queue.untold >= _STANDS_FOR:
+                        on_done = _told(queue, search, inputs, True, on_done)
+                self._count_alone(queue, inputs)
+                self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
+                return None
+            queue.ran_at_once = False
+        return self._run_automatic(executable, queue, inputs, deadline, on_done, on_settled)
 
     def _run_automatic(
         self,
@@ -109,24 +136,8 @@ class Batcher:
         on_done: OnDone,
         on_settled: Callable[[], None],
     ) -> Pending | None:
-        """In a batch if it can be, and if batches are worth forming."""
+        """What is not run at once: in a batch if it can be, and if batches are worth forming."""
         search = queue.search
-        # What waits yet is no reason to join it where no batching was found best, or is being
-        # tried: callers who come again would keep the queue from ever being empty.
-        is_unbatched = search is not None and not search.policy.batches
-        if executable.order is None and (is_unbatched or not queue.rows):
-            size_class = size_of(inputs).bit_length()
-            budget_s = self._inline_budget_s if is_unbatched else self._alone_budget_s
-            if executable.cost_s[size_class] <= budget_s:
-                if search is not None:
-                    # Others like it may have been put into batches: their policy is not to be
-                    # blamed for answers that it left to this way.
-                    queue.untold += 1
-                    if queue.untold >= _STANDS_FOR:
-                        on_done = _told(queue, search, inputs, True, on_done)
-                self._note_alone(queue, inputs)
-                self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
-                return None
         if not fits(inputs, queue):
             return self._runner.run(executable, inputs, deadline, on_done, on_settled)
         if executable.order is None:
@@ -135,7 +146,7 @@ class Batcher:
                 queue.runs_past = True
                 settled = partial(_ran_past, queue, on_settled)
                 return self._run_past(queue, inputs, deadline, on_done, settled)
-            if search is not None and is_unbatched:
+            if search is not None and not search.policy.batches:
                 queue.untold += 1
                 done = _told(queue, search, inputs, False, on_done)
                 return self._run_past(queue, inputs, deadline, done, on_settled)
@@ -179,15 +190,16 @@ class Batcher:
         on_settled: Callable[[], None],
     ) -> Pending | None:
         """Run as if there were no batching."""
-        self._note_alone(queue, inputs)
+        self._count_alone(queue, inputs)
         return self._runner.run(queue.executable, inputs, deadline, on_done, on_settled)
 
-    def _note_alone(self, queue: BatchQueue, inputs: Sequence[np.ndarray]) -> None:
+    def _count_alone(self, queue: BatchQueue, inputs: Sequence[np.ndarray]) -> None:
         # Beyond what a batch may have, clients could make up numbers for the metrics.
         shape = inputs[0].shape if inputs else ()
-        if shape and shape[0] <= queue.options.max_batch_size:
+        if shape and (rows := shape[0]) <= queue.options.max_batch_size:
             queue.totals.alone += 1
-            self._observer.ran_alone(len(inputs), shape[0])
+            alone = self._alone[len(inputs)]
+            alone[rows] = alone.get(rows, 0) + 1
 
     def _can_run_at_once(self, queue: BatchQueue, inputs: Sequence[np.ndarray], rows: int) -> bool:
         if queue.rows or queue.options.batch_timeout_s:

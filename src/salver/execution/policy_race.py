@@ -10,7 +10,7 @@ load. Pure.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 _TURNS = 9
@@ -40,11 +40,11 @@ class BatchPolicy:
     """What a batch takes at most; 0: as many as get through cheapest; 1: there are no batches."""
     gathers: bool = False
     """Whether a batch waits a moment until it has so many rows, though a thread is idle."""
+    batches: bool = field(init=False, repr=False, compare=False)
+    """Whether requests are put into batches at all. Asked by each of them."""
 
-    @property
-    def batches(self) -> bool:
-        """Whether requests are put into batches at all."""
-        return self.rows != 1
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "batches", self.rows != 1)
 
 
 class PolicyRace:
@@ -73,6 +73,16 @@ class PolicyRace:
         if not self._round:
             self._part()
 
+    def left(self) -> None:
+        """The rival whose turn it is is no way of its own: it goes on no more."""
+        rival = self._round.popleft()
+        del self._scores[rival]
+        self.hopeless.add(rival)
+        if len(self._scores) == 1:
+            self.winner = self._in_use
+        elif not self._round:
+            self._part()
+
     def _part(self) -> None:
         """Each has had as many turns as the others: some leave, or one has won."""
         turns = len(self._scores[self._in_use])
@@ -82,7 +92,7 @@ class PolicyRace:
         }
         leader = min(standing.values())
         if turns == 1:
-            self.hopeless = {each for each in standing if standing[each] > _HOPELESS * leader}
+            self.hopeless |= {each for each in standing if standing[each] > _HOPELESS * leader}
         rivals = sorted(standing.keys() - {self._in_use}, key=standing.__getitem__)
         if turns == _TURNS:
             first = rivals[0]

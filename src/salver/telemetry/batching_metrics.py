@@ -4,6 +4,7 @@ Source: tensorflow_serving/batching/batching_session.cc and batching_util.h, for
 labels and buckets. A metric that was never used is not on the page there, nor here.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from salver.execution.batch_run import BatchRun
@@ -31,7 +32,8 @@ class BatchingMetrics:
         self._refused = Counter(":salver:batching:refused_request_count")
         self._ran_apart = Counter(":salver:batching:ran_apart_count", ("reason",))
         self._lines = BatchingLines()
-        self._alone: dict[tuple[int, int], int] = {}
+        self.alone: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        """See `BatchObserver`; what it means for the histograms is added up later."""
         self._is_used = False
 
     def came(self, inputs: int, rows: int) -> None:
@@ -55,11 +57,6 @@ class BatchingMetrics:
         if run.first_error is not None or run.is_mixed:
             self._lines.ran_apart(run)
 
-    def ran_alone(self, inputs: int, rows: int) -> None:
-        """See `BatchObserver`; what it means for the histograms is added up later."""
-        key = (inputs, rows)
-        self._alone[key] = self._alone.get(key, 0) + 1
-
     def refused(self) -> None:
         """See `BatchObserver`."""
         self._refused.increase(())
@@ -78,11 +75,12 @@ class BatchingMetrics:
         yield self._ran_apart
 
     def _add_up(self) -> None:
-        alone, self._alone = self._alone, {}
-        for (inputs, rows), count in alone.items():
-            self._is_used = True
-            self._queuing_latency.cell(("",)).observe(0.0, count)
-            self._input_batch_size.cell(()).observe(rows, inputs * count)
-            self._wrapped_run_count.increase((), count)
-            self._processed_batch_size.cell(()).observe(rows, count)
-            self._padding_size.cell((str(rows),)).observe(0, count)
+        for inputs, counts in self.alone.items():
+            for rows, count in counts.items():
+                self._is_used = True
+                self._queuing_latency.cell(("",)).observe(0.0, count)
+                self._input_batch_size.cell(()).observe(rows, inputs * count)
+                self._wrapped_run_count.increase((), count)
+                self._processed_batch_size.cell(()).observe(rows, count)
+                self._padding_size.cell((str(rows),)).observe(0, count)
+        self.alone.clear()

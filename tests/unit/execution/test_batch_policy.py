@@ -251,13 +251,16 @@ def test_a_race_goes_on_after_a_pause() -> None:
 class LoopWorld(World):
     """The loop runs what comes at once, if there are no batches: nothing waits then, but unseen."""
 
+    is_cheap = False
+    """Whether it does so though there are batches: only what finds others waiting joins them."""
+
     def run_for(self, seconds: float, alone_s: float = 30e-6) -> BatchPolicy:
         """Batches of 8 that get 25,000 rows through a second, or single rows."""
         ends_at = self.now + seconds
         while self.now < ends_at:
             policy = self.policies.policy
             self.seen.append(policy)
-            if policy.batches:
+            if policy.batches and not self.is_cheap:
                 self.now += 8 * 40e-6
                 self.policies.ended(8, 8, 8 * self.callers * 40e-6, self.now)
             else:
@@ -268,6 +271,40 @@ class LoopWorld(World):
 
 def test_what_runs_at_once_is_no_better_for_waiting_unseen() -> None:
     world = LoopWorld(2)
+    world.run_for(5.0, alone_s=80e-6)
+    world.seen.clear()
+
+    world.run_for(5.0, alone_s=80e-6)
+
+    assert sum(policy.batches for policy in world.seen) > 0.9 * len(world.seen)
+
+
+@pytest.mark.parametrize("moves_for_s", [0.0, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03])
+def test_a_policy_that_leaves_nearly_all_to_run_at_once_is_none_and_wins_no_race(
+    moves_for_s: float,
+) -> None:
+    world = LoopWorld(2)
+    world.run_for(0.2)
+    assert world.policies.best.batches
+
+    world.callers = CALLERS // 4
+    world.run_for(moves_for_s)
+    world.callers = CALLERS
+    world.is_cheap = True
+    world.run_for(1.0)
+    world.seen.clear()
+    world.run_for(20.0)
+
+    assert world.policies.best == NO_BATCHES
+    # Rivals get one turn each in a race, and races become rare.
+    assert sum(policy.batches for policy in world.seen) < 0.02 * len(world.seen)
+
+
+def test_what_runs_at_once_is_put_into_batches_again_where_they_pay_again() -> None:
+    world = LoopWorld(2)
+    world.is_cheap = True
+    world.run_for(5.0)
+    world.is_cheap = False
     world.run_for(5.0, alone_s=80e-6)
     world.seen.clear()
 

@@ -596,7 +596,7 @@ async def test_a_cheap_program_runs_on_the_loop_alone_if_nobody_waits(opened: Op
     site.executable.record_threaded(3, 1e-6, 1e-6)
     assert site.send([1]) is None
     assert site.rows(0) == [1]
-    assert site.notes.alone == [(1, 1)]
+    assert site.notes.alone == {1: {1: 1}}
     assert site.echo.threads == ["MainThread"]
 
 

@@ -66,3 +66,26 @@ def test_a_bad_one_in_use_does_not_spare_its_rivals() -> None:
     race, _ = run(lambda each: {IN_USE: 9.0, RIVALS[2]: 1.0}.get(each, 2.0))
     assert race.winner == RIVALS[2]
     assert IN_USE in race.hopeless
+
+
+def test_rivals_that_are_no_ways_of_their_own_leave_and_do_not_win() -> None:
+    race = PolicyRace(IN_USE, RIVALS)
+    turns = []
+    while race.winner is None:
+        turns.append(race.policy)
+        if race.policy in RIVALS[1:]:
+            race.left()
+        else:
+            race.ended(1.0 if race.policy == RIVALS[0] else 1.2)
+    assert race.winner == RIVALS[0]
+    assert race.hopeless == set(RIVALS[1:])
+    assert all(turns.count(each) == 1 for each in RIVALS[1:])
+
+
+def test_a_race_whose_rivals_all_leave_is_over() -> None:
+    race = PolicyRace(IN_USE, RIVALS)
+    race.ended(1.0)
+    for _ in RIVALS:
+        assert race.winner is None
+        race.left()
+    assert race.winner == IN_USE

@@ -106,9 +106,8 @@ def test_every_run_of_the_model_is_counted_those_apart_too() -> None:
 
 def test_a_request_that_ran_at_once_counts_like_a_batch_of_its_own() -> None:
     metrics = BatchingMetrics()
-    for _ in range(3):
-        metrics.ran_alone(2, 5)
-    metrics.ran_alone(1, 1)
+    metrics.alone[2][5] = 3
+    metrics.alone[1][1] = 1
     page = page_of(metrics)
     assert page_of(metrics) == page
     assert f'{PREFIX}queuing_latency_bucket{{thread_pool_name="",le="100"}} 4' in page
