@@ -1,6 +1,6 @@
 """Programs of an ONNX model: from arrays to a run of its session, and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ class OnnxServable:
     """A loaded model with its one signature. From any thread."""
 
     def __init__(self, session: Any, signature: Signature, model_name: str) -> None:
-        self._sessions = [session]
+        self._runs = [_run_of(session)]
         self._signature = signature
         self._model_name = model_name
         self.signatures: Mapping[str, Signature] = {signature.name: signature}
@@ -39,23 +39,36 @@ class OnnxServable:
         inputs = {name: known.inputs[name] for name in feeds}
         outputs = {name: known.outputs[name] for name in fetches}
         part = Signature(known.name, inputs, outputs, known.method_name)
-        return _SessionProgram(self._sessions, part, fetches, self._model_name)
+        return _SessionProgram(self._runs, part, fetches, self._model_name)
 
     def close(self) -> None:
         """Let the session go; programs only fail from now on."""
-        self._sessions.clear()
+        self._runs.clear()
+
+
+_Run = Callable[[Sequence[str], Mapping[str, np.ndarray], None], list[Any]]
+
+
+def _run_of(session: Any) -> _Run:
+    """`InferenceSession.run`, as far as its inputs need not be looked at once more.
+
+    That one goes through the names of all inputs again, which takes a microsecond or two of a run
+    that may take five, and then calls this.
+    """
+    run: _Run = getattr(session, "_sess", session).run
+    return run
 
 
 class _SessionProgram:
     def __init__(
         self,
-        sessions: Sequence[Any],
+        runs: Sequence[_Run],
         signature: Signature,
         fetches: Sequence[str],
         model_name: str,
     ) -> None:
-        # Not the session itself: programs outlive the version, what it holds must not.
-        self._sessions = sessions
+        # Not the session's own: programs outlive the version, what it holds must not.
+        self._runs = runs
         self._model_name = model_name
         self._check = InputCheck(model_name, signature)
         self._feeds = tuple(signature.inputs)
@@ -69,18 +82,21 @@ class _SessionProgram:
         for name in self._texts:
             feed[name] = self._decoded(name, feed[name])
         try:
-            session = self._sessions[0]
+            run = self._runs[0]
         except IndexError:
             raise Unavailable(f"Model {self._model_name}: the version is unloaded") from None
         try:
-            outputs = session.run(self._fetches, feed)
+            outputs = run(self._fetches, feed, None)
         except UnicodeDecodeError as error:
             raise InternalError(
                 f"Model {self._model_name} computed text that is not UTF-8: {error.reason}"
             ) from error
         except Exception as error:
             raise run_error(error, self._model_name) from error
-        return [_array(output) for output in outputs]
+        for place, output in enumerate(outputs):
+            if type(output) is not np.ndarray or output.dtype.hasobject:
+                outputs[place] = _array(output)
+        return outputs
 
     def _decoded(self, name: str, array: np.ndarray) -> np.ndarray:
         """Texts, which is what strings are in ONNX: the runtime would write bytes as `b'...'`."""

@@ -245,12 +245,20 @@ class Runner:
         budget_s = self._options.inline_budget_s
         limit_s = SURPRISE * budget_s
         try:
-            elapsed_s, failed = _run_now(executable, inputs, limit_s, on_done)
+            if executable.suspicion:
+                watch = LoopWatch()
+                outputs, error = outcome_of(executable, inputs)
+                elapsed_s = watch.read(limit_s)
+            else:
+                started = perf_counter()
+                outputs, error = outcome_of(executable, inputs)
+                elapsed_s = perf_counter() - started
+            on_done(outputs, error, elapsed_s)
             if self.in_flight:
                 # It may have waited for the interpreter lock, which workers hold at times:
                 # no proof that the program itself is slow.
                 elapsed_s = min(elapsed_s, 2 * budget_s)
-            executable.record_inline(size_class, elapsed_s, limit_s, failed)
+            executable.record_inline(size_class, elapsed_s, limit_s, error is not None)
         finally:
             on_settled()
 
@@ -367,22 +375,6 @@ def size_of(inputs: Sequence[np.ndarray]) -> int:
 
 def _stopping() -> ServingError:
     return Unavailable("The server is shutting down")
-
-
-def _run_now(
-    executable: Executable, inputs: Sequence[np.ndarray], limit_s: float, on_done: OnDone
-) -> tuple[float, bool]:
-    """Run and answer; the seconds that it took, and whether it failed."""
-    if executable.suspicion:
-        watch = LoopWatch()
-        outputs, error = outcome_of(executable, inputs)
-        elapsed_s = watch.read(limit_s)
-    else:
-        started = perf_counter()
-        outputs, error = outcome_of(executable, inputs)
-        elapsed_s = perf_counter() - started
-    on_done(outputs, error, elapsed_s)
-    return elapsed_s, error is not None
 
 
 def outcome_of(

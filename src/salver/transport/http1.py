@@ -32,6 +32,8 @@ _MOST_PIECES = 64
 # A body of such a length is received in its place: two copies less, which pays from here on. Room
 # is made for it when its first bytes are there, and counts as used; beyond, as they come.
 _LONG_BODY_BYTES = range(128 * 1024, 64 * 1024 * 1024)
+_LONG_ANSWER_BYTES = 64 * 1024
+"""Such a body is handed on as it is; a shorter one costs less to copy behind its header."""
 
 
 class _Owed:
@@ -121,7 +123,8 @@ class Http1:
                 self._refused = self._refused or self._status_of(error, data)
         if self._body and self._length in _LONG_BODY_BYTES:
             self._receive_long_body()
-        self._account()
+        if self.waiting_bytes or self._is_arriving or self._accounted:
+            self._account()
         if self._refused:
             self._refuse(self._refused)
             self.send_ready()
@@ -328,7 +331,8 @@ class Http1:
 
     def flush(self) -> None:
         self._flush_is_due = False
-        self._account()
+        if self._accounted:
+            self._account()
         if not self._connection.is_writable:
             return
         if self._out:
@@ -411,7 +415,13 @@ def _append_response(
     out: list[bytes | memoryview], owed: _Owed, response: HttpResponse, closes: bool
 ) -> None:
     head = _head(response.status, response.content_type, int(time()))
-    lines = [head, b"%d\r\n" % len(response.body)]
+    body = response.body
+    is_plain = not (response.headers or closes or owed.is_head) and owed.version == "1.1"
+    if is_plain and len(body) < _LONG_ANSWER_BYTES:
+        # Nearly every answer.
+        out.append(b"%b%d\r\n\r\n%b" % (head, len(body), body))
+        return
+    lines = [head, b"%d\r\n" % len(body)]
     if response.headers:
         lines.extend(b"%b: %b\r\n" % header for header in response.headers)
     if closes:
@@ -419,10 +429,9 @@ def _append_response(
     elif owed.version == "1.0":
         lines.append(b"Connection: keep-alive\r\n")
     lines.append(b"\r\n")
-    if len(response.body) < 65536 and not owed.is_head:
-        lines.append(response.body)
-        out.append(b"".join(lines))
-        return
-    out.append(b"".join(lines))
-    if not owed.is_head:
-        out.append(response.body)
+    if owed.is_head:
+        body = b""
+    if len(body) < _LONG_ANSWER_BYTES:
+        out.append(b"".join([*lines, body]))
+    else:
+        out += (b"".join(lines), body)

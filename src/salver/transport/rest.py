@@ -390,7 +390,10 @@ class _Exchange:
             return
         try:
             outputs = dict(zip(prediction.output_names, prediction.outputs, strict=True))
-            if sum(array.size for array in prediction.outputs) >= _MANY_VALUES:
+            values = 0
+            for array in prediction.outputs:
+                values += array.size
+            if values >= _MANY_VALUES:
                 work = partial(encode_predict, outputs, row_format)
                 self.cancel = off_loop(work, self.encoded, self.fail_by)
                 return
