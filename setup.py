@@ -1,5 +1,6 @@
 """What pyproject.toml cannot say: the Cython extensions and the compiled protobuf descriptors."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,11 @@ from setuptools.command.build_py import build_py
 
 PROTOS = Path("src/salver/codecs/protos")
 DESCRIPTORS = Path("src/salver/codecs/messages.binpb")
+AS_THEY_ARE = ["src/salver/transport/http1.py", "src/salver/transport/rest.py"]
+"""Python on the way of every REST request, which costs a sixth less of it when it is compiled.
+
+Whatever is compiled works without that, too. Of the other modules on the way none showed a gain.
+"""
 
 
 def require_compiler_and_nghttp2() -> None:
@@ -47,10 +53,16 @@ class BuildWithMessages(build_py):
 
 require_compiler_and_nghttp2()
 compile_messages()
-EXTENSIONS = cythonize("src/salver/**/*.pyx", include_path=["src"], language_level=3)
+EXTENSIONS = cythonize("src/salver/**/*.pyx", include_path=["src"], language_level=3) + cythonize(
+    AS_THEY_ARE,
+    language_level=3,
+    # Types of Python are no promises that C could rely on.
+    compiler_directives={"annotation_typing": False},
+)
 for extension in EXTENSIONS:
     extension.include_dirs.append(numpy.get_include())
 setup(
     ext_modules=EXTENSIONS,
     cmdclass={"build_py": BuildWithMessages},
+    options={"build_ext": {"parallel": os.cpu_count()}},
 )

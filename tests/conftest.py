@@ -9,6 +9,22 @@ with suppress(ImportError):
 
 from tests import saved_models, tflite_models
 
+SOURCE = Path(__file__).parents[1] / "src"
+
+
+def pytest_configure() -> None:
+    """Python takes what is compiled, however old it is: then it is not the source that is tested.
+
+    Raises:
+        pytest.UsageError: a source is newer than what was compiled of it.
+    """
+    for compiled in SOURCE.rglob("*.so"):
+        module = compiled.with_name(compiled.name.partition(".")[0])
+        for source in (module.with_suffix(".py"), module.with_suffix(".pyx")):
+            if source.exists() and source.stat().st_mtime > compiled.stat().st_mtime:
+                name = source.relative_to(SOURCE)
+                raise pytest.UsageError(f"{name} is newer than what was compiled of it: make build")
+
 
 @pytest.fixture(scope="session")
 def saved_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
