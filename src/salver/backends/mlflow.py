@@ -28,7 +28,7 @@ from salver.backends.registry import Backends
 from salver.backends.tensorflow import TensorFlowLoader
 from salver.core.backend import BackendOptions
 from salver.core.servable import Loader, Servable
-from salver.errors import InvalidArgument, NotFound, Unimplemented
+from salver.errors import InvalidArgument, NotFound, ServingError, Unimplemented
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ class MlflowBackend:
     name = "mlflow"
     extra = "mlflow"
     wraps = True
+    # Of a `python_function`; else it is as the backend says that serves the model.
+    holds_interpreter_lock = True
 
     def lacking(self, names: Collection[str]) -> str | None:
         found = [name for name in names if name == FILE_NAME or name.endswith(f"/{FILE_NAME}")]
@@ -46,6 +48,16 @@ class MlflowBackend:
 
     def detects(self, folder: Path) -> bool:
         return model_root(folder) is not None
+
+    def served_by(self, folder: Path, options: BackendOptions) -> str | None:
+        try:
+            root = model_root(folder)
+            if root is None:
+                return None
+            native = native_model(root, read_mlflow_file(root / FILE_NAME, options).flavors)
+        except (ServingError, OSError, ValueError):
+            return None
+        return None if native is None else native.backend
 
     def loader(self, folder: str, options: BackendOptions) -> "MlflowLoader":
         return MlflowLoader(folder, options)

@@ -17,6 +17,7 @@ from salver.core.backend import (
     Apart,
     Backend,
     BackendOptions,
+    Delegator,
     apart,
     keeps_own_threads,
     rows_are_independent,
@@ -69,7 +70,7 @@ class VersionFolder:
         """
         if self._has(PIPELINE):
             return Apart.HOLDS_LOCK
-        backend = None if self._is_saved_model() else self._backend(backends)
+        backend = self._running_backend(backends)
         return Apart.NEEDLESS if backend is None else apart(backend, self.backend)
 
     def rows_are_independent(self, backends: Backends) -> bool:
@@ -77,9 +78,7 @@ class VersionFolder:
 
         No, where they do not tell: then the load is going to fail, too.
         """
-        if self._has(PIPELINE) or self._is_saved_model():
-            return False
-        backend = self._backend(backends)
+        backend = None if self._has(PIPELINE) else self._running_backend(backends)
         return backend is not None and rows_are_independent(backend)
 
     def estimated_bytes(self, backends: Backends) -> int:
@@ -101,6 +100,22 @@ class VersionFolder:
         if self.platform == AUTOMATIC:
             return any(map(self._has, SAVED_MODEL_FILES))
         return self.platform == TENSORFLOW
+
+    def _running_backend(self, backends: Backends) -> Backend | None:
+        """The one whose runs a request gets; None for TensorFlow, and where the files do not tell.
+
+        Not the one that loads the folder, if that leaves the model to another.
+        """
+        if self._is_saved_model():
+            return None
+        backend = self._backend(backends)
+        if isinstance(backend, Delegator):
+            name = backend.served_by(Path(self.path), self.backend)
+            if name == TENSORFLOW:
+                return None
+            if name in backends.names:
+                return backends.named(name)
+        return backend
 
     def _backend(self, backends: Backends) -> Backend | None:
         """What serves other models than SavedModels; None where the files do not tell."""
@@ -126,7 +141,7 @@ class VersionFolder:
         """Whether the number of threads in its runs is a matter of this version alone."""
         if self._is_saved_model():
             return True
-        backend = self._backend(backends)
+        backend = self._running_backend(backends)
         return backend is not None and keeps_own_threads(backend)
 
     def loads_quietly(self, niceness: int) -> "VersionFolder":

@@ -127,6 +127,8 @@ def _milliseconds(queue: dict[str, Any]) -> str:
 
 def _rule(queue: dict[str, Any]) -> str:
     if queue["automatic"]:
+        if queue.get("runs_at_once"):
+            return "each request runs at once, alone"
         rows = queue.get("rows_at_most") or queue["largest_batch"]
         rule = f"an idle thread takes what waits, {rows} rows if it can"
         if queue.get("gathers"):
@@ -149,6 +151,8 @@ def _why(queue: dict[str, Any]) -> str:
         return "its outputs have not one row for each row of its inputs: requests run alone"
     if not queue["automatic"]:
         return "the parameters say so (--batching_parameters_file, or the version's own)"
+    if queue.get("runs_at_once"):
+        return "the last ones took too little time for it to be worth waiting for others"
     if not queue["costs"]:
         return "nothing is measured yet: sizes are tried when requests wait"
     target = queue["latency_target_seconds"]

@@ -139,6 +139,17 @@ class RowWise(Protocol):
     rows_are_independent: bool
 
 
+@runtime_checkable
+class Delegator(Protocol):
+    """What a backend may add whose models are served by other backends as far as they can be."""
+
+    def served_by(self, folder: Path, options: BackendOptions) -> str | None:
+        """The name of the backend that serves the model in the folder, as far as the files tell.
+
+        None where that is this one, or where the load is going to fail. Imports no framework.
+        """
+
+
 def apart(backend: Backend, options: BackendOptions) -> Apart:
     """Whether models of this backend need processes of their own; no, if it does not say."""
     if isinstance(backend, LockHolder) and backend.holds_interpreter_lock:

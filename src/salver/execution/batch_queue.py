@@ -119,7 +119,7 @@ class BatchQueue:
         self.runs_past = False
         """Whether a request runs that was not made a batch of, because it was expected alone."""
         self.ran_at_once = False
-        """Whether the last request that found nobody waiting was run at once, alone."""
+        """Whether the last request that could be run at once, alone, was."""
         self.untold = 0
         """Answers without a batch, of late, that the search has not been told of."""
         self.search: PolicySearch | None = None

@@ -62,6 +62,7 @@ def _described(queue: BatchQueue, servable: PreparedServable) -> dict[str, Any]:
         described["largest_batch"] = queue.control.best
         described["larger_did_not_pay"] = queue.control.larger_lost
         described["latency_target_seconds"] = queue.control.target_s
+        described["runs_at_once"] = queue.ran_at_once
         if queue.search is not None:
             best = queue.search.best
             described["side_by_side"] = best.width

@@ -74,6 +74,45 @@ def test_files_tell_whether_rows_surely_do_not_depend_on_each_other(
     assert version_folder(tmp_path, platform).rows_are_independent(Backends()) is keeps
 
 
+@pytest.mark.parametrize(
+    ("flavor", "file", "expected", "keeps", "has_threads"),
+    [
+        pytest.param("lightgbm: {data: model.lgb}", "model.lgb", NEEDLESS, True, False, id="rows"),
+        pytest.param("onnx: {data: model.onnx}", "model.onnx", NEEDLESS, False, True, id="threads"),
+        pytest.param(
+            "sklearn: {pickled_model: model.skops, serialization_format: skops}",
+            "model.skops",
+            LOCK,
+            True,
+            False,
+            id="the lock and rows",
+        ),
+        pytest.param(
+            "tensorflow: {saved_model_dir: inner}",
+            "inner/saved_model.pb",
+            NEEDLESS,
+            False,
+            False,
+            id="SavedModel",
+        ),
+        pytest.param("python_function: {}", "code.py", LOCK, False, False, id="only MLflow's"),
+        pytest.param("[", "model.onnx", LOCK, False, False, id="no YAML"),
+    ],
+)
+def test_a_model_of_mlflow_is_treated_as_one_of_the_backend_that_serves_it(
+    tmp_path: Path, flavor: str, file: str, expected: Apart, keeps: bool, has_threads: bool
+) -> None:
+    (tmp_path / "MLmodel").write_text(f"flavors:\n  {flavor}\n")
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("")
+
+    folder = version_folder(tmp_path)
+
+    assert folder.apart(Backends()) is expected
+    assert folder.rows_are_independent(Backends()) is keeps
+    assert folder.has_threads_of_its_own(Backends()) is has_threads
+
+
 def test_a_folder_that_cannot_be_read_is_left_to_the_load(tmp_path: Path) -> None:
     folder = version_folder(tmp_path / "gone")
     assert folder.apart(Backends()) is Apart.NEEDLESS

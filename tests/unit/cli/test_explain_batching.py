@@ -76,6 +76,9 @@ def test_of_an_automatic_queue_it_tells_the_costs_behind_the_choice() -> None:
         ({"batches": 0}, "no batch yet; 3 requests ran in none"),
         ({"automatic": True, "costs": []}, "nothing is measured yet"),
         ({"automatic": True, "larger_did_not_pay": False}, "larger batches are tried as soon"),
+        ({"automatic": True, "runs_at_once": True}, "each request runs at once, alone"),
+        ({"automatic": True, "runs_at_once": True}, "took too little time"),
+        ({"automatic": True, "rows_at_most": 1}, "each request runs alone, as without"),
     ],
 )
 def test_it_says_why(changes: dict[str, Any], line: str) -> None:

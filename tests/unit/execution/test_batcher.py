@@ -424,6 +424,18 @@ async def test_of_cheap_runs_one_of_a_few_is_measured_and_stands_for_all(
     assert search.at_once == 64
 
 
+async def test_who_runs_at_once_goes_on_so_though_it_takes_a_little_longer(opened: Opened) -> None:
+    site = opened(AUTOMATIC, inline_s=100e-6)
+    at_once = []
+    for cost_s in (18e-6, 12e-6, 18e-6, 30e-6, 18e-6):
+        site.executable.cost_s = [cost_s] * len(site.executable.cost_s)
+        before = site.notes.alone[1].get(1, 0)
+        site.send([1])
+        await site.all_answered()
+        at_once.append(site.notes.alone[1].get(1, 0) > before)
+    assert at_once == [False, True, True, False, False]
+
+
 async def test_what_waits_goes_where_all_goes_once_there_are_no_batches(opened: Opened) -> None:
     site = opened(AUTOMATIC)
     queue = site.executable.queue
