@@ -17,10 +17,10 @@ from salver.core.backend import (
     Apart,
     Backend,
     BackendOptions,
-    Delegator,
     apart,
     keeps_own_threads,
     rows_are_independent,
+    served_by,
 )
 from salver.core.servable import Loader
 from salver.errors import ServingError
@@ -106,16 +106,13 @@ class VersionFolder:
 
         Not the one that loads the folder, if that leaves the model to another.
         """
-        if self._is_saved_model():
+        backend = None if self._is_saved_model() else self._backend(backends)
+        if backend is None:
             return None
-        backend = self._backend(backends)
-        if isinstance(backend, Delegator):
-            name = backend.served_by(Path(self.path), self.backend)
-            if name == TENSORFLOW:
-                return None
-            if name in backends.names:
-                return backends.named(name)
-        return backend
+        name = served_by(backend, Path(self.path), self.backend)
+        if name in backends.names:
+            return backends.named(name)
+        return None if name == TENSORFLOW else backend
 
     def _backend(self, backends: Backends) -> Backend | None:
         """What serves other models than SavedModels; None where the files do not tell."""

@@ -150,6 +150,12 @@ class Delegator(Protocol):
         """
 
 
+def served_by(backend: Backend, folder: Path, options: BackendOptions) -> str:
+    """The name of the backend that serves the model of the folder; its own, if it does not say."""
+    other = backend.served_by(folder, options) if isinstance(backend, Delegator) else None
+    return other or backend.name
+
+
 def apart(backend: Backend, options: BackendOptions) -> Apart:
     """Whether models of this backend need processes of their own; no, if it does not say."""
     if isinstance(backend, LockHolder) and backend.holds_interpreter_lock:
