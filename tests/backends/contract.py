@@ -1,7 +1,7 @@
 """What every backend keeps: a module with a `CASE` in `tests/backends/cases` is all it takes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,9 @@ class BackendCase:
     scores: Callable[[Arrays], np.ndarray] | None = None
     """What Classify should tell, from the answers to `inputs`: shape [rows, classes]. Without it,
     the model is not asked that."""
-    flags: Sequence[str] = field(default=())
-    """What the server is given for it, beside the consent to pickles and code."""
+    in_server: bool = False
+    """Whether it stays in the server's process though its like do not: of many loads, each would
+    start processes that import its framework anew."""
 
     @property
     def rows(self) -> int:

@@ -38,9 +38,10 @@ class Site:
         self.all_made = all_made
         for made in all_made:
             made.link(1, folder / made.name / "1")
-        case_flags = (flag for made in all_made for flag in made.case.flags)
+        here = [f"-{made.name}" for made in all_made if made.case.in_server]
+        isolation = f"--isolate_models={','.join(['auto', *here])}"
         config = write_config(folder / "models.txt", self.entries())
-        self.server = RunningServer(config, *CONSENT, NO_RETRIES, *case_flags, *flags)
+        self.server = RunningServer(config, *CONSENT, NO_RETRIES, isolation, *flags)
 
     def entries(self, version: int = 1) -> list[str]:
         return [
@@ -322,7 +323,7 @@ class Callers:
                 except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
                     self.failures.append(f"{made.name}: {error}")
                 # Not all cores are the callers'.
-                self._ended.wait(random.uniform(0.001, 0.01))
+                self._ended.wait(random.uniform(0.003, 0.03))
 
     def __enter__(self) -> "Callers":
         for thread in self._threads:

@@ -56,5 +56,6 @@ CASE = BackendCase(
     inputs=INPUTS,
     model_file="model/MLmodel",
     frameworks=["mlflow", "pandas", "yaml"],
+    in_server=True,
 )
 """The model folder lies in the version folder."""

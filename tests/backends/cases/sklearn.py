@@ -58,6 +58,5 @@ CASE = BackendCase(
     model_file="model.skops",
     newer=member_changed("schema.json", replaced(b'"protocol": ', b'"protocol": 9')),
     frameworks=["sklearn", "skops", "pandas"],
-    # Each of many swaps would start processes that import scikit-learn anew.
-    flags=["--isolate_models=auto,-sklearn"],
+    in_server=True,
 )
