@@ -14,9 +14,9 @@ from setuptools.command.build_py import build_py
 PROTOS = Path("src/salver/codecs/protos")
 DESCRIPTORS = Path("src/salver/codecs/messages.binpb")
 AS_THEY_ARE = ["src/salver/transport/http1.py", "src/salver/transport/rest.py"]
-"""Python on the way of every REST request, which costs a sixth less of it when it is compiled.
+"""Python on the way of every REST request, which costs an eighth less when it is compiled.
 
-Whatever is compiled works without that, too. Of the other modules on the way none showed a gain.
+It works without that, too. Of the other modules on the way none showed a gain beyond 3 %.
 """
 
 

@@ -1,4 +1,5 @@
 from contextlib import suppress
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ def pytest_configure() -> None:
     Raises:
         pytest.UsageError: a source is newer than what was compiled of it.
     """
-    for compiled in SOURCE.rglob("*.so"):
+    # Those of other Pythons may lie beside them, and are none of this run's business.
+    for compiled in SOURCE.rglob(f"*{EXTENSION_SUFFIXES[0]}"):
         module = compiled.with_name(compiled.name.partition(".")[0])
         for source in (module.with_suffix(".py"), module.with_suffix(".pyx")):
             if source.exists() and source.stat().st_mtime > compiled.stat().st_mtime:
