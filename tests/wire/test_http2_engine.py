@@ -5,6 +5,7 @@ import contextlib
 import logging
 import random
 import threading
+import time
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -103,10 +104,13 @@ class Service:
         self.messages: list[bytes] = []
         self.deadlines: list[float | None] = []
         self.large = bytes(64 * 1024 * 1024)
+        self.while_busy: Callable[[], None] = lambda: None
 
     def handlers(self) -> dict[bytes, Handler]:
-        methods: list[Handler] = [self.echo, self.wait, self.fail, self.crash, self.send_large]
-        names = ["Echo", "Wait", "Fail", "Crash", "Large"]
+        methods: list[Handler] = [
+            self.echo, self.wait, self.fail, self.crash, self.send_large, self.keep_busy,
+        ]  # fmt: skip
+        names = ["Echo", "Wait", "Fail", "Crash", "Large", "KeepBusy"]
         return {
             f"{SERVICE}{name}".encode(): method for name, method in zip(names, methods, strict=True)
         }
@@ -133,6 +137,10 @@ class Service:
     def send_large(self, call: UnaryCall, message: Message) -> None:
         self.messages.append(bytes(message))
         call.succeed(self.large)
+
+    def keep_busy(self, call: UnaryCall, message: Message) -> None:
+        self.while_busy()
+        call.succeed(framed(b""))
 
 
 class Application:
@@ -420,6 +428,31 @@ async def test_a_call_whose_time_is_over_is_not_begun(site: Site) -> None:
     response = await client.response(client.call("Echo", b"late", ("grpc-timeout", "0n")))
     assert response.headers[b"grpc-status"] == b"4"
     assert not site.service.messages
+
+
+async def test_a_call_that_was_read_late_has_less_time_left(site: Site) -> None:
+    busy, client = await site.connect(), await site.connect()
+    calls: list[int] = []
+
+    def be_busy() -> None:
+        for limit in ("50m", "600m", "100S"):
+            calls.append(client.call("Echo", limit.encode(), ("grpc-timeout", limit)))
+        time.sleep(0.25)
+
+    site.service.while_busy = be_busy
+    await busy.response(busy.call("KeepBusy", b""))
+    late, near, in_time = [await client.response(call) for call in calls]
+    assert late.headers[b"grpc-status"] == b"4"
+    assert near.headers[b"grpc-status"] == b"14"
+    assert near.headers[b"grpc-message"].startswith(b"The server is overloaded: ")
+    assert in_time.trailers[b"grpc-status"] == b"0"
+    assert site.service.messages == [b"100S"]
+    [deadline] = site.service.deadlines
+    assert deadline is not None
+    assert deadline < asyncio.get_running_loop().time() + 100 - 0.2
+    # Now that there is time to read, all have theirs.
+    again = await client.response(client.call("Echo", b"", ("grpc-timeout", "600m")))
+    assert again.trailers[b"grpc-status"] == b"0"
 
 
 async def test_a_timeout_that_is_none_is_refused(site: Site) -> None:

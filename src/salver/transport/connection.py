@@ -17,6 +17,7 @@ from salver.telemetry.request_record import RecordSink
 from salver.transport.door import OPEN, Door, NoHttp
 from salver.transport.exchange import Handler, HttpApplication, StreamHandler
 from salver.transport.receive_buffer import ReceiveBuffer
+from salver.transport.unread import Rest, Turns, unread_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class Switchboard:
         self.handshake_failed = handshake_failed
         """Who is told, if anybody is, why a TLS handshake came to nothing."""
         self.receiving = ReceiveBuffer()
+        self.turns = Turns()
         self.connections: set[Connection] = set()
         self.buffered_bytes = 0
         self._to_flush: list[Engine] = []
@@ -131,6 +133,7 @@ class Switchboard:
                 engine.flush()
             except Exception:  # the others have answers to send, too
                 logger.exception("Unexpected error on a connection")
+        self.turns.end(perf_counter())
 
     def drain(self) -> None:
         """Ask every connection to come to its end."""
@@ -170,6 +173,9 @@ class Connection(asyncio.BufferedProtocol):
         self.is_writable = True
         self._transport: asyncio.Transport | None = None
         self._engine: Engine | None = None
+        self.unread_s = 0.0
+        """How long, at most, what is read now has waited to be read."""
+        self._rest: Rest | None = None
         self._first_bytes = b""
         self._is_discarding = False
         self._place: memoryview | None = None
@@ -203,14 +209,30 @@ class Connection(asyncio.BufferedProtocol):
             self._placed(nbytes)
             return
         room = self._receiving.room
+        now = perf_counter()
+        came_after = self.switchboard.turns.came_after(now)
+        rest = self._rest
+        if rest is not None:
+            came_after = rest.came_after(nbytes)
+        self.unread_s = now - came_after
         if nbytes < len(room):
+            self._rest = None
             self._take(room[:nbytes])
             return
         # There may be more than can be answered in this turn.
-        started = perf_counter()
+        left = self._unread_bytes()
+        if rest is None:
+            self._rest = Rest(came_after, now, left)
+        else:
+            rest.look(now, left)
         self._take(room)
-        if self._receiving.is_long(perf_counter() - started):
+        if self._receiving.is_long(perf_counter() - now):
             self._pause_for_a_turn()
+
+    def _unread_bytes(self) -> int:
+        assert self._transport is not None
+        socket = self._transport.get_extra_info("socket")
+        return 0 if socket is None else unread_bytes(socket.fileno())
 
     def _take(self, data: memoryview) -> None:
         if self._engine is not None:

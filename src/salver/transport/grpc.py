@@ -8,7 +8,14 @@ import re
 from functools import lru_cache
 from struct import Struct
 
-from salver.errors import Code, InternalError, ServingError, Unimplemented
+from salver.errors import (
+    Code,
+    DeadlineExceeded,
+    InternalError,
+    ServingError,
+    Unavailable,
+    Unimplemented,
+)
 from salver.transport.compression import DEFLATE_WINDOW_BITS, GZIP_WINDOW_BITS
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -24,6 +31,9 @@ RESPONSE_HEADERS: Headers = (
 )
 OK_TRAILERS: Headers = ((b"grpc-status", b"0"),)
 
+_TURNS = 3.0
+"""What was read late leaves late, too: all that has come by now is handled before its answer is
+sent, which takes as long, or longer where ever more comes."""
 _MAX_MESSAGE_CHARACTERS = 1024
 _TRUNCATED = b"...TRUNCATED"
 _SHORT_CHARACTERS = 256
@@ -59,6 +69,20 @@ def timeout_s(header: bytes) -> float | None:
     if not digits.isdigit() or len(digits) > 8 or unit not in _NANOSECONDS:
         raise InternalError(f"Bad grpc-timeout: {header.decode('latin-1')}")
     return int(digits) * _NANOSECONDS[unit] / 1e9
+
+
+def refusal(timeout: bytes, unread_s: float) -> Headers | None:
+    """The answer to a call that has waited so long to be read that it would be answered too late.
+
+    None: there is time yet, or `grpc-timeout` is absent or none.
+    """
+    try:
+        limit_s = timeout_s(timeout)
+    except InternalError:
+        return None
+    if limit_s is None or unread_s * _TURNS < limit_s:
+        return None
+    return _TOO_LATE if unread_s >= limit_s else _OVERLOADED
 
 
 def error_headers(error: ServingError) -> Headers:
@@ -129,3 +153,9 @@ def window_bits_of(encoding: bytes) -> int:
         name = encoding.decode("latin-1") or "identity"
         raise Unimplemented(f"Compressed message with grpc-encoding {name}; try gzip or deflate")
     return window_bits
+
+
+_TOO_LATE = error_headers(DeadlineExceeded("Deadline Exceeded"))
+_OVERLOADED = error_headers(
+    Unavailable("The server is overloaded: the deadline comes before the answer would")
+)

@@ -63,14 +63,18 @@ class GrpcCall:
         body: Message,
         max_message_bytes: int,
         loop_time: Callable[[], float],
+        unread_s: float,
     ) -> None:
-        """Read the request and hand it to the handler; every fault becomes an answer."""
+        """Read the request and hand it to the handler; every fault becomes an answer.
+
+        `unread_s`: so long it has waited to be read.
+        """
         try:
             limit_s = timeout_s(headers.get(b"grpc-timeout", b""))
             if limit_s is not None:
                 if limit_s <= 0:
                     raise DeadlineExceeded("Deadline Exceeded")
-                self.deadline = loop_time() + limit_s
+                self.deadline = loop_time() + limit_s - unread_s
             message, is_compressed = single_message(body)
             if not is_compressed:
                 self._handle(message)

@@ -24,6 +24,7 @@ from salver.transport.grpc import (
     Headers,
     error_headers,
     is_grpc,
+    refusal,
 )
 from salver.transport.grpc_call import GrpcCall
 from salver.transport.grpc_stream import GrpcStreams
@@ -37,6 +38,8 @@ _MAX_FRAME_BYTES = 2**20
 # Between the notice that no new streams are wanted and the end of taking them, unless the client
 # says before that it has read the notice: what it had sent by then is still served.
 _NOTICE_S = 1.0
+# Below that, how long a request was not read tells nothing of the load.
+_NOTEWORTHY_S = 2e-3
 _PREDICT_PATH = b"/tensorflow.serving.PredictionService/Predict"
 _UNKNOWN_METHOD = error_headers(Unimplemented(""))
 
@@ -139,9 +142,19 @@ class Http2:
 
     def on_request(self, stream_id: int, headers: list[tuple[bytes, bytes]], body: Message) -> None:
         self._requests += 1
+        records = self._board.records
+        unread_s = self._connection.unread_s
+        if unread_s > _NOTEWORTHY_S and records is None:
+            # Where more comes than can be served, refusing has to cost a fraction of serving.
+            for name, value in headers:
+                if name == b"grpc-timeout":
+                    answer = refusal(value, unread_s)
+                    if answer is not None:
+                        self._session.respond(stream_id, answer)
+                        return
+                    break
         self._in_flight += 1
         named = dict(headers)
-        records = self._board.records
         record = None
         if records is not None:
             record = self._records[stream_id] = self._record(records, named, len(body))
@@ -230,7 +243,9 @@ class Http2:
             self.respond(stream_id, _UNKNOWN_METHOD, None, None)
             return
         call = GrpcCall(self, stream_id, handler, record)
-        call.begin(headers, body, self._max_request_bytes, self._loop.time)
+        unread_s = self._connection.unread_s
+        late_s = unread_s if unread_s > _NOTEWORTHY_S else 0.0
+        call.begin(headers, body, self._max_request_bytes, self._loop.time, late_s)
         if call.cancel is not None:
             self._wait(stream_id, call.give_up, len(body))
 

@@ -1,0 +1,55 @@
+"""How long what is read has waited in its socket."""
+
+import socket
+
+import pytest
+
+from salver.transport.unread import Rest, Turns, unread_bytes
+
+
+def test_what_wakes_the_loop_has_not_waited() -> None:
+    turns = Turns()
+    assert turns.came_after(100.0) == 100.0
+    turns.end(100.001)
+    assert turns.came_after(200.0) == 200.0
+
+
+def test_what_comes_while_others_are_handled_has_waited_since_they_were_read() -> None:
+    turns = Turns()
+    turns.came_after(100.0)
+    turns.end(100.05)
+    # This may have come right after the sockets were looked at the last time.
+    assert turns.came_after(100.0501) == 100.0
+    assert turns.came_after(100.07) == 100.0
+    turns.end(100.08)
+    assert turns.came_after(100.0801) == 100.05
+    turns.end(100.09)
+    assert turns.came_after(100.1) == 100.1
+
+
+def test_what_was_left_in_a_socket_waits_on() -> None:
+    rest = Rest(100.0, 100.1, 3000)
+    assert rest.came_after(1000) == 100.0
+    rest.look(100.2, 9000)
+    assert rest.came_after(1000) == 100.0
+    rest.look(100.3, 9000)
+    # The last of these was there at the first look: the next were not.
+    assert rest.came_after(1000) == 100.0
+    rest.look(100.4, 9000)
+    assert rest.came_after(1000) == 100.1
+    rest.look(100.5, 20_000)
+    for _ in range(8):
+        assert rest.came_after(1000) == 100.1
+        rest.look(100.6, 20_000)
+    assert rest.came_after(1000) == 100.4
+
+
+def test_a_socket_tells_how_much_waits_in_it() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert unread_bytes(ours.fileno()) == 0
+        theirs.sendall(bytes(300))
+        assert unread_bytes(ours.fileno()) == 300
+    with pytest.raises(OSError, match="descriptor"):
+        unread_bytes(2**20)
+    assert unread_bytes(-1) == 0
