@@ -1,6 +1,5 @@
 """A request on its way through a queue of batches, whole or in pieces."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
@@ -9,6 +8,7 @@ import numpy as np
 from salver.errors import DeadlineExceeded, ResourceExhausted, ServingError
 from salver.execution.batch_arrays import rejoined
 from salver.execution.batch_queue import Batch, BatchQueue
+from salver.execution.deadlines import Deadlines
 from salver.execution.patience import Patience, gave_up_soon
 from salver.execution.runner import OnDone, size_of, unexpected
 
@@ -19,9 +19,9 @@ class Request:
     """One request. Loop only, but for `inputs` and `is_unwanted`, which a worker reads."""
 
     __slots__ = (
-        "_elapsed_s", "_error", "_on_done", "_on_settled", "_patience", "_pieces", "_queue",
-        "_timer", "_under_way", "added_at", "batch", "expected_wait_s", "inputs", "is_unwanted",
-        "kind", "outputs", "rows", "size",
+        "_deadlines", "_due", "_elapsed_s", "_error", "_on_done", "_on_settled", "_patience",
+        "_pieces", "_queue", "_under_way", "added_at", "batch", "expected_wait_s", "inputs",
+        "is_unwanted", "kind", "outputs", "rows", "size",
     )  # fmt: skip
 
     def __init__(
@@ -44,7 +44,8 @@ class Request:
         self._queue = queue
         self._on_done: OnDone | None = on_done
         self._on_settled = on_settled
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadlines: Deadlines | None = None
+        self._due = 0
         self._patience: Patience | None = None
         self.expected_wait_s = 0.0
         """Seconds, before anything was known of how right that is; 0: not known, or none."""
@@ -83,11 +84,13 @@ class Request:
         waited_s = now - self._entries[0].added_at
         return gave_up_soon(waited_s) if self._patience.is_hopeless(waited_s) else None
 
-    def expire_at(self, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
+    def expire_at(self, deadline: float, deadlines: Deadlines) -> None:
         """Wait no longer than until `deadline`, loop time."""
-        self._timer = loop.call_at(deadline, self._expire)
+        self._deadlines = deadlines
+        self._due = deadlines.add(deadline, self)
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """See `Expires`."""
         error = expired(self._queue, all(entry.batch is not None for entry in self._entries))
         on_done = self._on_done
         try:
@@ -116,8 +119,9 @@ class Request:
     def _want_no_more(self) -> None:
         self.is_unwanted = True
         self._on_done = None
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._deadlines is not None:
+            self._deadlines.remove(self._due, self)
+            self._deadlines = None
 
     def deliver(
         self, outputs: Outputs | None, error: ServingError | None, elapsed_s: float

@@ -16,6 +16,7 @@ from typing import Protocol
 from salver.execution.batch_learning import BatchLearning
 from salver.execution.batch_queue import BatchQueue
 from salver.execution.batch_run import BatchRun
+from salver.execution.patience import WaitPace
 from salver.execution.runner import Runner
 from salver.execution.workers import Workers
 
@@ -106,9 +107,9 @@ class BatchTurns:
             _compute_here(BatchRun(self, queue.take(), now))
 
     @property
-    def pace(self) -> float:
-        """How many times longer than expected waits turn out."""
-        return self._learning.pace.times
+    def pace(self) -> WaitPace:
+        """How much longer than expected waits turn out."""
+        return self._learning.pace
 
     def waiting_bytes(self, queue: BatchQueue) -> int:
         """Bytes of the inputs that wait, in all queues; `queue` may be about to."""

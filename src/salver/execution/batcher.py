@@ -20,6 +20,7 @@ from salver.execution.batch_policy import PolicySearch
 from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.batch_request import Request, expired
 from salver.execution.batch_turns import BatchObserver, BatchThreads, BatchTurns
+from salver.execution.deadlines import Deadlines
 from salver.execution.patience import Patience, time_left_s
 from salver.execution.policy_race import BatchPolicy
 from salver.execution.prepared import Executable, Order
@@ -70,9 +71,11 @@ class Batcher:
         self._alone_budget_s = min(options.alone_budget_s, self._inline_budget_s)
         self._stays_alone_s = min(_STAYS_ALONE * self._alone_budget_s, self._inline_budget_s)
         self._turns = BatchTurns(options.threads, runner, observer)
+        self._pace = self._turns.pace
         self._alone = observer.alone
         self._loop: asyncio.AbstractEventLoop | None = None
         self.patience = Patience(options.max_wait_s)
+        self._deadlines = Deadlines()
 
     def start(self) -> None:
         """See `Workers.start`."""
@@ -244,7 +247,7 @@ class Batcher:
         if expected_wait_s > _NO_WAIT_S:
             request.try_patience(self.patience)
         if deadline is not None:
-            request.expire_at(deadline, self._loop)
+            request.expire_at(deadline, self._deadlines)
         self._turns.attend(queue)
         return request
 
@@ -287,7 +290,7 @@ class Batcher:
         left_s = None
         if deadline is not None:
             left_s = time_left_s(deadline, self._loop.time(), control.batch_s, _SPARE)
-        return overload(wait_s * self._turns.pace, self.patience.limit_s, left_s)
+        return overload(wait_s * self._pace.times, self.patience.limit_s, left_s)
 
     def refusal(self, queue: BatchQueue, deadline: float | None) -> ServingError | None:
         """See `RunsPrograms`: of programs with this queue."""

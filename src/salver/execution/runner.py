@@ -17,6 +17,7 @@ import numpy as np
 
 from salver.errors import DeadlineExceeded, InternalError, ServingError, Unavailable
 from salver.execution.loop_watch import LoopWatch
+from salver.execution.deadlines import Deadlines
 from salver.execution.patience import Patience, WaitPace, gave_up_soon, time_left_s
 from salver.execution.prepared import SURPRISE, Executable
 from salver.execution.workers import Job, Workers
@@ -78,9 +79,9 @@ class Run:
     """One request on its way through a worker thread."""
 
     __slots__ = (
-        "_runner", "cpu_s", "elapsed_s", "error", "executable", "expected_s", "expected_wait_s",
+        "_due", "_runner", "cpu_s", "elapsed_s", "error", "executable", "expected_s", "expected_wait_s",
         "inputs", "on_done", "on_settled", "outputs", "queued_at", "size", "size_class",
-        "started_at", "timer", "unwanted",
+        "started_at", "unwanted",
     )  # fmt: skip
 
     def __init__(
@@ -107,7 +108,7 @@ class Run:
         self.error: ServingError | None = None
         self.elapsed_s = 0.0
         self.cpu_s = 0.0
-        self.timer: asyncio.TimerHandle | None = None
+        self._due = 0
         self.unwanted = False
         """Set by the loop when nobody waits any more; a worker then skips the run."""
 
@@ -124,8 +125,8 @@ class Run:
         self.on_done = None
         # In this order: a worker takes the inputs first and looks whether it may then.
         self.inputs = ()
-        if self.timer is not None:
-            self.timer.cancel()
+        if self._due:
+            self._runner.deadlines.remove(self._due, self)
 
     def _give_up_place(self) -> None:
         if not self.unwanted:
@@ -134,8 +135,12 @@ class Run:
             self._runner.expected_s -= self.expected_s
             self._runner.queued_bytes -= self.size
 
+    def expire_at(self, deadline: float) -> None:
+        """Wait no longer than until `deadline`, loop time."""
+        self._due = self._runner.deadlines.add(deadline, self)
+
     def expire(self) -> None:
-        """It is too late: answer so, and go on as if the caller were gone."""
+        """See `Expires`: answer so, and go on as if the caller were gone."""
         on_done = self.on_done
         self._leave()
         if on_done is not None:
@@ -167,8 +172,8 @@ class Run:
             self._runner.pace.learn(self.started_at - self.queued_at, self.expected_wait_s)
             if self.elapsed_s:
                 self._runner.patience.stayed(perf_counter())
-        if self.timer is not None:
-            self.timer.cancel()
+        if self._due:
+            self._runner.deadlines.remove(self._due, self)
         if self.elapsed_s:
             failed = self.error is not None
             self.executable.record_threaded(self.size_class, self.cpu_s, self.elapsed_s, failed)
@@ -196,6 +201,7 @@ class Runner:
         """Bytes of their inputs."""
         self.patience = Patience(options.max_wait_s)
         self.pace = WaitPace()
+        self.deadlines = Deadlines()
 
     def start(self) -> None:
         """See `Workers.start`."""
@@ -282,7 +288,7 @@ class Runner:
                 on_settled()
             return None
         if deadline is not None:
-            run.timer = self._loop.call_at(deadline, run.expire)
+            run.expire_at(deadline)
         if expected_wait_s:
             run.expected_wait_s = expected_wait_s
             run.queued_at = perf_counter()

@@ -139,9 +139,15 @@ class Predict:
         """
         refusal = self._runner.refusal(prepared.executable, deadline)
         if refusal is not None:
-            self._runner.refused(prepared.executable)
-            self._metrics.run_failed(handle.id, prepared, "Predict", refusal.code)
+            self.count_refusal(handle.id, prepared, refusal)
         return refusal
+
+    def count_refusal(
+        self, id_: ServableId, prepared: PreparedSignature, refusal: ServingError
+    ) -> None:
+        """Another request to the signature was refused."""
+        self._runner.refused(prepared.executable)
+        self._metrics.run_failed(id_, prepared, "Predict", refusal.code)
 
     def refusal_by_all(self, handle: ServableHandle, deadline: float | None) -> ServingError | None:
         """The same while it is not known which signature is meant."""

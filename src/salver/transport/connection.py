@@ -17,6 +17,7 @@ from salver.telemetry.request_record import RecordSink
 from salver.transport.door import OPEN, Door, NoHttp
 from salver.transport.exchange import Handler, HttpApplication, StreamHandler
 from salver.transport.receive_buffer import ReceiveBuffer
+from salver.transport.refusals import Refusals
 from salver.transport.unread import Rest, Turns, unread_bytes
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class Switchboard:
         """Who is told, if anybody is, why a TLS handshake came to nothing."""
         self.receiving = ReceiveBuffer()
         self.turns = Turns()
+        self.refusals = Refusals()
         self.connections: set[Connection] = set()
         self.buffered_bytes = 0
         self._to_flush: list[Engine] = []
@@ -151,6 +153,7 @@ class Switchboard:
 
     def sweep(self, now: float) -> None:
         """Close what has waited too long; called every second or so."""
+        self.refusals.clear()
         for connection in list(self.connections):
             connection.check_progress(now)
 

@@ -86,6 +86,13 @@ class UnaryCall(Protocol):
     def fail(self, error: ServingError) -> None:
         """Answer with a status."""
 
+    def refuse(self, error: ServingError, again: Callable[[], None]) -> None:
+        """The same for want of time, within the handler.
+
+        Others like it may be answered so for a moment, without the handler: `again` is called for
+        each.
+        """
+
 
 Handler = Callable[[UnaryCall, Message], None]
 

@@ -71,16 +71,20 @@ def timeout_s(header: bytes) -> float | None:
     return int(digits) * _NANOSECONDS[unit] / 1e9
 
 
-def refusal(timeout: bytes, unread_s: float) -> Headers | None:
-    """The answer to a call that has waited so long to be read that it would be answered too late.
-
-    None: there is time yet, or `grpc-timeout` is absent or none.
-    """
+def known_timeout_s(header: bytes) -> float | None:
+    """As `timeout_s`; None, too, where it is none."""
     try:
-        limit_s = timeout_s(timeout)
+        return timeout_s(header)
     except InternalError:
         return None
-    if limit_s is None or unread_s * _TURNS < limit_s:
+
+
+def refusal(limit_s: float, unread_s: float) -> Headers | None:
+    """The answer to a call that has waited so long to be read that it would be answered too late.
+
+    `limit_s`: its client waits so long. None: there is time yet.
+    """
+    if unread_s * _TURNS < limit_s:
         return None
     return _TOO_LATE if unread_s >= limit_s else _OVERLOADED
 

@@ -40,7 +40,10 @@ class Responder(Protocol):
 class GrpcCall:
     """What the handler of a method sees as `UnaryCall`. Loop only."""
 
-    __slots__ = ("_handler", "_responder", "_stream_id", "cancel", "deadline", "record", "started")
+    __slots__ = (
+        "_handler", "_responder", "_stream_id", "again", "cancel", "deadline", "record", "refusal",
+        "started",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -56,6 +59,9 @@ class GrpcCall:
         self.started = perf_counter()
         self.deadline: float | None = None
         self.cancel: Callable[[], None] | None = None
+        self.again: Callable[[], None] | None = None
+        """What was told to `refuse`."""
+        self.refusal: Headers = ()
 
     def begin(
         self,
@@ -112,6 +118,10 @@ class GrpcCall:
 
     def succeed(self, framed: Framed) -> None:
         self._responder.respond(self._stream_id, RESPONSE_HEADERS, framed, OK_TRAILERS)
+
+    def refuse(self, error: ServingError, again: Callable[[], None]) -> None:
+        self.again, self.refusal = again, error_headers(error)
+        self._responder.respond(self._stream_id, self.refusal, None, None)
 
     def fail(self, error: ServingError) -> None:
         self._responder.respond(self._stream_id, error_headers(error), None, None)

@@ -11,8 +11,10 @@ from functools import partial
 
 from salver.codecs.messages import WireMessage, message_class
 from salver.codecs.predict_codec import decode_predict_request, encode_predict_response
+from salver.core.servable import ServableId
 from salver.core.signature import DEFAULT_SIGNATURE
 from salver.errors import InternalError, InvalidArgument, ServingError, unexpected_error
+from salver.execution.prepared import PreparedSignature
 from salver.service.metadata import Metadata
 from salver.service.opening import Opening
 from salver.service.predict import Predict, Prediction
@@ -76,9 +78,11 @@ class PredictionService:
                 handle.release()
                 raise
             if refusal is not None:
+                id_ = handle.id
                 handle.release()
                 self._metrics.request_failed(model, refusal.code)
-                call.fail(refusal)
+                again = partial(self._refused_again, model, id_, prepared, refusal)
+                call.refuse(refusal, again)
                 return
             run = self._predict.run(
                 handle,
@@ -93,6 +97,12 @@ class PredictionService:
         except ServingError as error:
             self._metrics.request_failed(model, error.code)
             raise
+
+    def _refused_again(
+        self, model: str, id_: ServableId, prepared: PreparedSignature, refusal: ServingError
+    ) -> None:
+        self._predict.count_refusal(id_, prepared, refusal)
+        self._metrics.request_failed(model, refusal.code)
 
     def _predicted(
         self, call: UnaryCall, model: str, prediction: Prediction | None, error: ServingError | None

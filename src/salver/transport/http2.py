@@ -24,6 +24,7 @@ from salver.transport.grpc import (
     Headers,
     error_headers,
     is_grpc,
+    known_timeout_s,
     refusal,
 )
 from salver.transport.grpc_call import GrpcCall
@@ -54,6 +55,7 @@ class Http2:
         self._application = connection.application
         self._grpc_handlers = connection.grpc_handlers
         self._board = board
+        self._refusals = board.refusals
         self._client = ""
         self._records: dict[int, RequestRecord] = {}
         self._max_request_bytes = options.max_request_bytes
@@ -142,19 +144,13 @@ class Http2:
 
     def on_request(self, stream_id: int, headers: list[tuple[bytes, bytes]], body: Message) -> None:
         self._requests += 1
-        records = self._board.records
-        unread_s = self._connection.unread_s
-        if unread_s > _NOTEWORTHY_S and records is None:
-            # Where more comes than can be served, refusing has to cost a fraction of serving.
-            for name, value in headers:
-                if name == b"grpc-timeout":
-                    answer = refusal(value, unread_s)
-                    if answer is not None:
-                        self._session.respond(stream_id, answer)
-                        return
-                    break
-        self._in_flight += 1
         named = dict(headers)
+        records = self._board.records
+        is_busy = self._connection.unread_s > _NOTEWORTHY_S or self._refusals
+        if is_busy and records is None and (answer := self._refusal(named, body)) is not None:
+            self._session.respond(stream_id, answer)
+            return
+        self._in_flight += 1
         record = None
         if records is not None:
             record = self._records[stream_id] = self._record(records, named, len(body))
@@ -168,6 +164,24 @@ class Http2:
             )
             if cancel is not None:
                 self._wait(stream_id, cancel, len(body))
+
+    def _refusal(self, headers: dict[bytes, bytes], body: Message) -> Headers | None:
+        """The answer to a call that the server is too busy for, as far as that shows here.
+
+        Where more comes than can be served, refusing has to cost a fraction of serving.
+        """
+        limit_s = known_timeout_s(headers.get(b"grpc-timeout", b""))
+        if limit_s is None:
+            return None
+        unread_s = self._connection.unread_s
+        if unread_s > _NOTEWORTHY_S:
+            answer = refusal(limit_s, unread_s)
+            if answer is not None:
+                return answer
+            limit_s -= unread_s
+        if not self._refusals:
+            return None
+        return self._refusals.answer(headers.get(b":path", b""), body, limit_s, self._loop.time())
 
     def on_stream(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
         named = dict(headers)
@@ -246,6 +260,11 @@ class Http2:
         unread_s = self._connection.unread_s
         late_s = unread_s if unread_s > _NOTEWORTHY_S else 0.0
         call.begin(headers, body, self._max_request_bytes, self._loop.time, late_s)
+        if call.again is not None and call.deadline is not None:
+            now = self._loop.time()
+            self._refusals.add(
+                headers[b":path"], body, call.deadline - now, call.refusal, call.again, now
+            )
         if call.cancel is not None:
             self._wait(stream_id, call.give_up, len(body))
 
