@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip --disable-pip-version-check --quiet
+# Python compiles what is imported, and that is a small part of what is installed.
+INSTALL := $(PY) -m pip --disable-pip-version-check --quiet install --no-compile
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ARGS ?=
 MINUTES ?= 10
@@ -35,14 +36,14 @@ system: ## install the system packages that are missing (Debian, Ubuntu)
 $(VENV)/.installed: pyproject.toml setup.py Makefile
 	@echo "making the environment in $(VENV)"
 	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
-	@$(PIP) install --upgrade "pip>=25.1" "setuptools>=77"
-	@$(PIP) install "Cython>=3.1" "grpcio-tools>=1.70" "numpy>=2.0"
+	@$(INSTALL) --upgrade "pip>=25.1" "setuptools>=77"
+	@$(INSTALL) "Cython>=3.1" "grpcio-tools>=1.70" "numpy>=2.0"
 	@# The build for CPUs, where pip finds it: the other one brings gigabytes for GPUs.
-	@$(PIP) install "torch==2.13.0+cpu" 2>/dev/null || true
-	@$(PIP) install --group dev --group bench
-	@$(PIP) install --no-build-isolation --editable ".[$(EXTRAS)]"
+	@$(INSTALL) "torch==2.13.0+cpu" 2>/dev/null || true
+	@$(INSTALL) --group dev --group bench
+	@$(INSTALL) --no-build-isolation --editable ".[$(EXTRAS)]"
 	@# Without what they ask for: TensorFlow under another name, which is there already.
-	@$(PIP) install --no-deps "tensorflow-serving-api>=2.16,<2.22" \
+	@$(INSTALL) --no-deps "tensorflow-serving-api>=2.16,<2.22" \
 		"tensorflow-text==$$($(PY) -c 'from importlib.metadata import version; \
 			print(version("tensorflow-cpu").rpartition(".")[0])').*"
 	@touch $@

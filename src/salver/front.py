@@ -12,6 +12,7 @@ from salver.config.model_config import from_message
 from salver.config.served_models import ServedModels
 from salver.config.settings import Settings
 from salver.core.manager import Manager
+from salver.execution.nap import Nap
 from salver.execution.prepared import PreparedServable
 from salver.execution.runner import RunsPrograms
 from salver.service.batching import Batching
@@ -53,6 +54,7 @@ class Parts:
     labels: LabelTable
     models: ServedModels
     runner: RunsPrograms
+    nap: Nap
     health: Health
     metrics: ServingMetrics
     request_logging: RequestLogging
@@ -90,10 +92,12 @@ class Front:
             streams,
             parts.access_log,
             parts.metrics.handshake_failed,
+            parts.nap.take,
         )
         self.switchboard = board
         parts.metrics.read("connections", lambda: len(board.connections))
         parts.metrics.read("buffered_bytes", lambda: board.buffered_bytes)
+        parts.metrics.read("read_too_late_count", lambda: board.read_too_late, "counter")
 
     def stop(self) -> None:
         """End what goes on by itself: a trace."""

@@ -25,6 +25,7 @@ from salver.errors import InvalidArgument
 from salver.execution.batch_turns import BatchThreads
 from salver.execution.batcher import Batcher, BatcherOptions
 from salver.execution.lanes import Lanes, Way
+from salver.execution.nap import Nap
 from salver.execution.prepared import PreparedServable
 from salver.execution.runner import Runner, RunnerOptions
 from salver.front import Front, Parts
@@ -155,6 +156,7 @@ class Server:
         # One more than cores: while one waits for the interpreter lock to hand over a
         # result, another computes.
         workers = flags.worker_threads or schedulable_cpus() + 1
+        self._nap = Nap()
         self._lanes = Lanes(
             self._way(workers, settings.batching.threads, schedulable_cpus()),
             lambda places: self._way(places, places, places),
@@ -181,7 +183,8 @@ class Server:
                 inline_budget_s=inline_budget_s,
                 max_wait_s=max_wait_s,
                 max_queued_bytes=ConnectionOptions().max_buffered_bytes,
-            )
+            ),
+            self._nap,
         )
         if not batching.is_used:
             return Way(runner, None)
@@ -228,6 +231,7 @@ class Server:
                 labels=self._labels,
                 models=self._models,
                 runner=self._lanes,
+                nap=self._nap,
                 health=self._health,
                 metrics=self._metrics,
                 request_logging=self._request_logging,

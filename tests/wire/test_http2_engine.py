@@ -5,7 +5,6 @@ import contextlib
 import logging
 import random
 import threading
-import time
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -27,8 +26,9 @@ from h2.events import (
 )
 from h2.settings import SettingCodes, Settings
 
-from salver.errors import NotFound
+from salver.errors import NotFound, Unavailable
 from salver.transport import http2 as http2_module
+from salver.transport import refusals as refusals_module
 from salver.transport.connection import ConnectionOptions, Switchboard
 from salver.transport.exchange import (
     Cancel,
@@ -104,13 +104,15 @@ class Service:
         self.messages: list[bytes] = []
         self.deadlines: list[float | None] = []
         self.large = bytes(64 * 1024 * 1024)
+        self.refused_again: list[bytes] = []
         self.while_busy: Callable[[], None] = lambda: None
 
     def handlers(self) -> dict[bytes, Handler]:
         methods: list[Handler] = [
             self.echo, self.wait, self.fail, self.crash, self.send_large, self.keep_busy,
+            self.refuse,
         ]  # fmt: skip
-        names = ["Echo", "Wait", "Fail", "Crash", "Large", "KeepBusy"]
+        names = ["Echo", "Wait", "Fail", "Crash", "Large", "KeepBusy", "Refuse"]
         return {
             f"{SERVICE}{name}".encode(): method for name, method in zip(names, methods, strict=True)
         }
@@ -137,6 +139,10 @@ class Service:
     def send_large(self, call: UnaryCall, message: Message) -> None:
         self.messages.append(bytes(message))
         call.succeed(self.large)
+
+    def refuse(self, call: UnaryCall, message: Message) -> None:
+        self.messages.append(bytes(message))
+        call.refuse(Unavailable("busy"), lambda: self.refused_again.append(bytes(message)))
 
     def keep_busy(self, call: UnaryCall, message: Message) -> None:
         self.while_busy()
@@ -437,7 +443,7 @@ async def test_a_call_that_was_read_late_has_less_time_left(site: Site) -> None:
     def be_busy() -> None:
         for limit in ("50m", "600m", "100S"):
             calls.append(client.call("Echo", limit.encode(), ("grpc-timeout", limit)))
-        time.sleep(0.25)
+        threading.Event().wait(0.25)
 
     site.service.while_busy = be_busy
     await busy.response(busy.call("KeepBusy", b""))
@@ -447,12 +453,33 @@ async def test_a_call_that_was_read_late_has_less_time_left(site: Site) -> None:
     assert near.headers[b"grpc-message"].startswith(b"The server is overloaded: ")
     assert in_time.trailers[b"grpc-status"] == b"0"
     assert site.service.messages == [b"100S"]
+    assert site.board.read_too_late == 2
     [deadline] = site.service.deadlines
     assert deadline is not None
     assert deadline < asyncio.get_running_loop().time() + 100 - 0.2
     # Now that there is time to read, all have theirs.
     again = await client.response(client.call("Echo", b"", ("grpc-timeout", "600m")))
     assert again.trailers[b"grpc-status"] == b"0"
+
+
+async def test_what_is_refused_for_want_of_time_is_refused_again_without_the_handler(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A busy machine may take longer than the moment for which it holds.
+    monkeypatch.setattr(refusals_module, "_LONGEST_S", 1000.0)
+    client, model = await site.connect(), b"\x0a\x05model"
+    calls = [
+        client.call("Refuse", model + rest, ("grpc-timeout", limit))
+        for rest, limit in [(b"", "10000S"), (b"\x12\0", "9000S"), (b"", "20000S")]
+    ]
+    other = client.call("Echo", model, ("grpc-timeout", "9000S"))
+    for call in calls:
+        response = await client.response(call)
+        assert response.headers[b"grpc-status"] == b"14"
+        assert response.headers[b"grpc-message"] == b"busy"
+    assert (await client.response(other)).trailers[b"grpc-status"] == b"0"
+    assert site.service.messages == [model, model, model]
+    assert site.service.refused_again == [model]
 
 
 async def test_a_timeout_that_is_none_is_refused(site: Site) -> None:

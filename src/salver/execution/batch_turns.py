@@ -62,7 +62,7 @@ class BatchTurns:
         self._threads = threads
         self._runner = runner
         self._observer = observer
-        self._workers = Workers(threads.count, threads.name)
+        self._workers = Workers(threads.count, threads.name, runner.nap)
         self._idle = threads.count
         self._turns: deque[BatchQueue] = deque()
         self._timers: dict[BatchQueue, asyncio.TimerHandle] = {}

@@ -16,8 +16,9 @@ from typing import Protocol
 import numpy as np
 
 from salver.errors import DeadlineExceeded, InternalError, ServingError, Unavailable
-from salver.execution.loop_watch import LoopWatch
 from salver.execution.deadlines import Deadlines
+from salver.execution.loop_watch import LoopWatch
+from salver.execution.nap import Nap
 from salver.execution.patience import Patience, WaitPace, gave_up_soon, time_left_s
 from salver.execution.prepared import SURPRISE, Executable
 from salver.execution.workers import Job, Workers
@@ -79,9 +80,9 @@ class Run:
     """One request on its way through a worker thread."""
 
     __slots__ = (
-        "_due", "_runner", "cpu_s", "elapsed_s", "error", "executable", "expected_s", "expected_wait_s",
-        "inputs", "on_done", "on_settled", "outputs", "queued_at", "size", "size_class",
-        "started_at", "unwanted",
+        "_due", "_runner", "cpu_s", "elapsed_s", "error", "executable", "expected_s",
+        "expected_wait_s", "inputs", "on_done", "on_settled", "outputs", "queued_at", "size",
+        "size_class", "started_at", "unwanted",
     )  # fmt: skip
 
     def __init__(
@@ -189,9 +190,11 @@ class Run:
 class Runner:
     """Owned by the loop: every method but the workers' own is called there only."""
 
-    def __init__(self, options: RunnerOptions) -> None:
+    def __init__(self, options: RunnerOptions, nap: Nap | None = None) -> None:
         self._options = options
-        self._workers = Workers(options.workers)
+        self.nap = nap or Nap()
+        """The loop's, which threads end that have nothing more to do."""
+        self._workers = Workers(options.workers, "worker", self.nap)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.in_flight = 0
         """Runs handed to workers, not yet back and still wanted."""

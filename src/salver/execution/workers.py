@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from salver.errors import ResourceExhausted
+from salver.execution.nap import Nap
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,10 @@ _Inbox = SimpleQueue[Job | None]
 class Workers:
     """Some threads. Loop only, but for the threads' own work."""
 
-    def __init__(self, count: int, name: str = "worker") -> None:
+    def __init__(self, count: int, name: str, nap: Nap) -> None:
+        """`nap`: the loop's, which is told when a thread has nothing more to do."""
         self.count = count
+        self._nap = nap
         self._name = name
         self._backlog: deque[Job | None] = deque()
         """What no thread was idle for. None: the end of a thread."""
@@ -78,6 +81,7 @@ class Workers:
 
     def submit(self, job: Job) -> None:
         """Have a thread compute it as soon as one is free."""
+        self._nap.under_way += 1
         self._hand_over(job)
 
     # No lock: a thread that has one and waits for the interpreter's would keep all others
@@ -118,6 +122,8 @@ class Workers:
             self._finished.append(job)
             # While the thread waits it must not keep inputs, outputs and servable alive.
             del job
+            if not self._backlog:
+                self._nap.ring(self)
             if not self._wake_is_due:
                 self._wake_is_due = True
                 self._wake()
@@ -132,7 +138,9 @@ class Workers:
 
     def _finish(self) -> None:
         self._wake_is_due = False
+        self._nap.idle.discard(self)
         while self._finished:
+            self._nap.under_way -= 1
             try:
                 self._finished.popleft().finish()
             except Exception:  # the others that have finished must not suffer

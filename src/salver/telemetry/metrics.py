@@ -68,15 +68,16 @@ class Gauge:
 
 
 class Reading:
-    """A number that is looked up when it is printed: a gauge without labels."""
+    """A number that is looked up when it is printed: a gauge, or a counter, without labels."""
 
-    def __init__(self, name: str, read: Callable[[], int]) -> None:
+    def __init__(self, name: str, read: Callable[[], int], kind: str = "gauge") -> None:
         self.name = name
         self._read = read
+        self._kind = kind
 
     def lines(self) -> list[str]:
         """The metric in the text format, its TYPE line first."""
-        return _number_lines(self.name, "gauge", (), {(): self._read()})
+        return _number_lines(self.name, self._kind, (), {(): self._read()})
 
 
 class HistogramCell:

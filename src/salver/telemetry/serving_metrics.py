@@ -72,9 +72,9 @@ class ServingMetrics:
         if event.state is State.START:
             self._known_names.add(event.id.name)
 
-    def read(self, name: str, read: Callable[[], int]) -> None:
+    def read(self, name: str, read: Callable[[], int], kind: str = "gauge") -> None:
         """Show a number of the server's, `:salver:` and `name`, as `read` tells it then."""
-        self._readings.append(Reading(f":salver:{name}", read))
+        self._readings.append(Reading(f":salver:{name}", read, kind))
 
     def request_succeeded(self, model: str, api: str, entrypoint: str, started: float) -> None:
         """A request under `api` (`Predict` over `GRPC`, `predict` over `REST`) was answered.

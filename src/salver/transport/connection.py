@@ -93,6 +93,7 @@ class Switchboard:
         grpc_streams: Mapping[bytes, StreamHandler] | None = None,
         records: RecordSink | None = None,
         handshake_failed: Callable[[str], None] | None = None,
+        rest: Callable[[float], None] | None = None,
     ) -> None:
         self.options = options
         self.application = application
@@ -104,9 +105,13 @@ class Switchboard:
         """Who gets a record of each request, if anybody does; may change at any time."""
         self.handshake_failed = handshake_failed
         """Who is told, if anybody is, why a TLS handshake came to nothing."""
+        self.rest = rest
+        """Lets the loop rest for so many seconds if that makes room for the runs."""
         self.receiving = ReceiveBuffer()
         self.turns = Turns()
         self.refusals = Refusals()
+        self.read_too_late = 0
+        """Calls that were refused because they were read too late."""
         self.connections: set[Connection] = set()
         self.buffered_bytes = 0
         self._to_flush: list[Engine] = []
@@ -135,6 +140,9 @@ class Switchboard:
                 engine.flush()
             except Exception:  # the others have answers to send, too
                 logger.exception("Unexpected error on a connection")
+        rest_s = self.refusals.take_rest_s()
+        if rest_s and self.rest is not None:
+            self.rest(rest_s)
         self.turns.end(perf_counter())
 
     def drain(self) -> None:

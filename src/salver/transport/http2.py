@@ -146,14 +146,15 @@ class Http2:
         self._requests += 1
         named = dict(headers)
         records = self._board.records
-        is_busy = self._connection.unread_s > _NOTEWORTHY_S or self._refusals
-        if is_busy and records is None and (answer := self._refusal(named, body)) is not None:
-            self._session.respond(stream_id, answer)
-            return
-        self._in_flight += 1
         record = None
         if records is not None:
             record = self._records[stream_id] = self._record(records, named, len(body))
+        self._in_flight += 1
+        if self._connection.unread_s > _NOTEWORTHY_S or self._refusals:
+            answer = self._refusal(named, body)
+            if answer is not None:
+                self.respond(stream_id, answer, None, None)
+                return
         if is_grpc(named.get(b"content-type", b"")):
             self._call(stream_id, named, body, record)
         else:
@@ -177,6 +178,7 @@ class Http2:
         if unread_s > _NOTEWORTHY_S:
             answer = refusal(limit_s, unread_s)
             if answer is not None:
+                self._board.read_too_late += 1
                 return answer
             limit_s -= unread_s
         if not self._refusals:

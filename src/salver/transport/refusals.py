@@ -14,6 +14,9 @@ from salver.transport.grpc import PREFIX_BYTES, Headers
 _SHARE = 0.02
 """Of the time that a client has: so long what was found out holds."""
 _LONGEST_S = 2e-3
+_REST_SHARE = 0.06
+"""Of that time: so long the loop rests after a refusal."""
+_LONGEST_REST_S = 4e-3
 _MOST = 256
 _FIRST_FIELD = 0x0A
 """The tag of a message's field 1, if that is a message or a string; for Predict the model."""
@@ -23,6 +26,7 @@ _FIRST_FIELD = 0x0A
 class _Refused:
     limit_s: float
     until: float
+    rest_s: float
     answer: Headers
     again: Callable[[], None]
 
@@ -30,10 +34,11 @@ class _Refused:
 class Refusals:
     """By method and by the first field of the message, which says what for. Loop only."""
 
-    __slots__ = ("_latest",)
+    __slots__ = ("_latest", "_rest_s")
 
     def __init__(self) -> None:
         self._latest: dict[tuple[bytes, bytes], _Refused] = {}
+        self._rest_s = 0.0
 
     def __bool__(self) -> bool:
         return bool(self._latest)
@@ -41,6 +46,11 @@ class Refusals:
     def clear(self) -> None:
         """Forget all: `again` may keep an unloaded version in memory."""
         self._latest.clear()
+
+    def take_rest_s(self) -> float:
+        """How long the loop may rest, for what was refused since this was asked last."""
+        rest_s, self._rest_s = self._rest_s, 0.0
+        return rest_s
 
     def add(
         self,
@@ -55,12 +65,16 @@ class Refusals:
 
         `again`: to be called for each that gets the same answer. Times are the loop's.
         """
+        rest_s = min(_REST_SHARE * limit_s, _LONGEST_REST_S)
+        self._rest_s = min(self._rest_s, rest_s) if self._rest_s else rest_s
         field = _first_field(body)
         if field:
             if len(self._latest) >= _MOST:
                 self._latest.clear()
             moment = min(_SHARE * limit_s, _LONGEST_S)
-            self._latest[path, field] = _Refused(limit_s + moment, now + moment, answer, again)
+            self._latest[path, field] = _Refused(
+                limit_s + moment, now + moment, rest_s, answer, again
+            )
 
     def answer(self, path: bytes, body: Message, limit_s: float, now: float) -> Headers | None:
         """What to answer a call whose client waits `limit_s`; None: it may be served."""
@@ -73,6 +87,7 @@ class Refusals:
             return None
         if limit_s > latest.limit_s:
             return None
+        self._rest_s = min(self._rest_s, latest.rest_s) if self._rest_s else latest.rest_s
         latest.again()
         return latest.answer
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from salver.errors import ResourceExhausted
+from salver.execution.nap import Nap
 from salver.execution.workers import Workers
 from tests.fakes import LIMIT_S
 
@@ -24,7 +25,7 @@ async def test_threads_that_the_system_does_not_allow_are_an_error_that_says_so(
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start_two)
-    workers = Workers(5, "batch_threads")
+    workers = Workers(5, "batch_threads", Nap())
     with pytest.raises(ResourceExhausted) as refused:
         workers.start()
     assert refused.value.message == (
@@ -69,7 +70,7 @@ class TalliedJob:
 
 
 async def test_no_job_is_lost_or_done_twice_however_they_come() -> None:
-    workers, tally = Workers(4), Tally()
+    workers, tally = Workers(4, "worker", Nap()), Tally()
     workers.start()
     chance = random.Random(3)
     sent = 0
@@ -86,7 +87,7 @@ async def test_no_job_is_lost_or_done_twice_however_they_come() -> None:
 
 
 async def test_the_thread_that_ran_last_goes_on() -> None:
-    workers, tally = Workers(4), Tally()
+    workers, tally = Workers(4, "worker", Nap()), Tally()
     workers.start()
     async with asyncio.timeout(LIMIT_S):
         for number in range(50):
@@ -110,7 +111,7 @@ class LateIdle(list[Any]):
 
 
 async def test_a_job_that_comes_just_before_a_thread_is_idle_is_found_by_it() -> None:
-    workers, tally = Workers(1), Tally()
+    workers, tally = Workers(1, "worker", Nap()), Tally()
     workers._idle = LateIdle(workers, [tally.job(2), tally.job(1), tally.job(0)])
     workers.start()
     async with asyncio.timeout(LIMIT_S):

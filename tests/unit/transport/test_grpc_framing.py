@@ -7,7 +7,9 @@ from salver.transport.grpc import (
     RESPONSE_HEADERS,
     error_headers,
     is_grpc,
+    known_timeout_s,
     percent_encoded,
+    refusal,
     single_message,
     timeout_s,
     window_bits_of,
@@ -160,3 +162,19 @@ def test_two_kinds_of_compression_are_offered_and_understood() -> None:
 def test_what_was_not_offered_is_not_implemented(encoding: bytes) -> None:
     with pytest.raises(Unimplemented, match="try gzip or deflate"):
         window_bits_of(encoding)
+
+
+def test_a_timeout_that_is_none_is_as_one_that_is_absent_where_nothing_depends_on_it() -> None:
+    assert known_timeout_s(b"50m") == 0.05
+    assert known_timeout_s(b"soon") is None
+    assert known_timeout_s(b"") is None
+
+
+@pytest.mark.parametrize(
+    ("unread_s", "status"), [(0.33, None), (0.34, b"14"), (0.99, b"14"), (1.0, b"4"), (9.0, b"4")]
+)
+def test_a_call_that_would_be_answered_too_late_is_refused(
+    unread_s: float, status: bytes | None
+) -> None:
+    answer = refusal(1.0, unread_s)
+    assert (answer and dict(answer)[b"grpc-status"]) == status

@@ -48,6 +48,9 @@ class Call:
     def fail(self, error: ServingError) -> None:
         raise AssertionError
 
+    def refuse(self, error: ServingError, again: Callable[[], None]) -> None:
+        raise AssertionError
+
     def finish(self, error: ServingError | None = None) -> None:
         raise AssertionError
 

@@ -1,6 +1,6 @@
 """Predict under overload: who is refused anyway is refused before its tensors are read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -64,6 +64,10 @@ class Call:
     def fail(self, error: ServingError) -> None:
         self.errors.append(error.status)
 
+    def refuse(self, error: ServingError, again: Callable[[], None]) -> None:
+        self.fail(error)
+        self.again = again
+
 
 class Site:
     def __init__(self) -> None:
@@ -109,6 +113,18 @@ def test_one_that_has_none_is_refused_whatever_its_tensors_are() -> None:
     assert signature.measured["Predict"].failures[Code.UNAVAILABLE] == 2
     page = site.metrics.page()
     assert 'request_count{model_name="m",status="UNAVAILABLE"} 2' in page
+
+
+def test_those_that_are_refused_without_it_are_counted_alike() -> None:
+    site = Site()
+    site.runner.is_full = True
+    call = site.ask()
+    for _ in range(2):
+        call.again()
+    assert site.runner.refusals == 3
+    signature = site.handle.servable.signatures["serving_default"]
+    assert signature.measured["Predict"].failures[Code.UNAVAILABLE] == 3
+    assert 'request_count{model_name="m",status="UNAVAILABLE"} 3' in site.metrics.page()
 
 
 def test_other_outputs_than_all_have_a_queue_of_their_own() -> None:
