@@ -46,10 +46,10 @@ logger = logging.getLogger(__name__)
 
 _ENDED_AT_ONCE = 1
 _OTHER_VERSIONS_S = 1.0
+"""The longest that the ports wait for further versions, once each model has one."""
 # Objects of requests under way come and go by the thousand, and are no garbage: with Python's own
 # threshold of 700 a busy server spends a twentieth of its time on looking for some.
 _MOST_UNCOLLECTED = 10_000
-"""The longest that the ports wait for further versions, once each model has one."""
 
 
 def run(flags: Flags) -> int:

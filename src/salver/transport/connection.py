@@ -108,13 +108,14 @@ class Switchboard:
         self.rest = rest
         """Lets the loop rest for so many seconds if that makes room for the runs."""
         self.receiving = ReceiveBuffer()
-        self.turns = Turns()
+        self._turns = Turns()
         self.refusals = Refusals()
         self.read_too_late = 0
         """Calls that were refused because they were read too late."""
         self.connections: set[Connection] = set()
         self.buffered_bytes = 0
         self._to_flush: list[Engine] = []
+        self._flush_is_due = False
         self.is_draining = False
         self.all_closed = asyncio.Event()
         """Set once draining has left no connection."""
@@ -129,11 +130,22 @@ class Switchboard:
         Each write may wake the client, which costs more than many an answer: those of all
         connections together wake it once.
         """
-        if not self._to_flush:
-            asyncio.get_running_loop().call_soon(self._flush)
         self._to_flush.append(engine)
+        if not self._flush_is_due:
+            self._flush_at_the_end()
+
+    def came_after(self, now: float) -> float:
+        """See `Turns`: of what is read now."""
+        if not self._flush_is_due:
+            self._flush_at_the_end()
+        return self._turns.came_after(now)
+
+    def _flush_at_the_end(self) -> None:
+        self._flush_is_due = True
+        asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
+        self._flush_is_due = False
         engines, self._to_flush = self._to_flush, []
         for engine in engines:
             try:
@@ -143,7 +155,7 @@ class Switchboard:
         rest_s = self.refusals.take_rest_s()
         if rest_s and self.rest is not None:
             self.rest(rest_s)
-        self.turns.end(perf_counter())
+        self._turns.end(perf_counter())
 
     def drain(self) -> None:
         """Ask every connection to come to its end."""
@@ -221,7 +233,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         room = self._receiving.room
         now = perf_counter()
-        came_after = self.switchboard.turns.came_after(now)
+        came_after = self.switchboard.came_after(now)
         rest = self._rest
         if rest is not None:
             came_after = rest.came_after(nbytes)

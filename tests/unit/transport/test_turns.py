@@ -112,6 +112,33 @@ async def test_who_does_not_take_answers_is_not_read_on_after_the_turn(site: Sit
     assert site.socket.calls == ["pause", "pause", "resume"]
 
 
+async def test_what_is_read_while_others_are_handled_may_have_waited_as_long(site: Site) -> None:
+    others = Connection(site.board)
+    others.connection_made(cast("Any", Socket()))
+    site.takes_s = 0.05
+    site.receive(b"slow")
+    assert site.connection.unread_s == 0.0
+    place = others.get_buffer(-1)
+    place[: len(PREFACE)] = PREFACE
+    others.buffer_updated(len(PREFACE))
+    assert others.unread_s == pytest.approx(0.05)
+    await turn_loop()
+    site.receive(b"next")
+    assert site.connection.unread_s == pytest.approx(0.1)
+
+
+async def test_what_comes_after_a_rest_has_not_waited_whatever_came_of_the_last(
+    site: Site,
+) -> None:
+    # No engine here asks to be flushed, as none does that waits for the rest of a request.
+    site.takes_s = 0.05
+    site.receive(b"part")
+    await turn_loop()
+    site.now += 10.0
+    site.receive(b"rest")
+    assert site.connection.unread_s == 0.0
+
+
 async def test_a_connection_that_ends_meanwhile_is_left_alone(site: Site) -> None:
     site.takes_s = 0.005
     site.fill()
