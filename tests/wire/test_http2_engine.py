@@ -115,7 +115,7 @@ class Service:
         names = ["Echo", "Wait", "Fail", "Crash", "Large", "KeepBusy", "Refuse"]
         return {
             f"{SERVICE}{name}".encode(): method for name, method in zip(names, methods, strict=True)
-        }
+        } | {b"/grpc.health.v1.Health/Check": self.echo}
 
     def echo(self, call: UnaryCall, message: Message) -> None:
         self.messages.append(bytes(message))
@@ -443,18 +443,21 @@ async def test_a_call_that_was_read_late_has_less_time_left(site: Site) -> None:
     def be_busy() -> None:
         for limit in ("50m", "600m", "100S"):
             calls.append(client.call("Echo", limit.encode(), ("grpc-timeout", limit)))
+        health = "/grpc.health.v1.Health/Check"
+        headers = [("content-type", "application/grpc"), ("grpc-timeout", "600m")]
+        calls.append(client.request(health, framed(b"health"), *headers))
         threading.Event().wait(0.25)
 
     site.service.while_busy = be_busy
     await busy.response(busy.call("KeepBusy", b""))
-    late, near, in_time = [await client.response(call) for call in calls]
+    late, near, in_time, health = [await client.response(call) for call in calls]
     assert late.headers[b"grpc-status"] == b"4"
     assert near.headers[b"grpc-status"] == b"14"
     assert near.headers[b"grpc-message"].startswith(b"The server is overloaded: ")
-    assert in_time.trailers[b"grpc-status"] == b"0"
-    assert site.service.messages == [b"100S"]
+    assert in_time.trailers[b"grpc-status"] == health.trailers[b"grpc-status"] == b"0"
+    assert site.service.messages == [b"100S", b"health"]
     assert site.board.read_too_late == 2
-    [deadline] = site.service.deadlines
+    [deadline, _] = site.service.deadlines
     assert deadline is not None
     assert deadline < asyncio.get_running_loop().time() + 100 - 0.2
     # Now that there is time to read, all have theirs.

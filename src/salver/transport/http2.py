@@ -41,6 +41,8 @@ _MAX_FRAME_BYTES = 2**20
 _NOTICE_S = 1.0
 # Below that, how long a request was not read tells nothing of the load.
 _NOTEWORTHY_S = 2e-3
+# Its own services: who finds a busy server unhealthy would end it.
+_OF_GRPC = b"/grpc."
 _PREDICT_PATH = b"/tensorflow.serving.PredictionService/Predict"
 _UNKNOWN_METHOD = error_headers(Unimplemented(""))
 
@@ -56,6 +58,7 @@ class Http2:
         self._grpc_handlers = connection.grpc_handlers
         self._board = board
         self._refusals = board.refusals
+        self._refused = board.refusals.latest
         self._client = ""
         self._records: dict[int, RequestRecord] = {}
         self._max_request_bytes = options.max_request_bytes
@@ -150,7 +153,7 @@ class Http2:
         if records is not None:
             record = self._records[stream_id] = self._record(records, named, len(body))
         self._in_flight += 1
-        if self._connection.unread_s > _NOTEWORTHY_S or self._refusals:
+        if self._connection.unread_s > _NOTEWORTHY_S or self._refused:
             answer = self._refusal(named, body)
             if answer is not None:
                 self.respond(stream_id, answer, None, None)
@@ -171,8 +174,9 @@ class Http2:
 
         Where more comes than can be served, refusing has to cost a fraction of serving.
         """
+        path = headers.get(b":path", b"")
         limit_s = known_timeout_s(headers.get(b"grpc-timeout", b""))
-        if limit_s is None:
+        if limit_s is None or path.startswith(_OF_GRPC):
             return None
         unread_s = self._connection.unread_s
         if unread_s > _NOTEWORTHY_S:
@@ -181,9 +185,9 @@ class Http2:
                 self._board.read_too_late += 1
                 return answer
             limit_s -= unread_s
-        if not self._refusals:
+        if not self._refused:
             return None
-        return self._refusals.answer(headers.get(b":path", b""), body, limit_s, self._loop.time())
+        return self._refusals.answer(path, body, limit_s, self._loop.time())
 
     def on_stream(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
         named = dict(headers)

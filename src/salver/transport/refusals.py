@@ -34,18 +34,16 @@ class _Refused:
 class Refusals:
     """By method and by the first field of the message, which says what for. Loop only."""
 
-    __slots__ = ("_latest", "_rest_s")
+    __slots__ = ("_rest_s", "latest")
 
     def __init__(self) -> None:
-        self._latest: dict[tuple[bytes, bytes], _Refused] = {}
+        self.latest: dict[tuple[bytes, bytes], _Refused] = {}
+        """For those who ask only whether there is any."""
         self._rest_s = 0.0
-
-    def __bool__(self) -> bool:
-        return bool(self._latest)
 
     def clear(self) -> None:
         """Forget all: `again` may keep an unloaded version in memory."""
-        self._latest.clear()
+        self.latest.clear()
 
     def take_rest_s(self) -> float:
         """How long the loop may rest, for what was refused since this was asked last."""
@@ -65,25 +63,26 @@ class Refusals:
 
         `again`: to be called for each that gets the same answer. Times are the loop's.
         """
+        limit_s = max(limit_s, 0.0)
         rest_s = min(_REST_SHARE * limit_s, _LONGEST_REST_S)
         self._rest_s = min(self._rest_s, rest_s) if self._rest_s else rest_s
         field = _first_field(body)
         if field:
-            if len(self._latest) >= _MOST:
-                self._latest.clear()
+            if len(self.latest) >= _MOST:
+                self.latest.clear()
             moment = min(_SHARE * limit_s, _LONGEST_S)
-            self._latest[path, field] = _Refused(
+            self.latest[path, field] = _Refused(
                 limit_s + moment, now + moment, rest_s, answer, again
             )
 
     def answer(self, path: bytes, body: Message, limit_s: float, now: float) -> Headers | None:
         """What to answer a call whose client waits `limit_s`; None: it may be served."""
         key = path, _first_field(body)
-        latest = self._latest.get(key)
+        latest = self.latest.get(key)
         if latest is None:
             return None
         if now >= latest.until:
-            del self._latest[key]
+            del self.latest[key]
             return None
         if limit_s > latest.limit_s:
             return None

@@ -41,9 +41,9 @@ class Site:
 
 def test_the_same_with_no_more_time_is_refused_for_a_moment() -> None:
     site = Site()
-    assert not site.refusals
+    assert not site.refusals.latest
     site.add()
-    assert site.refusals
+    assert site.refusals.latest
     assert site.is_refused()
     assert site.is_refused(body(b"model", b"\x12\x02zz"), LIMIT_S / 2, NOW + MOMENT_S / 2)
     assert not site.is_refused(now=NOW + MOMENT_S)
@@ -73,20 +73,22 @@ def test_of_a_message_that_says_not_at_once_what_it_is_for_nothing_is_kept() -> 
     refusals = Refusals()
     for message in (b"\x12\x03abc", b"\x0a\x85\x01", b"\x0a\0"):
         refusals.add(PATH, b"\0\0\0\0\0" + message, LIMIT_S, ANSWER, lambda: None, NOW)
-    assert not refusals
+    assert not refusals.latest
 
 
 def test_made_up_names_do_not_fill_the_memory() -> None:
     site = Site()
     for number in range(10_000):
         site.add(b"%d" % number)
-    assert len(site.refusals._latest) <= 256
+    assert len(site.refusals.latest) <= 256
     site.refusals.clear()
-    assert not site.refusals
+    assert not site.refusals.latest
 
 
 def test_the_loop_rests_as_long_as_the_client_with_the_least_time_allows() -> None:
     site = Site()
+    assert site.refusals.take_rest_s() == 0.0
+    site.add(limit_s=-1.0)
     assert site.refusals.take_rest_s() == 0.0
     site.add(limit_s=10.0)
     assert site.refusals.take_rest_s() == pytest.approx(0.004)
