@@ -3,7 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-# Python compiles what is imported, and that is a small part of what is installed.
+# Python compiles what is imported, which is a small part of what is installed, and keeps it, unless
+# it is told not to.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(PY) -m pip --disable-pip-version-check --quiet install --no-compile
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ARGS ?=
