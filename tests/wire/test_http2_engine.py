@@ -450,12 +450,12 @@ async def test_a_call_that_was_read_late_has_less_time_left(
         if turns <= 5:
             busy.call("KeepBusy", b"")
             return
-        for limit in ("50m", "600m", "100S"):
+        for limit in ("50m", "850m", "100S"):
             calls.append(client.call("Echo", limit.encode(), ("grpc-timeout", limit)))
         health = "/grpc.health.v1.Health/Check"
-        headers = [("content-type", "application/grpc"), ("grpc-timeout", "600m")]
+        headers = [("content-type", "application/grpc"), ("grpc-timeout", "850m")]
         calls.append(client.request(health, framed(b"health"), *headers))
-        threading.Event().wait(0.25)
+        threading.Event().wait(0.3)
 
     site.service.while_busy = be_busy
     with monkeypatch.context() as patch:
@@ -474,7 +474,7 @@ async def test_a_call_that_was_read_late_has_less_time_left(
     assert deadline is not None
     assert deadline < asyncio.get_running_loop().time() + 100 - 0.2
     # Now that there is time to read, all have theirs.
-    again = await client.response(client.call("Echo", b"", ("grpc-timeout", "600m")))
+    again = await client.response(client.call("Echo", b"", ("grpc-timeout", "850m")))
     assert again.trailers[b"grpc-status"] == b"0"
 
 
