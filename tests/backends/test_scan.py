@@ -28,7 +28,11 @@ def found(path: Path) -> set[tuple[str, str]]:
 
 
 def test_an_ordinary_model_of_each_backend_is_clean(made: Made) -> None:
-    assert found(made.version(1)) == CODE.get(made.name, set())
+    findings = found(made.version(1))
+    # Python may have kept what it compiled beside the code, when the model was made.
+    compiled = {finding for finding in findings if finding[1].endswith(".pyc")}
+    assert findings - compiled == CODE.get(made.name, set())
+    assert not compiled or made.name == "mlflow"
 
 
 @pytest.mark.parametrize(

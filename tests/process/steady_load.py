@@ -138,6 +138,14 @@ class SteadyLoad:
         due: np.ndarray = times[times[:, 1] < 0, 0]
         return due
 
+    @property
+    def failures_heard_at(self) -> np.ndarray:
+        """When they heard so. They may have been asked long after they were due."""
+        times = self._times()
+        failed = times[times[:, 1] < 0]
+        heard_at: np.ndarray = failed[:, 0] - failed[:, 1]
+        return heard_at
+
     def p99_ms(self, begin: float, end: float) -> float:
         """Of the good answers to requests that were due in between."""
         times = self._times()

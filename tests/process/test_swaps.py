@@ -39,6 +39,6 @@ def _played(scene: Scene, rate: int, template: Path, folder: Path) -> Seen:
     assert set(load.failures) <= (MISSES if scene.may_miss else set())
     if scene.may_miss:
         assert len(load.failed_at)
-        assert load.failed_at.min() > seen.began_at
+        assert load.failures_heard_at.min() > seen.began_at
         assert load.failed_at.max() < seen.changed_at
     return seen
