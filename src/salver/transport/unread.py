@@ -11,19 +11,20 @@ import termios
 
 _REST_S = 0.2e-3
 """If so long nothing was done, the loop has waited for something to come."""
-_MANY = 4
-"""Turns without a rest. After fewer, one long request may have held up the others, and the next
-turn is short again: what it kept waiting is best answered at once."""
+_LONG_S = 2e-3
+_MANY = 2
+"""Long turns, one after the other. After one, a single request may have held up the others, and
+the next turn is short again: what it kept waiting is best answered at once."""
 
 
 class Turns:
     """The turns of the loop: in each the sockets are read that something has come on."""
 
-    __slots__ = ("_began_at", "_came_after", "_ended_at", "_is_open", "_without_rest")
+    __slots__ = ("_began_at", "_came_after", "_ended_at", "_is_open", "_long_turns")
 
     def __init__(self) -> None:
         self._is_open = False
-        self._without_rest = 0
+        self._long_turns = 0
         self._began_at = self._came_after = self._ended_at = 0.0
 
     def came_after(self, now: float) -> float:
@@ -35,17 +36,16 @@ class Turns:
             self._is_open = True
             if now - self._ended_at > _REST_S:
                 self._came_after = self._began_at = now
-                self._without_rest = 0
             else:
                 self._came_after = self._began_at
                 self._began_at = self._ended_at
-                self._without_rest += 1
-        return now if self._without_rest < _MANY else self._came_after
+        return now if self._long_turns < _MANY else self._came_after
 
     def end(self, now: float) -> None:
         """All that had come has been read."""
         self._is_open = False
         self._ended_at = now
+        self._long_turns = self._long_turns + 1 if now - self._began_at > _LONG_S else 0
 
 
 class Rest:
