@@ -48,7 +48,7 @@ _ENDED_AT_ONCE = 1
 _OTHER_VERSIONS_S = 1.0
 """The longest that the ports wait for further versions, once each model has one."""
 # Objects of requests under way come and go by the thousand, and are no garbage: with Python's own
-# threshold of 700 a busy server spends a twentieth of its time on looking for some.
+# threshold of 700 a busy server spent four hundredths of its time on looking for some.
 _MOST_UNCOLLECTED = 10_000
 
 

@@ -18,7 +18,7 @@ from salver.transport.door import OPEN, Door, NoHttp
 from salver.transport.exchange import Handler, HttpApplication, StreamHandler
 from salver.transport.receive_buffer import ReceiveBuffer
 from salver.transport.refusals import Refusals
-from salver.transport.unread import Rest, Turns, unread_bytes
+from salver.transport.unread import Leftover, Turns, unread_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Switchboard:
         grpc_streams: Mapping[bytes, StreamHandler] | None = None,
         records: RecordSink | None = None,
         handshake_failed: Callable[[str], None] | None = None,
-        rest: Callable[[float], None] | None = None,
+        nap: Callable[[float], None] | None = None,
     ) -> None:
         self.options = options
         self.application = application
@@ -105,8 +105,8 @@ class Switchboard:
         """Who gets a record of each request, if anybody does; may change at any time."""
         self.handshake_failed = handshake_failed
         """Who is told, if anybody is, why a TLS handshake came to nothing."""
-        self.rest = rest
-        """Lets the loop rest for so many seconds if that makes room for the runs."""
+        self._nap = nap
+        """Lets the loop do nothing for so many seconds if that makes room for the runs."""
         self.receiving = ReceiveBuffer()
         self._turns = Turns()
         self.refusals = Refusals()
@@ -152,9 +152,9 @@ class Switchboard:
                 engine.flush()
             except Exception:  # the others have answers to send, too
                 logger.exception("Unexpected error on a connection")
-        rest_s = self.refusals.take_rest_s()
-        if rest_s and self.rest is not None:
-            self.rest(rest_s)
+        nap_s = self.refusals.take_nap_s()
+        if nap_s and self._nap is not None:
+            self._nap(nap_s)
         self._turns.end(perf_counter())
 
     def drain(self) -> None:
@@ -198,7 +198,7 @@ class Connection(asyncio.BufferedProtocol):
         self._engine: Engine | None = None
         self.unread_s = 0.0
         """How long, at most, what is read now has waited to be read."""
-        self._rest: Rest | None = None
+        self._leftover: Leftover | None = None
         self._first_bytes = b""
         self._is_discarding = False
         self._place: memoryview | None = None
@@ -234,20 +234,20 @@ class Connection(asyncio.BufferedProtocol):
         room = self._receiving.room
         now = perf_counter()
         came_after = self.switchboard.came_after(now)
-        rest = self._rest
-        if rest is not None:
-            came_after = rest.came_after(nbytes)
+        leftover = self._leftover
+        if leftover is not None:
+            came_after = leftover.came_after(nbytes)
         self.unread_s = now - came_after
         if nbytes < len(room):
-            self._rest = None
+            self._leftover = None
             self._take(room[:nbytes])
             return
         # There may be more than can be answered in this turn.
         left = self._unread_bytes()
-        if rest is None:
-            self._rest = Rest(came_after, now, left)
+        if leftover is None:
+            self._leftover = Leftover(came_after, now, left)
         else:
-            rest.look(now, left)
+            leftover.look(now, left)
         self._take(room)
         if self._receiving.is_long(perf_counter() - now):
             self._pause_for_a_turn()

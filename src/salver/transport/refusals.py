@@ -14,9 +14,9 @@ from salver.transport.grpc import PREFIX_BYTES, Headers
 _SHARE = 0.02
 """Of the time that a client has: so long what was found out holds."""
 _LONGEST_S = 2e-3
-_REST_SHARE = 0.06
+_NAP_SHARE = 0.06
 """Of that time: so long the loop rests after a refusal."""
-_LONGEST_REST_S = 4e-3
+_LONGEST_NAP_S = 4e-3
 _MOST = 256
 _FIRST_FIELD = 0x0A
 """The tag of a message's field 1, if that is a message or a string; for Predict the model."""
@@ -26,7 +26,7 @@ _FIRST_FIELD = 0x0A
 class _Refused:
     limit_s: float
     until: float
-    rest_s: float
+    nap_s: float
     answer: Headers
     again: Callable[[], None]
 
@@ -34,21 +34,21 @@ class _Refused:
 class Refusals:
     """By method and by the first field of the message, which says what for. Loop only."""
 
-    __slots__ = ("_rest_s", "latest")
+    __slots__ = ("_nap_s", "latest")
 
     def __init__(self) -> None:
         self.latest: dict[tuple[bytes, bytes], _Refused] = {}
         """For those who ask only whether there is any."""
-        self._rest_s = 0.0
+        self._nap_s = 0.0
 
     def clear(self) -> None:
         """Forget all: `again` may keep an unloaded version in memory."""
         self.latest.clear()
 
-    def take_rest_s(self) -> float:
+    def take_nap_s(self) -> float:
         """How long the loop may rest, for what was refused since this was asked last."""
-        rest_s, self._rest_s = self._rest_s, 0.0
-        return rest_s
+        nap_s, self._nap_s = self._nap_s, 0.0
+        return nap_s
 
     def add(
         self,
@@ -64,15 +64,15 @@ class Refusals:
         `again`: to be called for each that gets the same answer. Times are the loop's.
         """
         limit_s = max(limit_s, 0.0)
-        rest_s = min(_REST_SHARE * limit_s, _LONGEST_REST_S)
-        self._rest_s = min(self._rest_s, rest_s) if self._rest_s else rest_s
+        nap_s = min(_NAP_SHARE * limit_s, _LONGEST_NAP_S)
+        self._nap_s = min(self._nap_s, nap_s) if self._nap_s else nap_s
         field = _first_field(body)
         if field:
             if len(self.latest) >= _MOST:
                 self.latest.clear()
             moment = min(_SHARE * limit_s, _LONGEST_S)
             self.latest[path, field] = _Refused(
-                limit_s + moment, now + moment, rest_s, answer, again
+                limit_s + moment, now + moment, nap_s, answer, again
             )
 
     def answer(self, path: bytes, body: Message, limit_s: float, now: float) -> Headers | None:
@@ -86,14 +86,14 @@ class Refusals:
             return None
         if limit_s > latest.limit_s:
             return None
-        self._rest_s = min(self._rest_s, latest.rest_s) if self._rest_s else latest.rest_s
+        self._nap_s = min(self._nap_s, latest.nap_s) if self._nap_s else latest.nap_s
         latest.again()
         return latest.answer
 
 
 def _first_field(body: Message) -> bytes:
-    """Empty where there is none, or where it is long."""
-    head = bytes(body[PREFIX_BYTES : PREFIX_BYTES + 2])
-    if len(head) < 2 or head[0] != _FIRST_FIELD or head[1] > 0x7F:
+    """Empty where there is none, or where it is long, or the message compressed."""
+    head = bytes(body[: PREFIX_BYTES + 2])
+    if len(head) < PREFIX_BYTES + 2 or head[0] or head[-2] != _FIRST_FIELD or head[-1] > 0x7F:
         return b""
-    return bytes(body[PREFIX_BYTES + 2 : PREFIX_BYTES + 2 + head[1]])
+    return bytes(body[len(head) : len(head) + head[-1]])

@@ -48,7 +48,7 @@ class Turns:
         self._long_turns = self._long_turns + 1 if now - self._began_at > _LONG_S else 0
 
 
-class Rest:
+class Leftover:
     """Of one socket that held more than was read."""
 
     __slots__ = ("_came_after", "_left", "_marked_at")

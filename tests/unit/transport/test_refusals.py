@@ -60,7 +60,15 @@ def test_who_has_more_time_is_heard() -> None:
 
 @pytest.mark.parametrize(
     "request_",
-    [body(b"other"), body(b"model2"), b"", b"\0\0\0\0\0", b"\0\0\0\0\2\x12\0", body(b"")],
+    [
+        body(b"other"),
+        b"\1" + body(b"model")[1:],
+        body(b"model2"),
+        b"",
+        b"\0\0\0\0\0",
+        b"\0\0\0\0\2\x12\0",
+        body(b""),
+    ],
 )
 def test_others_are_heard(request_: bytes) -> None:
     site = Site()
@@ -87,14 +95,14 @@ def test_made_up_names_do_not_fill_the_memory() -> None:
 
 def test_the_loop_rests_as_long_as_the_client_with_the_least_time_allows() -> None:
     site = Site()
-    assert site.refusals.take_rest_s() == 0.0
+    assert site.refusals.take_nap_s() == 0.0
     site.add(limit_s=-1.0)
-    assert site.refusals.take_rest_s() == 0.0
+    assert site.refusals.take_nap_s() == 0.0
     site.add(limit_s=10.0)
-    assert site.refusals.take_rest_s() == pytest.approx(0.004)
+    assert site.refusals.take_nap_s() == pytest.approx(0.004)
     site.add()
     site.add(b"another", limit_s=10.0)
-    assert site.refusals.take_rest_s() == pytest.approx(0.003)
-    assert site.refusals.take_rest_s() == 0.0
+    assert site.refusals.take_nap_s() == pytest.approx(0.003)
+    assert site.refusals.take_nap_s() == 0.0
     assert site.is_refused()
-    assert site.refusals.take_rest_s() == pytest.approx(0.003)
+    assert site.refusals.take_nap_s() == pytest.approx(0.003)

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from salver.transport.unread import Rest, Turns, unread_bytes
+from salver.transport.unread import Leftover, Turns, unread_bytes
 
 
 def test_what_wakes_the_loop_has_not_waited() -> None:
@@ -35,20 +35,20 @@ def test_what_comes_while_others_are_handled_has_waited_since_they_were_read() -
 
 
 def test_what_was_left_in_a_socket_waits_on() -> None:
-    rest = Rest(100.0, 100.1, 3000)
-    assert rest.came_after(1000) == 100.0
-    rest.look(100.2, 9000)
-    assert rest.came_after(1000) == 100.0
-    rest.look(100.3, 9000)
+    leftover = Leftover(100.0, 100.1, 3000)
+    assert leftover.came_after(1000) == 100.0
+    leftover.look(100.2, 9000)
+    assert leftover.came_after(1000) == 100.0
+    leftover.look(100.3, 9000)
     # The last of these was there at the first look: the next were not.
-    assert rest.came_after(1000) == 100.0
-    rest.look(100.4, 9000)
-    assert rest.came_after(1000) == 100.1
-    rest.look(100.5, 20_000)
+    assert leftover.came_after(1000) == 100.0
+    leftover.look(100.4, 9000)
+    assert leftover.came_after(1000) == 100.1
+    leftover.look(100.5, 20_000)
     for _ in range(8):
-        assert rest.came_after(1000) == 100.1
-        rest.look(100.6, 20_000)
-    assert rest.came_after(1000) == 100.4
+        assert leftover.came_after(1000) == 100.1
+        leftover.look(100.6, 20_000)
+    assert leftover.came_after(1000) == 100.4
 
 
 def test_a_socket_tells_how_much_waits_in_it() -> None:
