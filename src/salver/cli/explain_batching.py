@@ -132,7 +132,8 @@ def _rule(queue: dict[str, Any]) -> str:
         rows = queue.get("rows_at_most") or queue["largest_batch"]
         rule = f"an idle thread takes what waits, {rows} rows if it can"
         if queue.get("gathers"):
-            rule = f"a batch of {rows} rows is waited for, 1 ms at the most"
+            most = f"{1e3 * queue['gathering_seconds']:.2g} ms"
+            rule = f"a batch of {rows} rows is waited for, {most} at the most"
         if queue.get("rows_at_most") == 1:
             return "each request runs alone, as without batching"
         width = queue.get("side_by_side")

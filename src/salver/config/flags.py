@@ -405,7 +405,7 @@ class Flags(TrustFlags):
     batching_latency_target_ms: float = flag(
         0.0,
         "With automatic batching: a batch that would take longer is shared by the threads that are "
-        "idle. 0: twice what a single row takes.",
+        "idle, and for company it is waited half as long. 0: twice what a single row takes.",
         origin=Origin.SALVER,
     )
     inline_budget_us: int = int32(

@@ -48,6 +48,9 @@ _CREDIT = 0.01
 _LONG_S, _LONG_IN_SINGLES = 0.05, 4.0
 """Sizes are tried only while a batch will hardly take longer than the larger of the two."""
 _TARGET_IN_SINGLES = 2.0
+_GATHERING_S, _GATHERING_IN_TARGETS = 1e-3, 0.5
+"""A batch may wait so long for company, or such a share of the time that it should take: callers
+of a model that takes longer have larger requests, and need longer to come back."""
 _STEP = 1.15
 _SAVES = 0.97
 """What a row may cost in company, of what it costs alone, for company to be worth forming."""
@@ -171,6 +174,11 @@ class BatchControl:
             return self._target_s
         single_s = self.cost_s(1)
         return None if single_s is None else _TARGET_IN_SINGLES * single_s
+
+    @property
+    def gathering_s(self) -> float:
+        """The longest that a batch waits for company, where it waits at all."""
+        return max(_GATHERING_S, _GATHERING_IN_TARGETS * (self.target_s or 0.0))
 
     def cost_s(self, rows: int) -> float | None:
         """Seconds that a batch of so many rows takes; None where that is not known."""

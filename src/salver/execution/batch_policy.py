@@ -23,8 +23,6 @@ from typing import Protocol
 
 from salver.execution.policy_race import BatchPolicy, PolicyRace
 
-GATHERING_S = 1e-3
-"""The longest that a batch waits for company."""
 _FEWEST_BATCHES, _SHORTEST_TURN_S = 16, 0.02
 _LONG_S = 0.1
 """After that neither a change of policy nor a turn has to see as many requests as are there."""

@@ -16,7 +16,7 @@ from salver.errors import FailedPrecondition, InvalidArgument, Unavailable
 from salver.execution.batch_arrays import kind_of
 from salver.execution.batch_control import BatchControl
 from salver.execution.batch_options import BatchOptions
-from salver.execution.batch_policy import GATHERING_S, PolicySearch
+from salver.execution.batch_policy import PolicySearch
 from salver.execution.batch_proof import BatchProof
 
 _MOST_KINDS = 4096
@@ -217,8 +217,9 @@ class BatchQueue:
             return first.opened_at
         if self.search is not None:
             policy = self.search.policy
-            gathers = policy.gathers and first.rows < policy.rows
-            return first.opened_at + GATHERING_S if gathers else first.opened_at
+            if self.control is None or not policy.gathers or first.rows >= policy.rows:
+                return first.opened_at
+            return first.opened_at + self.control.gathering_s
         return first.opened_at + self.options.batch_timeout_s
 
     @property

@@ -68,6 +68,7 @@ def _described(queue: BatchQueue, servable: PreparedServable) -> dict[str, Any]:
             described["side_by_side"] = best.width
             described["rows_at_most"] = best.rows
             described["gathers"] = best.gathers
+            described["gathering_seconds"] = queue.control.gathering_s
         described["costs"] = [
             {
                 "rows": cost.rows,

@@ -219,6 +219,22 @@ def test_idle_threads_share_what_would_take_one_of_them_too_long() -> None:
     assert control.size(40, idle=1) >= 32
 
 
+@pytest.mark.parametrize(
+    ("single_s", "target_s", "gathering_s"),
+    [
+        pytest.param(1e-4, 0.0, 1e-3, id="a quick model"),
+        pytest.param(5e-3, 0.0, 5e-3, id="a slow one"),
+        pytest.param(5e-3, 4e-3, 2e-3, id="as the operator wants it"),
+    ],
+)
+def test_company_is_waited_for_as_long_as_the_target_leaves_room(
+    single_s: float, target_s: float, gathering_s: float
+) -> None:
+    control = BatchControl(64, target_s)
+    keep_busy(control, lambda rows: single_s, waiting=1)
+    assert control.gathering_s == pytest.approx(gathering_s, rel=0.1)
+
+
 def test_the_target_can_be_given() -> None:
     control = BatchControl(64, latency_target_s=1e-4)
     keep_busy(control, flat)

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salver.errors import InternalError, InvalidArgument, ServingError, Unavailable
-from salver.execution import batch_queue
 from salver.execution.batch_control import ENOUGH, BatchControl
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_policy import PolicySearch
@@ -341,7 +340,7 @@ async def test_a_batch_that_gathers_leaves_when_it_is_whole(
     await site.all_answered()
     assert site.rows(1) == [1]
     # On a busy machine the others may come later than that moment.
-    monkeypatch.setattr(batch_queue, "GATHERING_S", 1000.0)
+    monkeypatch.setattr(BatchControl, "gathering_s", 1000.0)
     before = len(site.echo.sizes)
     site.send([2])
     site.send([3])
