@@ -18,9 +18,10 @@ remembered for each load, in steps of two.
 Pure: times come from outside.
 """
 
-from math import inf, log2, sqrt
+from math import log2, sqrt
 from typing import Protocol
 
+from salver.execution.load_search import LoadSearch
 from salver.execution.policy_race import BatchPolicy, PolicyRace
 
 _FEWEST_BATCHES, _SHORTEST_TURN_S = 16, 0.02
@@ -34,12 +35,8 @@ _ENOUGH_TO_SEE, _SHORTEST_GLANCE_S, _LONG_STAY = 6, 0.005, 1.4
 """After so many batches and seconds with so many times the stay of the best, a turn ends early."""
 _PAUSE_S, _PAUSE_IN_STAYS = 0.25, 4
 """So long without a batch, and so many times what requests stay, is the end of a load."""
-_RACES_OF_ALL = 8
-"""Of so many races, one has also those in it that were hopeless."""
 _SIZES, _GATHERED_SIZES = 5, 3
 """Numbers of rows that are tried, each half of the one before; of them, to be waited for."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 32, 8192
-"""Turns until the next race; twice as many each time, while nothing changes."""
 _FIRST_CREDIT_S, _MOST_CREDIT_S, _CREDIT = 0.3, 0.5, 0.05
 """Seconds that rivals may cost, beyond what the best would have taken: at first, at most, and the
 share of the time that is added."""
@@ -50,88 +47,13 @@ _NO_LOAD = 2.0**-10
 _ANOTHER_LOAD, _QUITE_ANOTHER_LOAD = 0.75, 1.5
 """In doublings: how far the load may move before what was best there is no longer trusted, and
 before a race is given up."""
-_FADING = 0.99
-"""What is left, from turn to turn, of the most answers per second."""
 _MOST_AT_ONCE = 0.5
 """The share of a policy's requests that the loop may run at once, before they say nothing of it."""
+_FEW_REFUSED = 0.02
+"""For each that is answered: with fewer, how long requests stay is a matter of the policy."""
 _MOST_PARTIAL, _TRUST = 0.5, 64
 """The share of batches that may leave without the company that they waited for, before that is
 compared with not to wait; and the turns until the next time."""
-
-
-class _LoadSearch:
-    """What is known about one load, in rows that wait or run."""
-
-    __slots__ = (
-        "best", "doubts", "hopeless", "load", "pause", "race", "races", "rate", "rest", "stay_s",
-        "trust",
-    )  # fmt: skip
-
-    def __init__(self, load: float, best: BatchPolicy) -> None:
-        self.load = load
-        self.best = best
-        self.hopeless: set[BatchPolicy] = set()
-        self.race: PolicyRace | None = None
-        """Under way; it goes on when this load comes again."""
-        self.races = 0
-        self.stay_s = inf
-        """How long requests stayed in the last turn of the best."""
-        self.rate = 0.0
-        """The most answers per second of late, without batches."""
-        self.pause = _FIRST_PAUSE
-        self.rest = 0
-        """Turns until the next race."""
-        self.doubts = False
-        """Whether the race is only about whether to wait for company."""
-        self.trust = 0
-        """Turns until waiting that is mostly in vain is doubted again."""
-
-    def turn_ended(self, score: float) -> None:
-        """One of the race; if it was the last, use the winner."""
-        assert self.race is not None
-        self.race.ended(score)
-        self._end_race(self.race)
-
-    def turn_had_no_batches(self, policy: BatchPolicy, without: BatchPolicy) -> None:
-        """One of a policy that batches, but the loop ran nearly all at once.
-
-        Whether that policy is a good one did not show, and would be chance; what it came to is
-        the one `without` batches.
-        """
-        if policy == self.best:
-            self.best, self.race, self.doubts = without, None, False
-            self.take_rest()
-        elif self.race is not None:
-            self.race.left()
-            self._end_race(self.race)
-
-    def _end_race(self, race: PolicyRace) -> None:
-        if race.winner is None:
-            return
-        self.race = None
-        # To have no batches is what others have: it must not be the better way for long.
-        self.hopeless |= {each for each in race.hopeless - {race.winner} if each.batches}
-        doubts, self.doubts = self.doubts, False
-        if race.winner == self.best:
-            if not doubts:
-                self.take_rest()
-        else:
-            self.best = race.winner
-            self.rest = self.pause = _FIRST_PAUSE
-
-    def load_without_batches(self, rate: float) -> float:
-        """What a turn of the best tells of the load by its answers per second.
-
-        What the loop runs at once waits nowhere where it could be counted: only that less is
-        answered tells that less comes.
-        """
-        self.rate = max(_FADING * self.rate, rate)
-        return self.load * rate / self.rate
-
-    def take_rest(self) -> None:
-        """Race no more for a while, and longer the next time."""
-        self.rest = self.pause
-        self.pause = min(2 * self.pause, _LONGEST_PAUSE)
 
 
 class _Settling:
@@ -173,8 +95,8 @@ class PolicySearch:
 
     __slots__ = (
         "_at_once", "_batches", "_began_at", "_costs", "_credit_s", "_has_moved", "_is_racing",
-        "_most", "_partial", "_quiet", "_requests", "_rows", "_search", "_searches", "_settling",
-        "_stay_s", "_told_at", "policy",
+        "_most", "_partial", "_quiet", "_refused", "_requests", "_rows", "_search", "_searches",
+        "_settling", "_stay_s", "_told_at", "policy",
     )  # fmt: skip
 
     def __init__(self, width: int, most: int, costs: KnowsCosts) -> None:
@@ -189,9 +111,9 @@ class PolicySearch:
         self._costs = costs
         self.policy = BatchPolicy(width)
         """For now."""
-        self._quiet = _LoadSearch(_NO_LOAD, self.policy)
+        self._quiet = LoadSearch(_NO_LOAD, self.policy)
         self._search = self._quiet
-        self._searches: list[_LoadSearch] = []
+        self._searches: list[LoadSearch] = []
         """Of the loads that were met with; they are not close to each other."""
         self._has_moved = False
         """Whether the last turn was under another load than this search is about."""
@@ -210,7 +132,12 @@ class PolicySearch:
 
     def _start_turn(self) -> None:
         self._batches = self._requests = self._rows = self._partial = self._at_once = 0
+        self._refused = 0
         self._stay_s = 0.0
+
+    def refused(self) -> None:
+        """A request was not taken, because it would have waited too long."""
+        self._refused += 1
 
     def ended(
         self, requests: int, rows: int, stay_s: float, now: float, *, at_once: bool = False
@@ -240,6 +167,8 @@ class PolicySearch:
         self._rows += rows
         self._stay_s += stay_s
         self._partial += rows < self.policy.rows
+        if self.policy.batches and rows > self._search.largest:
+            self._search.largest = rows
         self._at_once += requests * at_once
         elapsed_s = now - self._began_at
         if self._has_seen_enough(elapsed_s):
@@ -286,9 +215,14 @@ class PolicySearch:
         search = self._search
         had_no_batches = search is not self._quiet and self._had_no_batches
         stay_s = self._stay_s / self._requests
-        # While the loop runs them, others wait to be read: about as many as wait elsewhere.
-        unseen_s = search.load * elapsed_s / self._rows * self._at_once / self._requests
-        stay_s = max(stay_s, unseen_s)
+        # What so many rows would stay if all were taken, by Little's law.
+        all_taken_s = search.load * elapsed_s / self._rows
+        if self._refused > _FEW_REFUSED * self._requests:
+            # How long the others stay is then a choice of those who refuse, not of a policy.
+            stay_s = all_taken_s
+        else:
+            # While the loop runs them, others wait to be read: about as many as wait elsewhere.
+            stay_s = max(stay_s, all_taken_s * self._at_once / self._requests)
         if self.policy == search.best:
             search.stay_s = stay_s
             self._credit_s = min(self._credit_s + _CREDIT * elapsed_s, _MOST_CREDIT_S)
@@ -328,7 +262,7 @@ class PolicySearch:
         if not self._has_moved:
             self._search = found
 
-    def _go_on(self, search: _LoadSearch) -> None:
+    def _go_on(self, search: LoadSearch) -> None:
         """After a turn of the best outside of a race: begin one if it is time."""
         search.trust = max(search.trust - 1, 0)
         is_vain = search.best.gathers and self._partial > _MOST_PARTIAL * self._batches
@@ -341,13 +275,9 @@ class PolicySearch:
         elif search.rest:
             search.rest -= 1
         elif self._credit_s >= 0:
-            rivals = self._rivals(search)
-            if rivals:
-                search.race = PolicyRace(search.best, rivals)
-            else:
-                search.take_rest()
+            search.begin_race(self._rivals(search))
 
-    def _search_at(self, load: float) -> _LoadSearch:
+    def _search_at(self, load: float) -> LoadSearch:
         """The search that belongs to this load."""
         if load < _LEAST_LOAD:
             return self._quiet
@@ -359,11 +289,11 @@ class PolicySearch:
         )
         if _doublings(load, nearest.load) < _ANOTHER_LOAD:
             return nearest
-        found = _LoadSearch(load, nearest.best)
+        found = LoadSearch(load, nearest.best, nearest.largest * max(load / nearest.load, 1.0))
         self._searches.append(found)
         return found
 
-    def _rivals(self, search: _LoadSearch) -> list[BatchPolicy]:
+    def _rivals(self, search: LoadSearch) -> list[BatchPolicy]:
         """What to compare with the best."""
         width = search.best.width
         nearby = dict.fromkeys((width, width // 2, 2 * width, 1))
@@ -377,13 +307,7 @@ class PolicySearch:
             policies += [BatchPolicy(wide, rows) for rows in (0, *sizes[1:], *steps)]
             policies += [BatchPolicy(wide, rows, True) for rows in sizes[:_GATHERED_SIZES]]
         policies.append(BatchPolicy(self._most, 1))
-        search.races += 1
-        if not search.races % _RACES_OF_ALL:
-            search.hopeless.clear()
-        left_out = {*search.hopeless, search.best}
-        return [
-            each for each in policies if each not in left_out and self._costs.may_pay(each.rows)
-        ]
+        return [each for each in policies if self._costs.may_pay(each.rows)]
 
 
 def _doublings(load: float, other: float) -> float:

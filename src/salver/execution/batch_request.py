@@ -9,7 +9,7 @@ from salver.errors import DeadlineExceeded, ResourceExhausted, ServingError
 from salver.execution.batch_arrays import rejoined
 from salver.execution.batch_queue import Batch, BatchQueue
 from salver.execution.deadlines import Deadlines
-from salver.execution.patience import Patience, gave_up_soon
+from salver.execution.patience import Patience, SpareTime, gave_up_soon
 from salver.execution.runner import OnDone, size_of, unexpected
 
 Outputs = Sequence[np.ndarray]
@@ -19,9 +19,9 @@ class Request:
     """One request. Loop only, but for `inputs` and `is_unwanted`, which a worker reads."""
 
     __slots__ = (
-        "_deadlines", "_due", "_elapsed_s", "_error", "_on_done", "_on_settled", "_patience",
-        "_pieces", "_queue", "_under_way", "added_at", "batch", "expected_wait_s", "inputs",
-        "is_unwanted", "kind", "outputs", "rows", "size",
+        "_deadlines", "_due", "_elapsed_s", "_error", "_left_s", "_on_done", "_on_settled",
+        "_patience", "_pieces", "_queue", "_spare", "_under_way", "added_at", "batch",
+        "expected_wait_s", "inputs", "is_unwanted", "kind", "outputs", "rows", "size",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +47,8 @@ class Request:
         self._deadlines: Deadlines | None = None
         self._due = 0
         self._patience: Patience | None = None
+        self._spare: SpareTime | None = None
+        self._left_s = 0.0
         self.expected_wait_s = 0.0
         """Seconds, before anything was known of how right that is; 0: not known, or none."""
         self._pieces: list[Piece] = []
@@ -77,6 +79,11 @@ class Request:
         """Let it be known whether the caller stays, who is expected to wait for a while."""
         self._patience = patience
 
+    def try_spare(self, spare: SpareTime, left_s: float) -> None:
+        """Let it be known whether it is answered in the time that is left to it now."""
+        self._spare = spare
+        self._left_s = left_s
+
     def refusal(self, now: float) -> ServingError | None:
         """Why it is not worth running any more, if so. From any thread."""
         if self._patience is None:
@@ -96,15 +103,23 @@ class Request:
         try:
             if on_done is not None:
                 self._on_done = None
+                self._tell_spare(is_answered=False)
                 on_done(None, error, 0.0)
         finally:
             self.abandon()
 
+    def _tell_spare(self, *, is_answered: bool) -> None:
+        if self._spare is not None:
+            now = perf_counter()
+            took_s = now - self._entries[0].added_at
+            self._spare.learn(self._left_s, took_s, now, is_answered=is_answered)
+
     def abandon(self) -> None:
         """The caller is gone: it will hear no more, and what waits is not run."""
-        if self._patience is not None and self._on_done is not None:
+        if self._on_done is not None:
+            self._tell_spare(is_answered=False)
             first = self._entries[0]
-            if first.batch is not None:
+            if self._patience is not None and first.batch is not None:
                 now = perf_counter()
                 self._patience.gone(self.expected_wait_s, now - first.added_at, now)
         self._want_no_more()
@@ -131,8 +146,10 @@ class Request:
         try:
             if on_done is not None:
                 self._want_no_more()
-                if outputs is not None and self._patience is not None:
-                    self._patience.stayed(perf_counter())
+                if outputs is not None:
+                    self._tell_spare(is_answered=True)
+                    if self._patience is not None:
+                        self._patience.stayed(perf_counter())
                 on_done(None if outputs is None else list(outputs), error, elapsed_s)
         finally:
             self._settle_one()

@@ -21,7 +21,7 @@ from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.batch_request import Request, expired
 from salver.execution.batch_turns import BatchObserver, BatchThreads, BatchTurns
 from salver.execution.deadlines import Deadlines
-from salver.execution.patience import Patience, time_left_s
+from salver.execution.patience import SPARE_OF_BATCHES, Patience, SpareTime, time_left_s
 from salver.execution.policy_race import BatchPolicy
 from salver.execution.prepared import Executable, Order
 from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
@@ -38,9 +38,6 @@ _NO_WAIT_S = 5e-3
 """Who is expected to wait for less shows nothing of how long clients wait."""
 _AT_ONCE_S = 1e-3
 """Errors that come sooner are those of requests that were never taken."""
-_SPARE = 2.0
-"""As of `time_left_s`: which requests share a batch, and how long it takes, is not known before it
-is formed. A queue that is half as long keeps threads as busy, and answers in half the time."""
 _FEW_BYTES = 1 << 20
 """So many may wait in each queue, whatever waits elsewhere."""
 
@@ -75,6 +72,7 @@ class Batcher:
         self._alone = observer.alone
         self._loop: asyncio.AbstractEventLoop | None = None
         self.patience = Patience(options.max_wait_s)
+        self.spare = SpareTime()
         self._deadlines = Deadlines()
 
     def start(self) -> None:
@@ -248,6 +246,10 @@ class Batcher:
             request.try_patience(self.patience)
         if deadline is not None:
             request.expire_at(deadline, self._deadlines)
+            left_s = deadline - self._loop.time()
+            wait_s = expected_wait_s * self._pace.times
+            if queue.varies and self.spare.is_told_by(wait_s, left_s):
+                request.try_spare(self.spare, left_s)
         self._turns.attend(queue)
         return request
 
@@ -274,7 +276,7 @@ class Batcher:
             return 0.0
         # Of idle threads, too: many may come in one turn of the loop, in which none takes them.
         wait_s = queue.control.wait_s(queue.rows)
-        refusal = self._overload(queue.control, wait_s, deadline)
+        refusal = self._overload(queue, queue.control, wait_s, deadline)
         if refusal is not None:
             try:
                 raise refusal
@@ -284,12 +286,13 @@ class Batcher:
         return wait_s
 
     def _overload(
-        self, control: BatchControl, wait_s: float, deadline: float | None
+        self, queue: BatchQueue, control: BatchControl, wait_s: float, deadline: float | None
     ) -> ServingError | None:
         assert self._loop is not None
         left_s = None
         if deadline is not None:
-            left_s = time_left_s(deadline, self._loop.time(), control.batch_s, _SPARE)
+            spare = self.spare.times if queue.varies else SPARE_OF_BATCHES
+            left_s = time_left_s(deadline, self._loop.time(), control.batch_s, spare)
         return overload(wait_s * self._pace.times, self.patience.limit_s, left_s)
 
     def refusal(self, queue: BatchQueue, deadline: float | None) -> ServingError | None:
@@ -300,12 +303,15 @@ class Batcher:
             return self._runner.refusal(queue.executable, deadline)
         if queue.rows:
             # What does not fit the queue would go past it, to threads for the same cores.
-            return self._overload(queue.control, queue.control.wait_s(queue.rows), deadline)
+            control = queue.control
+            return self._overload(queue, control, control.wait_s(queue.rows), deadline)
         return None
 
     def refused(self, queue: BatchQueue) -> None:
         """A request to a program with this queue was refused."""
         queue.totals.refused += 1
+        if queue.search is not None:
+            queue.search.refused()
         self._observer.refused()
 
 

@@ -28,6 +28,19 @@ _LEAST_S = 0.05
 _SPARE = 1.25
 """Times the expected wait that a request is given until its deadline: a wait is never known
 exactly, and one that ends a little too late was in vain."""
+SPARE_OF_BATCHES, _LEAST_SPARE = 2.0, 1.1
+"""As above, of what is run in batches: which requests share one, and how long it takes, is not
+known before it is formed. A queue that is half as long as it might be keeps threads as busy, and
+answers in half the time. But of requests of many kinds, the more can be run together the more there
+are to choose from: with those less is tried, down to the least."""
+_LESS_SPARE, _MORE_SPARE = 0.03, 1.1
+"""What is taken off where hardly any come too late, and what it is multiplied by where many do."""
+_SPARE_WINDOW_S = 0.1
+_HARDLY_LATE, _OFTEN_LATE = 0.01, 0.02
+_TO_ANSWER_S = 1e-3
+"""An answer that is ready so shortly before the deadline is there too late."""
+_ON_THE_EDGE = 0.5
+"""Of the longest wait with which requests are taken: those with less say nothing of the spare."""
 _PACE_SMOOTHING = 0.05
 _SLOWEST_PACE = 8.0
 
@@ -105,6 +118,39 @@ class WaitPace:
         # What others ahead of it gave up is no sign that waits are short.
         times = min(max(waited_s / expected_s, 1.0), _SLOWEST_PACE)
         self.times += (times - self.times) * _PACE_SMOOTHING
+
+
+class SpareTime:
+    """How many times its expected wait a request needs, where kinds vary: learned. Loop only."""
+
+    __slots__ = ("_count", "_late", "_window_ends_at", "times")
+
+    def __init__(self) -> None:
+        self.times = SPARE_OF_BATCHES
+        self._begin(0.0)
+
+    def _begin(self, now: float) -> None:
+        self._count = self._late = 0
+        self._window_ends_at = now + _SPARE_WINDOW_S
+
+    def is_told_by(self, expected_wait_s: float, left_s: float) -> bool:
+        """Whether one that is taken with such a wait, and so long to its deadline, tells of it."""
+        return expected_wait_s * self.times > _ON_THE_EDGE * left_s
+
+    def learn(self, left_s: float, took_s: float, now: float, *, is_answered: bool) -> None:
+        """One that had so long to its deadline was answered after so long, or given up."""
+        is_late = took_s > left_s - _TO_ANSWER_S
+        if not is_late and not is_answered:
+            return
+        self._count += 1
+        self._late += is_late
+        if self._count < _ENOUGH or now < self._window_ends_at:
+            return
+        if self._late > _OFTEN_LATE * self._count:
+            self.times = min(_MORE_SPARE * self.times, SPARE_OF_BATCHES)
+        elif self._late < _HARDLY_LATE * self._count:
+            self.times = max(self.times - _LESS_SPARE, _LEAST_SPARE)
+        self._begin(now)
 
 
 def time_left_s(deadline: float, now: float, run_s: float, spare: float = _SPARE) -> float:

@@ -342,3 +342,16 @@ def test_without_batches_too_a_lower_load_is_seen_by_what_is_answered() -> None:
     world.run_for(1.0, alone_s=1e-3)
 
     assert world.policies._search is not search
+
+
+def test_where_requests_are_refused_only_the_answers_count() -> None:
+    world = World(2)
+    for _ in range(60_000):
+        policy = world.policies.policy
+        rows = policy.rows or 8
+        # More answers without batches, and a queue that is let grow three times as long.
+        took_s, stay_s = (1e-3, 1e-3) if policy.batches else (0.8e-3, 3e-3)
+        world.now += rows * took_s / CALLERS
+        world.policies.refused()
+        world.policies.ended(rows, rows, rows * stay_s, world.now)
+    assert world.policies.best == NO_BATCHES

@@ -18,6 +18,7 @@ from salver.execution.batch_proof import Likeness
 from salver.execution.batch_queue import BatchQueue
 from salver.execution.batch_request import Request
 from salver.execution.batch_run import BatchRun
+from salver.execution.patience import SpareTime
 from salver.execution.policy_race import BatchPolicy
 from salver.execution.prepared import PreparedServable
 from tests.batching import AUTOMATIC, FOURS, Echo, EchoServable, Opened, Site
@@ -269,6 +270,36 @@ async def test_an_automatic_queue_refuses_at_once_where_the_deadline_would_come_
     ]
     site.echo.gate.set()
     await site.all_answered()
+
+
+async def test_requests_of_many_kinds_may_wait_longer_as_long_as_they_come_in_time(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    monkeypatch.setattr(
+        SpareTime,
+        "learn",
+        lambda spare, left_s, took_s, now, is_answered: told.append((left_s, is_answered)),
+    )
+    site = opened(AUTOMATIC)
+    queue, now = site.executable.queue, asyncio.get_running_loop().time()
+    assert queue is not None
+    pace(queue, 1.0)
+    await site.hold_the_thread()
+    site.send([1], deadline_s=1000.0)
+    site.batcher.spare.times = 1.2
+    assert site.batcher.refusal(queue, now + 1.5) is not None
+    queue.varies = True
+    assert site.batcher.refusal(queue, now + 1.5) is None
+    # Who waits for next to nothing, measured by its deadline, tells nothing.
+    for deadline_s in (1000.0, 3.6):
+        site.send([2], deadline_s)
+    run = site.send([3], deadline_s=5.0)
+    assert run is not None
+    run.abandon()
+    site.echo.gate.set()
+    await site.until(lambda: len(site.settled) == 5)
+    assert told == [(pytest.approx(5.0, abs=1e-3), False), (pytest.approx(3.6, abs=1e-3), True)]
 
 
 async def test_clients_that_go_away_from_an_automatic_queue_make_the_longest_wait_shorter(

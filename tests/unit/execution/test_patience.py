@@ -1,8 +1,10 @@
-"""How long a wait is worth offering, by who stays for it and who goes away."""
+"""How long a wait is worth offering, by who stays for it, goes away, or is answered in time."""
 
 from random import Random
 
-from salver.execution.patience import Patience
+import pytest
+
+from salver.execution.patience import SPARE_OF_BATCHES, Patience, SpareTime
 
 MOST_S = 5.0
 
@@ -81,3 +83,40 @@ def test_one_client_that_goes_away_changes_nothing() -> None:
 
 def test_where_no_wait_is_too_long_nothing_is_learned() -> None:
     assert Clients(0.0).come(1, share_gone=0.5) == 0.0
+
+
+LEFT_S = 0.05
+
+
+def answer(spare: SpareTime, seconds: float, needed: float, since: float = 0.0) -> float:
+    """1000 in each second; those are late that were given less than they needed."""
+    chance = Random(1)
+    for number in range(round(1000 * seconds)):
+        took_s = LEFT_S / spare.times * needed * chance.uniform(0.8, 1.0)
+        spare.learn(LEFT_S, took_s, since + number / 1000, is_answered=took_s < LEFT_S)
+    return spare.times
+
+
+@pytest.mark.parametrize("needed", [1.2, 1.5, 1.8])
+def test_no_more_time_is_spared_than_answers_need_to_come_in_time(needed: float) -> None:
+    assert needed - 0.2 < answer(SpareTime(), 10, needed) < needed + 0.3
+
+
+def test_the_spare_has_bounds_and_grows_again_when_many_are_late() -> None:
+    spare = SpareTime()
+    assert 1.0 < answer(spare, 10, 0.5) < 1.2
+    assert answer(spare, 10, 10.0, since=10.0) == SPARE_OF_BATCHES
+
+
+def test_who_went_away_in_good_time_says_nothing_of_the_spare() -> None:
+    spare = SpareTime()
+    known = answer(spare, 10, 1.2)
+    for number in range(1000):
+        spare.learn(LEFT_S, LEFT_S / 2, 100 + number, is_answered=False)
+    assert spare.times == known
+
+
+def test_only_who_is_taken_with_little_to_spare_tells_of_it() -> None:
+    spare = SpareTime()
+    assert spare.is_told_by(0.4 * LEFT_S, LEFT_S)
+    assert not spare.is_told_by(0.1 * LEFT_S, LEFT_S)
