@@ -149,7 +149,8 @@ class Request:
                 if outputs is not None:
                     self._tell_spare(is_answered=True)
                     if self._patience is not None:
-                        self._patience.stayed(perf_counter())
+                        now = perf_counter()
+                        self._patience.stayed(now - self._entries[0].added_at, now)
                 on_done(None if outputs is None else list(outputs), error, elapsed_s)
         finally:
             self._settle_one()

@@ -4,6 +4,8 @@ A client with a time limit of its own, which it does not tell, goes away when th
 more come than can be served, each then waits in the queue until it has just given up, and all
 work is in vain. So while many go away from the queue, the longest wait that is offered is less
 than what clients bear, and who has waited nearly that long already is refused rather than run.
+Clients also go away because they end, many at once, whatever they wait for: then they have waited
+for less than those who stay, where those with a time limit have waited longer than all others.
 What was learned so is forgotten with time. Pure: times come from outside.
 """
 
@@ -25,6 +27,9 @@ _DOUBLES_S = 30.0
 """Time in which what clients are thought to bear doubles, unless they show otherwise."""
 _LEAST_S = 0.05
 """Enough to keep the workers busy."""
+_STAY_SMOOTHING = 0.05
+_NOBODY_STAYS = 3
+"""Windows in which all went away, after which it does not matter how long others once stayed."""
 _SPARE = 1.25
 """Times the expected wait that a request is given until its deadline: a wait is never known
 exactly, and one that ends a little too late was in vain."""
@@ -48,8 +53,10 @@ _SLOWEST_PACE = 8.0
 class Patience:
     """The longest wait that is worth offering. Loop only, but for `is_hopeless`."""
 
-    __slots__ = ("_bears_s", "_disappointed", "_gone", "_gone_after_s", "_learned_at", "_most_s",
-                 "_stayed", "_window_ends_at", "limit_s")  # fmt: skip
+    __slots__ = (
+        "_bears_s", "_disappointed", "_gone", "_gone_after_s", "_learned_at", "_most_s", "_stay_s",
+        "_stayed", "_window_ends_at", "_windows_without", "limit_s",
+    )  # fmt: skip
 
     def __init__(self, most_s: float) -> None:
         self._most_s = most_s
@@ -57,6 +64,8 @@ class Patience:
         """Seconds."""
         self._bears_s = inf
         self._learned_at = 0.0
+        self._stay_s = 0.0
+        self._windows_without = 0
         self._window_ends_at = 0.0
         self._begin(0.0)
 
@@ -69,9 +78,10 @@ class Patience:
         """Whether one that has waited so long will most likely be gone before it is answered."""
         return waited_s > _HOPELESS * self._bears_s
 
-    def stayed(self, now: float) -> None:
-        """One that had waited was run."""
+    def stayed(self, stay_s: float, now: float) -> None:
+        """One that had waited was run, and has been here for so long."""
         self._stayed += 1
+        self._stay_s += (stay_s - self._stay_s) * _STAY_SMOOTHING
         self._look(now)
 
     def gone(self, expected_wait_s: float, waited_s: float, now: float) -> None:
@@ -87,13 +97,20 @@ class Patience:
         if count < _ENOUGH or now < self._window_ends_at:
             return
         self._forget(now)
-        if self._gone > _MANY * count:
+        self._windows_without = 0 if self._stayed else self._windows_without + 1
+        if self._gone > _MANY * count and self._have_lost_patience:
             bears_s = self._gone_after_s / self._gone
             if self._disappointed > _MANY * count:
                 bears_s = min(bears_s, _SHRINK * self._bears_s)
             self._bears_s = min(self._bears_s, max(bears_s, _LEAST_S / _OFFERED))
         self.limit_s = min(self._most_s, _OFFERED * self._bears_s)
         self._begin(now)
+
+    @property
+    def _have_lost_patience(self) -> bool:
+        """Whether those who went away waited for as long as others, or there are no others."""
+        is_long = self._gone_after_s >= self._stay_s * self._gone
+        return is_long or self._windows_without >= _NOBODY_STAYS
 
     def _forget(self, now: float) -> None:
         doublings = (now - self._learned_at) / _DOUBLES_S

@@ -115,7 +115,7 @@ class Run:
 
     def abandon(self) -> None:
         """See `Pending`."""
-        if self.expected_wait_s and not self.unwanted:
+        if self.expected_wait_s and not self.unwanted and not self.started_at:
             now = perf_counter()
             self._runner.patience.gone(self.expected_wait_s, now - self.queued_at, now)
         self._leave()
@@ -172,7 +172,8 @@ class Run:
         if self.expected_wait_s:
             self._runner.pace.learn(self.started_at - self.queued_at, self.expected_wait_s)
             if self.elapsed_s:
-                self._runner.patience.stayed(perf_counter())
+                now = perf_counter()
+                self._runner.patience.stayed(now - self.queued_at, now)
         if self._due:
             self._runner.deadlines.remove(self._due, self)
         if self.elapsed_s:

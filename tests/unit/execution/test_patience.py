@@ -25,7 +25,7 @@ class Clients:
             if wait_s > bear_s or self._random.random() < share_gone:
                 self.patience.gone(wait_s, min(wait_s, bear_s), self._now)
             else:
-                self.patience.stayed(self._now)
+                self.patience.stayed(wait_s, self._now)
         return self.patience.limit_s
 
 
@@ -83,6 +83,18 @@ def test_one_client_that_goes_away_changes_nothing() -> None:
 
 def test_where_no_wait_is_too_long_nothing_is_learned() -> None:
     assert Clients(0.0).come(1, share_gone=0.5) == 0.0
+
+
+@pytest.mark.parametrize("crowd", [30, 64, 1000])
+def test_a_crowd_that_ends_shows_nothing_of_how_long_it_would_have_waited(crowd: int) -> None:
+    patience = Patience(MOST_S)
+    for end in range(1, 10):
+        for number in range(1000):
+            patience.stayed(0.02, end + number / 2000)
+        for number in range(crowd):
+            # The first would have been answered next, the last had just come.
+            patience.gone(0.02, 0.02 * (1 - number / crowd), end + 0.5)
+    assert patience.limit_s == MOST_S
 
 
 LEFT_S = 0.05
