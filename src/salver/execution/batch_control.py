@@ -49,8 +49,8 @@ _LONG_S, _LONG_IN_SINGLES = 0.05, 4.0
 """Sizes are tried only while a batch will hardly take longer than the larger of the two."""
 _TARGET_IN_SINGLES = 2.0
 _GATHERING_S, _GATHERING_IN_TARGETS = 1e-3, 0.5
-"""A batch may wait so long for company, or such a share of the time that it should take: callers
-of a model that takes longer have larger requests, and need longer to come back."""
+"""A batch may wait so long for company, or such a share of the time that it should take, but never
+for long: callers of a model that takes longer have larger requests, and come back later."""
 _STEP = 1.15
 _SAVES = 0.97
 """What a row may cost in company, of what it costs alone, for company to be worth forming."""
@@ -172,13 +172,17 @@ class BatchControl:
         """The longest that a batch should take, while idle threads could share it."""
         if self._target_s:
             return self._target_s
-        single_s = self.cost_s(1)
-        return None if single_s is None else _TARGET_IN_SINGLES * single_s
+        return _TARGET_IN_SINGLES * self._single_s if self._sizes else None
 
     @property
     def gathering_s(self) -> float:
         """The longest that a batch waits for company, where it waits at all."""
-        return max(_GATHERING_S, _GATHERING_IN_TARGETS * (self.target_s or 0.0))
+        return min(max(_GATHERING_S, _GATHERING_IN_TARGETS * (self.target_s or 0.0)), _LONG_S)
+
+    @property
+    def _single_s(self) -> float:
+        """What a single row takes: no more than any batch, if only its first run was seen."""
+        return min([size.row_s * size.rows for size in self._sizes.values()])
 
     def cost_s(self, rows: int) -> float | None:
         """Seconds that a batch of so many rows takes; None where that is not known."""
@@ -261,7 +265,7 @@ class BatchControl:
         """Whether a batch is run soon enough to be run only to learn what it costs."""
         known = [size.row_s for size in self._sizes.values() if size.rows <= rows]
         # Those who come with it must not wait for long.
-        return not known or known[-1] * rows <= max(_LONG_S, _LONG_IN_SINGLES * known[0])
+        return not known or known[-1] * rows <= max(_LONG_S, _LONG_IN_SINGLES * self._single_s)
 
     def may_pay(self, rows: int) -> bool:
         """Whether it is worth a trial to form batches of so many rows."""

@@ -225,6 +225,7 @@ def test_idle_threads_share_what_would_take_one_of_them_too_long() -> None:
         pytest.param(1e-4, 0.0, 1e-3, id="a quick model"),
         pytest.param(5e-3, 0.0, 5e-3, id="a slow one"),
         pytest.param(5e-3, 4e-3, 2e-3, id="as the operator wants it"),
+        pytest.param(1.0, 0.0, 0.05, id="not for long"),
     ],
 )
 def test_company_is_waited_for_as_long_as_the_target_leaves_room(
@@ -233,6 +234,19 @@ def test_company_is_waited_for_as_long_as_the_target_leaves_room(
     control = BatchControl(64, target_s)
     keep_busy(control, lambda rows: single_s, waiting=1)
     assert control.gathering_s == pytest.approx(gathering_s, rel=0.1)
+
+
+def test_a_single_row_takes_no_longer_than_more_of_them() -> None:
+    control = BatchControl(64)
+    # The only one, before a crowd came: a library has prepared itself.
+    control.observe(1, 0.7)
+    assert control.target_s == pytest.approx(1.4)
+    for _ in range(8):
+        control.observe(2, 6e-3)
+        control.observe(8, 8e-3)
+    assert control.target_s == pytest.approx(12e-3)
+    assert control.gathering_s == pytest.approx(6e-3)
+    assert not control.is_short(128)
 
 
 def test_the_target_can_be_given() -> None:
