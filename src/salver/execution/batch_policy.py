@@ -11,7 +11,8 @@ makes stays longer, does not count against the policy that meets with it.
 
 So policies are compared by the root of the seconds of stay, divided by answers per second: the
 root, because the time that callers spend on the way is not seen, and batches for which all wait
-together have more of it. They are compared by turns of some batches each, in a race (see
+together have more of it. While requests are refused, only the answers count: who refuses decides
+how long the others stay. Policies are compared by turns of some batches each, in a race (see
 `policy_race.py`) that begins with each new load and again ever more rarely. What was best is
 remembered for each load, in steps of two.
 

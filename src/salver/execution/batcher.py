@@ -73,6 +73,7 @@ class Batcher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.patience = Patience(options.max_wait_s)
         self.spare = SpareTime()
+        """Of all queues whose requests are of many kinds."""
         self._deadlines = Deadlines()
 
     def start(self) -> None:
