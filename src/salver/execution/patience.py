@@ -4,8 +4,9 @@ A client with a time limit of its own, which it does not tell, goes away when th
 more come than can be served, each then waits in the queue until it has just given up, and all
 work is in vain. So while many go away from the queue, the longest wait that is offered is less
 than what clients bear, and who has waited nearly that long already is refused rather than run.
-Clients also go away because they end, many at once, whatever they wait for: then they have waited
-for less than those who stay, where those with a time limit have waited longer than all others.
+Clients also go away because they end, many at once, whatever they wait for: then they have mostly
+waited for less than those who stay, and it is over soon; those with a time limit have waited longer
+than all others, and go on going away.
 What was learned so is forgotten with time. Pure: times come from outside.
 """
 
@@ -28,8 +29,9 @@ _DOUBLES_S = 30.0
 _LEAST_S = 0.05
 """Enough to keep the workers busy."""
 _STAY_SMOOTHING = 0.05
-_NOBODY_STAYS = 3
-"""Windows in which all went away, after which it does not matter how long others once stayed."""
+_IN_A_ROW = 3
+"""Windows in which many have to go away before it matters, so that it is more than one crowd; and
+in which all do, before it does not matter how long others once stayed."""
 _SPARE = 1.25
 """Times the expected wait that a request is given until its deadline: a wait is never known
 exactly, and one that ends a little too late was in vain."""
@@ -55,7 +57,7 @@ class Patience:
 
     __slots__ = (
         "_bears_s", "_disappointed", "_gone", "_gone_after_s", "_learned_at", "_most_s", "_stay_s",
-        "_stayed", "_window_ends_at", "_windows_without", "limit_s",
+        "_stayed", "_window_ends_at", "_windows_with_many", "_windows_without", "limit_s",
     )  # fmt: skip
 
     def __init__(self, most_s: float) -> None:
@@ -65,7 +67,7 @@ class Patience:
         self._bears_s = inf
         self._learned_at = 0.0
         self._stay_s = 0.0
-        self._windows_without = 0
+        self._windows_with_many = self._windows_without = 0
         self._window_ends_at = 0.0
         self._begin(0.0)
 
@@ -98,7 +100,9 @@ class Patience:
             return
         self._forget(now)
         self._windows_without = 0 if self._stayed else self._windows_without + 1
-        if self._gone > _MANY * count and self._have_lost_patience:
+        has_many_gone = self._gone > _MANY * count and self._have_lost_patience
+        self._windows_with_many = self._windows_with_many + 1 if has_many_gone else 0
+        if self._windows_with_many >= _IN_A_ROW:
             bears_s = self._gone_after_s / self._gone
             if self._disappointed > _MANY * count:
                 bears_s = min(bears_s, _SHRINK * self._bears_s)
@@ -110,7 +114,7 @@ class Patience:
     def _have_lost_patience(self) -> bool:
         """Whether those who went away waited for as long as others, or there are no others."""
         is_long = self._gone_after_s >= self._stay_s * self._gone
-        return is_long or self._windows_without >= _NOBODY_STAYS
+        return is_long or self._windows_without >= _IN_A_ROW
 
     def _forget(self, now: float) -> None:
         doublings = (now - self._learned_at) / _DOUBLES_S

@@ -86,14 +86,17 @@ def test_where_no_wait_is_too_long_nothing_is_learned() -> None:
 
 
 @pytest.mark.parametrize("crowd", [30, 64, 1000])
-def test_a_crowd_that_ends_shows_nothing_of_how_long_it_would_have_waited(crowd: int) -> None:
+@pytest.mark.parametrize("longer_s", [0.0, 0.1], ids=["as ever", "in a slow moment"])
+def test_a_crowd_that_ends_shows_nothing_of_how_long_it_would_have_waited(
+    crowd: int, longer_s: float
+) -> None:
     patience = Patience(MOST_S)
     for end in range(1, 10):
         for number in range(1000):
             patience.stayed(0.02, end + number / 2000)
         for number in range(crowd):
             # The first would have been answered next, the last had just come.
-            patience.gone(0.02, 0.02 * (1 - number / crowd), end + 0.5)
+            patience.gone(0.02, longer_s + 0.02 * (1 - number / crowd), end + 0.5)
     assert patience.limit_s == MOST_S
 
 
