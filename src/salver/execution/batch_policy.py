@@ -19,7 +19,7 @@ remembered for each load, in steps of two.
 Pure: times come from outside.
 """
 
-from math import log2, sqrt
+from math import inf, log2, sqrt
 from typing import Protocol
 
 from salver.execution.load_search import LoadSearch
@@ -290,7 +290,10 @@ class PolicySearch:
         )
         if _doublings(load, nearest.load) < _ANOTHER_LOAD:
             return nearest
-        found = LoadSearch(load, nearest.best, nearest.largest * max(load / nearest.load, 1.0))
+        largest = inf
+        if nearest is not self._quiet and nearest.largest:
+            largest = nearest.largest * max(load / nearest.load, 1.0)
+        found = LoadSearch(load, nearest.best, largest)
         self._searches.append(found)
         return found
 

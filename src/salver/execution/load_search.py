@@ -24,11 +24,12 @@ class LoadSearch:
         "stay_s", "trust",
     )  # fmt: skip
 
-    def __init__(self, load: float, best: BatchPolicy, largest: float = 0.0) -> None:
+    def __init__(self, load: float, best: BatchPolicy, largest: float = inf) -> None:
         self.load = load
         self.best = best
         self.largest = largest
-        """Rows of the largest batch since the last race began; 0: not known."""
+        """Rows of the largest batch since the last race began. Before the first one what another
+        load lets expect; infinite: nothing, for the best alone does not show what could be."""
         self.hopeless: set[BatchPolicy] = set()
         self.race: PolicyRace | None = None
         """Under way; it goes on when this load comes again."""
@@ -49,7 +50,7 @@ class LoadSearch:
     def begin_race(self, policies: Sequence[BatchPolicy]) -> None:
         """Compare the best with those of these policies that are worth it, if any are."""
         self.races += 1
-        most = _BEYOND * self.largest if self.largest else inf
+        most = _BEYOND * self.largest
         if not self.races % _RACES_OF_ALL:
             self.hopeless.clear()
             most = inf

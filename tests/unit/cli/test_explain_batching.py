@@ -79,6 +79,10 @@ def test_of_an_automatic_queue_it_tells_the_costs_behind_the_choice() -> None:
         ({"automatic": True, "runs_at_once": True}, "each request runs at once, alone"),
         ({"automatic": True, "runs_at_once": True}, "took too little time"),
         ({"automatic": True, "rows_at_most": 1}, "each request runs alone, as without"),
+        (
+            {"automatic": True, "rows_at_most": 8, "gathers": True, "gathering_seconds": 0.0047},
+            "a batch of 8 rows is waited for, 4.7 ms at the most",
+        ),
     ],
 )
 def test_it_says_why(changes: dict[str, Any], line: str) -> None:

@@ -344,6 +344,23 @@ def test_without_batches_too_a_lower_load_is_seen_by_what_is_answered() -> None:
     assert world.policies._search is not search
 
 
+def test_what_is_known_of_the_size_of_batches_is_known_under_a_new_load_too() -> None:
+    world = World(2)
+
+    def rows(policy: BatchPolicy) -> int:
+        return min(policy.rows or 3, 3)
+
+    world.run(100_000, lambda policy: 1e-3, rows)
+    world.callers = 4 * CALLERS
+    # Until that is noticed.
+    world.run(10_000, lambda policy: 1e-3, rows)
+    world.seen.clear()
+    world.run(60_000, lambda policy: 1e-3, rows)
+    # Four times as many callers have four times as many of a kind, at the most.
+    assert NO_BATCHES in world.seen
+    assert max(policy.rows for policy in world.seen) <= 2 * 4 * 3
+
+
 def test_where_requests_are_refused_only_the_answers_count() -> None:
     world = World(2)
     for _ in range(60_000):

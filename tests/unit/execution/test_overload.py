@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from salver.errors import ServingError, Unavailable
+from salver.execution.patience import Patience
 from salver.execution.prepared import Executable
 from salver.execution.runner import Pending, Run, Runner, RunnerOptions
 from tests.fakes import LIMIT_S
@@ -163,6 +164,26 @@ async def test_clients_that_go_away_from_the_queue_make_the_longest_wait_shorter
     for number in range(100):
         patience.gone(patience.limit_s, patience.limit_s, 1e6 + number)
     assert scene.is_refused()
+    await scene.end()
+
+
+async def test_only_who_goes_away_from_the_queue_shows_how_long_clients_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone: list[float] = []
+    monkeypatch.setattr(
+        Patience, "gone", lambda patience, expected_s, waited_s, now: gone.append(expected_s)
+    )
+    scene = Scene(max_wait_s=1000.0)
+    scene.submit()
+    running, waiting = scene.submit(), scene.submit()
+    assert isinstance(running, Run)
+    assert isinstance(waiting, Run)
+    running.started_at = 1.0
+    running.abandon()
+    assert not gone
+    waiting.abandon()
+    assert gone == [2 * RUN_S]
     await scene.end()
 
 
