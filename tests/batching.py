@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,9 @@ from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_run import BatchRun
 from salver.execution.batch_turns import BatchThreads
 from salver.execution.batcher import Batcher, BatcherOptions
+from salver.execution.lanes import Lanes, Way
 from salver.execution.prepared import Executable, PreparedServable
+from salver.execution.row_counts import RowCounts
 from salver.execution.runner import Pending, Runner, RunnerOptions
 from tests.fakes import LIMIT_S, failure
 
@@ -67,8 +68,14 @@ class Notes:
 
     runs: list[BatchRun] = field(default_factory=list)
     requests: list[tuple[int, int]] = field(default_factory=list)
-    alone: defaultdict[int, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    counts: RowCounts = field(default_factory=lambda: RowCounts(0))
+    """Of requests in no batch."""
     refusals: int = 0
+
+    def alone(self, inputs: int, most: int) -> RowCounts:
+        assert inputs == 1
+        self.counts = RowCounts(most)
+        return self.counts
 
     def came(self, inputs: int, rows: int) -> None:
         self.requests.append((inputs, rows))
@@ -103,6 +110,8 @@ class Site:
             self.runner,
             self.notes,
         )
+        shared = Way(self.runner, self.batcher)
+        self.lanes = Lanes(shared, lambda places: shared)
         servable = PreparedServable(EchoServable(self.echo), options)
         self.executable: Executable = servable.signatures["serving_default"].executable
         self.answers: dict[int, tuple[list[np.ndarray] | None, ServingError | None]] = {}
@@ -128,7 +137,7 @@ class Site:
         loop = asyncio.get_running_loop()
         deadline = None if deadline_s is None else loop.time() + deadline_s
         array = np.array(rows, np.float32)
-        return self.batcher.run(self.executable, [array], deadline, on_done, on_settled)
+        return self.lanes.run(self.executable, [array], deadline, on_done, on_settled)
 
     def send_to_one_who_fails(self, rows: Any) -> None:
         """A request whose caller raises when it hears the answer."""
@@ -142,9 +151,7 @@ class Site:
             raise RuntimeError("hung up")
 
         array = np.array(rows, np.float32)
-        self.batcher.run(
-            self.executable, [array], None, on_done, lambda: self.settled.append(number)
-        )
+        self.lanes.run(self.executable, [array], None, on_done, lambda: self.settled.append(number))
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(LIMIT_S):

@@ -63,7 +63,8 @@ class Totals:
     """What has become of the requests of a queue since its version was loaded."""
 
     alone: int = 0
-    """Requests that went past the queue: too cheap for a batch, alone for a while, or better so."""
+    """Requests that went past the queue: too cheap for a batch, alone for a while, or better so.
+    Those of the executable that are yet to come `unwatched` are in it."""
     requests: int = 0
     """Requests, or pieces of them, that ran in batches."""
     batches: int = 0
@@ -139,6 +140,11 @@ class BatchQueue:
     def batches(self) -> int:
         """How many batches wait, the open one included."""
         return len(self._batches)
+
+    @property
+    def requests_alone(self) -> int:
+        """Requests that went past the queue: see `Totals.alone`."""
+        return self.totals.alone - self.executable.unwatched
 
     def cut(self, rows: int) -> Iterator[tuple[int, int]]:
         """The pieces, from row to row, that a request of so many rows is run in.

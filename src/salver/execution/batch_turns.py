@@ -7,7 +7,6 @@ batch each. What costs next to nothing runs on the loop, where a thread would on
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from time import perf_counter
@@ -17,6 +16,7 @@ from salver.execution.batch_learning import BatchLearning
 from salver.execution.batch_queue import BatchQueue
 from salver.execution.batch_run import BatchRun
 from salver.execution.patience import WaitPace
+from salver.execution.row_counts import RowCounts
 from salver.execution.runner import Runner
 from salver.execution.workers import Workers
 
@@ -26,12 +26,8 @@ logger = logging.getLogger(__name__)
 class BatchObserver(Protocol):
     """Is told what happens, for the metrics."""
 
-    @property
-    def alone(self) -> Mapping[int, dict[int, int]]:
-        """Requests in no batch, by the number of their inputs, which may be any, and their rows.
-
-        Who lets one pass the queue adds it: a call would cost too much there.
-        """
+    def alone(self, inputs: int, most: int) -> RowCounts:
+        """Where requests in no batch are to be counted, with so many inputs, of `most` rows."""
 
     def came(self, inputs: int, rows: int) -> None:
         """A request with so many inputs of so many rows came, to be put in a queue."""

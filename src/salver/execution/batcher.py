@@ -29,8 +29,8 @@ from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
 _LONE_BATCHES = 16
 """After so many batches of one request, the next is expected alone too."""
 _STANDS_FOR = 32
-"""Of so many answers without a batch, of cheap programs, one is measured: to measure each would
-cost a tenth of it."""
+"""Of so many answers without a batch, of cheap programs, one is looked at and measured: to measure
+each would cost a tenth of it."""
 _STAYS_ALONE = 1.5
 """Who runs at once does so until it takes so many times what it may take to begin with: what it
 takes varies, and to go back and forth would be neither way."""
@@ -69,7 +69,6 @@ class Batcher:
         self._stays_alone_s = min(_STAYS_ALONE * self._alone_budget_s, self._inline_budget_s)
         self._turns = BatchTurns(options.threads, runner, observer)
         self._pace = self._turns.pace
-        self._alone = observer.alone
         self._loop: asyncio.AbstractEventLoop | None = None
         self.patience = Patience(options.max_wait_s)
         self.spare = SpareTime()
@@ -121,6 +120,8 @@ class Batcher:
                     # Others like it may have been put into batches: their policy is not to be
                     # blamed for answers that it left to this way.
                     queue.untold += 1
+                    if is_unbatched:
+                        _let_next_pass(queue)
                     if queue.untold >= _STANDS_FOR:
                         on_done = _told(queue, search, inputs, True, on_done)
                 self._count_alone(queue, inputs)
@@ -196,12 +197,14 @@ class Batcher:
         return self._runner.run(queue.executable, inputs, deadline, on_done, on_settled)
 
     def _count_alone(self, queue: BatchQueue, inputs: Sequence[np.ndarray]) -> None:
-        # Beyond what a batch may have, clients could make up numbers for the metrics.
-        shape = inputs[0].shape if inputs else ()
-        if shape and (rows := shape[0]) <= queue.options.max_batch_size:
-            queue.totals.alone += 1
-            alone = self._alone[len(inputs)]
-            alone[rows] = alone.get(rows, 0) + 1
+        queue.totals.alone += 1
+        executable = queue.executable
+        if executable.alone is None:
+            executable.alone = self._observer.alone(len(inputs), queue.options.max_batch_size)
+        try:  # noqa: SIM105 - see `Lanes.run`
+            executable.alone[inputs[0].shape[0]] += 1
+        except LookupError:
+            pass  # It has no rows, or more than are counted.
 
     def _can_run_at_once(self, queue: BatchQueue, inputs: Sequence[np.ndarray], rows: int) -> bool:
         if queue.rows or queue.options.batch_timeout_s:
@@ -322,6 +325,13 @@ def _is_lone(queue: BatchQueue) -> bool:
         queue.lone_batches = 0
         return False
     return True
+
+
+def _let_next_pass(queue: BatchQueue) -> None:
+    """Look at none of the next ones, for which this one stands."""
+    queue.executable.unwatched = _STANDS_FOR - 1
+    queue.untold += _STANDS_FOR - 1
+    queue.totals.alone += _STANDS_FOR - 1
 
 
 def _told(

@@ -17,6 +17,7 @@ from salver.core.signature import Signature
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_queue import BatchQueue
 from salver.execution.lane import Lane
+from salver.execution.row_counts import RowCounts
 
 # Costs are kept per power of two of the input size, so that a large request is
 # never judged by what small ones took.
@@ -58,6 +59,7 @@ class Executable:
         "_probation",
         "_quickest_s",
         "_runs",
+        "alone",
         "cost_s",
         "expected_s",
         "lane",
@@ -65,6 +67,7 @@ class Executable:
         "program",
         "queue",
         "suspicion",
+        "unwatched",
     )
 
     def __init__(self, program: Program, lane: Lane | None = None) -> None:
@@ -84,6 +87,12 @@ class Executable:
         """How long a run keeps a worker busy that has a core to itself; 0 where it is not known."""
         self.suspicion = 0
         """So many more runs on the loop are to be measured by a `LoopWatch`."""
+        self.unwatched = 0
+        """So many more requests go straight to their run, past the batcher, which only those after
+        them tell something: where a run is cheap, it costs as much to look at each. None of a
+        program with a lane."""
+        self.alone: RowCounts | None = None
+        """Where they are counted, for the metrics."""
         self._next_suspicion = _SHORTEST_SUSPICION
         self._cpu_s = [float("inf")] * _SIZE_CLASSES
         self._quickest_s = [float("inf")] * _SIZE_CLASSES

@@ -4,10 +4,10 @@ Source: tensorflow_serving/batching/batching_session.cc and batching_util.h, for
 labels and buckets. A metric that was never used is not on the page there, nor here.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 from salver.execution.batch_run import BatchRun
+from salver.execution.row_counts import RowCounts
 from salver.telemetry.batching_lines import BatchingLines
 from salver.telemetry.metrics import Counter, Histogram, exponential_limits
 
@@ -32,9 +32,13 @@ class BatchingMetrics:
         self._refused = Counter(":salver:batching:refused_request_count")
         self._ran_apart = Counter(":salver:batching:ran_apart_count", ("reason",))
         self._lines = BatchingLines()
-        self.alone: defaultdict[int, dict[int, int]] = defaultdict(dict)
-        """See `BatchObserver`; what it means for the histograms is added up later."""
+        self._alone: dict[tuple[int, int], RowCounts] = {}
+        """By inputs and most rows; what they mean for the histograms is added up later."""
         self._is_used = False
+
+    def alone(self, inputs: int, most: int) -> RowCounts:
+        """See `BatchObserver`."""
+        return self._alone.setdefault((inputs, most), RowCounts(most))
 
     def came(self, inputs: int, rows: int) -> None:
         """See `BatchObserver`."""
@@ -75,7 +79,7 @@ class BatchingMetrics:
         yield self._ran_apart
 
     def _add_up(self) -> None:
-        for inputs, counts in self.alone.items():
+        for (inputs, _), counts in self._alone.items():
             for rows, count in counts.items():
                 self._is_used = True
                 self._queuing_latency.cell(("",)).observe(0.0, count)
@@ -83,4 +87,4 @@ class BatchingMetrics:
                 self._wrapped_run_count.increase((), count)
                 self._processed_batch_size.cell(()).observe(rows, count)
                 self._padding_size.cell((str(rows),)).observe(0, count)
-        self.alone.clear()
+            counts.clear()

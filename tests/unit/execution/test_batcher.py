@@ -463,15 +463,39 @@ async def test_of_cheap_runs_one_of_a_few_is_measured_and_stands_for_all(
     assert search.at_once == 64
 
 
+async def test_who_is_not_looked_at_is_counted_all_the_same(opened: Opened) -> None:
+    site = opened(AUTOMATIC, inline_s=100e-6)
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    queue.search = CountingSearch(1, 1, queue.control)
+    queue.search.policy = BatchPolicy(1, 1)
+    site.executable.cost_s = [1e-6] * len(site.executable.cost_s)
+    for rows in ([1, 2], [3], [4, 5], 6, [7] * (AUTOMATIC.max_batch_size + 1)):
+        assert site.send(rows) is None
+    await site.all_answered()
+    # What has no rows, or more than a batch, is in no metric about them.
+    assert site.notes.counts == {2: 2, 1: 1}
+    assert queue.requests_alone == 5
+    # As soon as there are batches again, those that were let past are over.
+    queue.search.policy = BatchPolicy(1)
+    site.executable.cost_s = [1e-3] * len(site.executable.cost_s)
+    for row in range(40):
+        site.send([row])
+    await site.all_answered()
+    assert queue.requests_alone + queue.totals.requests == 45
+    assert queue.totals.requests >= 13
+
+
 async def test_who_runs_at_once_goes_on_so_though_it_takes_a_little_longer(opened: Opened) -> None:
     site = opened(AUTOMATIC, inline_s=100e-6)
     at_once = []
     for cost_s in (18e-6, 12e-6, 18e-6, 30e-6, 18e-6):
         site.executable.cost_s = [cost_s] * len(site.executable.cost_s)
-        before = site.notes.alone[1].get(1, 0)
+        before = site.notes.counts.get(1, 0)
         site.send([1])
         await site.all_answered()
-        at_once.append(site.notes.alone[1].get(1, 0) > before)
+        at_once.append(site.notes.counts.get(1, 0) > before)
     assert at_once == [False, True, True, False, False]
 
 
@@ -647,7 +671,7 @@ async def test_a_cheap_program_runs_on_the_loop_alone_if_nobody_waits(opened: Op
     site.executable.record_threaded(3, 1e-6, 1e-6)
     assert site.send([1]) is None
     assert site.rows(0) == [1]
-    assert site.notes.alone == {1: {1: 1}}
+    assert site.notes.counts == {1: 1}
     assert site.echo.threads == ["MainThread"]
 
 

@@ -106,8 +106,13 @@ def test_every_run_of_the_model_is_counted_those_apart_too() -> None:
 
 def test_a_request_that_ran_at_once_counts_like_a_batch_of_its_own() -> None:
     metrics = BatchingMetrics()
-    metrics.alone[2][5] = 3
-    metrics.alone[1][1] = 1
+    two_inputs, one_input = metrics.alone(2, 8), metrics.alone(1, 8)
+    two_inputs[5] += 2
+    page_of(metrics)
+    two_inputs[5] += 1
+    one_input[1] += 1
+    with pytest.raises(KeyError):
+        one_input[9] += 1
     page = page_of(metrics)
     assert page_of(metrics) == page
     assert f'{PREFIX}queuing_latency_bucket{{thread_pool_name="",le="100"}} 4' in page
