@@ -38,9 +38,10 @@ _PAUSE_S, _PAUSE_IN_STAYS = 0.25, 4
 """So long without a batch, and so many times what requests stay, is the end of a load."""
 _SIZES, _GATHERED_SIZES = 5, 3
 """Numbers of rows that are tried, each half of the one before; of them, to be waited for."""
-_FIRST_CREDIT_S, _MOST_CREDIT_S, _CREDIT = 0.3, 0.5, 0.05
-"""Seconds that rivals may cost, beyond what the best would have taken: at first, at most, and the
-share of the time that is added."""
+_FIRST_CREDIT_S, _MOST_CREDIT_S = 0.3, 0.5
+"""Seconds that rivals may cost, beyond what the best would have taken: at first, and at most."""
+_CREDIT, _CREDIT_AGAIN = 0.05, 0.015
+"""The share of the time that is added, before and after the best has won a race."""
 _LEAST_LOAD = 1.2
 """Rows that wait or run, on average, for policies to matter at all."""
 _NO_LOAD = 2.0**-10
@@ -226,7 +227,8 @@ class PolicySearch:
             stay_s = max(stay_s, all_taken_s * self._at_once / self._requests)
         if self.policy == search.best:
             search.stay_s = stay_s
-            self._credit_s = min(self._credit_s + _CREDIT * elapsed_s, _MOST_CREDIT_S)
+            share = _CREDIT_AGAIN if search.is_confirmed else _CREDIT
+            self._credit_s = min(self._credit_s + share * elapsed_s, _MOST_CREDIT_S)
             load = self._stay_s / elapsed_s * self._rows / self._requests
             if not self.policy.batches:
                 load = max(load, search.load_without_batches(self._requests / elapsed_s))

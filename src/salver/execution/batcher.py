@@ -28,7 +28,7 @@ from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
 
 _LONE_BATCHES = 16
 """After so many batches of one request, the next is expected alone too."""
-_STANDS_FOR = 32
+_STANDS_FOR = 64
 """Of so many answers without a batch, of cheap programs, one is looked at and measured: to measure
 each would cost a tenth of it."""
 _STAYS_ALONE = 1.5

@@ -47,6 +47,11 @@ class LoadSearch:
         self.trust = 0
         """Turns until waiting that is mostly in vain is doubted again."""
 
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the best has won a race since it is the best."""
+        return self.pause > _FIRST_PAUSE
+
     def begin_race(self, policies: Sequence[BatchPolicy]) -> None:
         """Compare the best with those of these policies that are worth it, if any are."""
         self.races += 1

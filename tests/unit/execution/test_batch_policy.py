@@ -147,7 +147,7 @@ def test_one_turn_under_another_load_changes_nothing() -> None:
     # Wherever in a turn it begins.
     for offset in range(16):
         world = World(2)
-        assert world.run(60_000 + offset, stay_s) == best
+        assert world.run(80_000 + offset, stay_s) == best
         world.callers = CALLERS // 2
         world.run(16, stay_s)
         world.callers = CALLERS
