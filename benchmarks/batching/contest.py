@@ -224,8 +224,13 @@ class Contest:
             self._driver.run_on(processors)
 
     def automatic(self) -> Program:
-        """The server that tunes itself."""
-        return plain_server(self._command, AUTO, "--batching=auto")
+        """The server that tunes itself; where the settings by hand may pad, so may it."""
+        flags = ["--batching=auto"]
+        if self.workload.has_lengths:
+            path = self._folder / "padding.batching"
+            path.write_text("pad_variable_length_inputs: true\n")
+            flags.append(f"--batching_parameters_file={path}")
+        return plain_server(self._command, AUTO, *flags)
 
     def _tuned(self, setting: Setting, enqueued: int = UNBOUNDED) -> Program:
         pads = self.workload.has_lengths

@@ -6,7 +6,7 @@ bundle_factory_util.cc for what stands for an absent field.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from salver.codecs.messages import WireMessage
 from salver.config.flags import Flags, schedulable_cpus
@@ -16,6 +16,8 @@ from salver.execution.batch_options import BatchOptions, check_options
 
 _PARAMETERS = "tensorflow.serving.BatchingParameters"
 _FILE_OF_A_VERSION = "batching_params.pbtxt"
+_PADDING = "pad_variable_length_inputs"
+"""The one parameter that no measurement can find: whether a model knows what is filled up."""
 _MOST_AUTOMATIC_ROWS = 1024
 _MOST_AUTOMATIC_REQUESTS = 10_000
 
@@ -27,7 +29,8 @@ class BatchingSettings:
     options: BatchOptions | None = None
     """Those of every version that has none of its own; None: it is not batched."""
     per_model: bool = False
-    """Whether versions bring their own parameters, and are not batched without."""
+    """Whether versions bring their own parameters. Without, they are not batched, or
+    automatically where `options` are."""
     threads: int = 0
     thread_pool_name: str = ""
     of_tables: BatchOptions | None = None
@@ -52,9 +55,12 @@ class BatchingSettings:
         if options is None and not self.per_model:
             return self.of_tables if self.of_tables is not None and is_table() else None
         if self.per_model:
+            automatic = options if options is not None and options.is_automatic else None
             file = os.path.join(path, _FILE_OF_A_VERSION)
             if not os.path.exists(file):
-                return None
+                return automatic
+            if automatic is not None:
+                return _with_padding(automatic, file)
             options = _options(read_text_file(file, _PARAMETERS))
         if options is not None:
             check_options(options)
@@ -73,18 +79,19 @@ def batching_settings(flags: Flags, given: WireMessage | None = None) -> Batchin
     if flags.batching not in ("off", "tables", "auto"):
         raise InvalidArgument(f"--batching must be off, tables or auto; got {flags.batching}")
     file = flags.batching_parameters_file
-    if file and not flags.enable_batching:
+    if file and not flags.enable_batching and flags.batching != "auto":
         raise InvalidArgument(
             "server_options.batching_parameters_file is set without setting "
             "server_options.enable_batching to true."
         )
     if flags.batching == "auto":
-        if file or flags.enable_per_model_batching_parameters:
-            raise InvalidArgument(
-                "--batching=auto finds the parameters by itself: leave it out, or "
-                "--batching_parameters_file and --enable_per_model_batching_parameters"
-            )
-        return BatchingSettings(_automatic(flags), False, _automatic_threads(), "batch_threads")
+        options = _automatic(flags)
+        return BatchingSettings(
+            _with_padding(options, file) if file else options,
+            flags.enable_per_model_batching_parameters,
+            _automatic_threads(),
+            "batch_threads",
+        )
     if not flags.enable_batching:
         if flags.batching == "off":
             return BatchingSettings()
@@ -118,6 +125,22 @@ def _automatic(flags: Flags) -> BatchOptions:
         is_automatic=True,
         latency_target_s=flags.batching_latency_target_ms / 1e3,
     )
+
+
+def _with_padding(options: BatchOptions, file: str) -> BatchOptions:
+    """Automatic options that pad if the file says so, which must not say anything else.
+
+    Raises:
+        ServingError: it does, or it cannot be read.
+    """
+    parameters = read_text_file(file, _PARAMETERS)
+    others = [field.name for field, _ in parameters.ListFields() if field.name != _PADDING]
+    if others:
+        raise InvalidArgument(
+            f"{file} sets {', '.join(others)}, which --batching=auto finds by itself: with it, "
+            f"batching parameters may only say {_PADDING}. Leave out those, or --batching=auto"
+        )
+    return replace(options, pad_variable_length_inputs=parameters.pad_variable_length_inputs)
 
 
 def _of_message(parameters: WireMessage, per_model: bool) -> BatchingSettings:

@@ -396,10 +396,10 @@ class Flags(TrustFlags):
     batching: str = flag(
         "tables",
         "auto: run requests to the same model together, in batches as large as pays by what they "
-        "are measured to cost; no parameters are needed. tables: the same for models of tables "
-        "(scikit-learn, XGBoost, LightGBM, CatBoost, PMML, MOJO), whose rows do not depend on "
-        "each other, unless --enable_batching is given; the others as that says. off: all as "
-        "--enable_batching says.",
+        "are measured to cost; of the parameters only pad_variable_length_inputs may be given. "
+        "tables: the same for models of tables (scikit-learn, XGBoost, LightGBM, CatBoost, PMML, "
+        "MOJO), whose rows do not depend on each other, unless --enable_batching is given; the "
+        "others as that says. off: all as --enable_batching says.",
         origin=Origin.SALVER,
     )
     batching_latency_target_ms: float = flag(

@@ -22,6 +22,8 @@ from salver.execution.batch_proof import BatchProof
 _MOST_KINDS = 4096
 _LOOKED_THROUGH = 64
 """Requests among which those are looked for that can be run together."""
+_LOOKED_THROUGH_FOR_LENGTH = 256
+"""Requests among which those are looked for that are about as long, where they are padded."""
 
 if TYPE_CHECKING:
     from salver.execution.prepared import Executable
@@ -194,7 +196,8 @@ class BatchQueue:
         entry.batch = batch
         entry.added_at = now
         if self.varies:
-            entry.kind = self._number_of(kind_of(entry.inputs))
+            may_pad = self.options.pad_variable_length_inputs
+            entry.kind = self._number_of(kind_of(entry.inputs, may_pad))
         self.rows += entry.rows
         self.size += entry.size
         self.entries += 1
@@ -267,6 +270,8 @@ class BatchQueue:
 
     def _chosen(self, entries: list[Entry], most: int) -> tuple[list[Entry], list[Entry]]:
         """The first, and what has room beside it among `most` rows; and those that are left."""
+        if self.options.pad_variable_length_inputs:
+            return _chosen_by_length(entries, most)
         if not self.varies:
             rows = count = 0
             for entry in entries:
@@ -306,6 +311,21 @@ class BatchQueue:
         self.entries -= len(batch.entries)
         for entry in batch.entries:
             entry.batch = None
+
+
+def _chosen_by_length(entries: list[Entry], most: int) -> tuple[list[Entry], list[Entry]]:
+    """The first, and among `most` rows those that have to be padded least beside it."""
+    first, rows = entries[0], entries[0].rows
+    row_size = first.size / rows
+    taken = {first}
+    alike = [each for each in entries[1:_LOOKED_THROUGH_FOR_LENGTH] if each.kind == first.kind]
+    for entry in sorted(alike, key=lambda each: abs(each.size / each.rows - row_size)):
+        if rows + entry.rows <= most:
+            rows += entry.rows
+            taken.add(entry)
+    return [each for each in entries if each in taken], [
+        each for each in entries if each not in taken
+    ]
 
 
 def _pieces(rows: int, first: int, size: int) -> Iterator[tuple[int, int]]:

@@ -253,21 +253,44 @@ def test_automatic_batching_needs_no_parameters(tmp_path: Path) -> None:
     assert settings.threads == 2 * CPUS
 
 
+def test_automatic_batching_is_told_whether_it_may_pad_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "b.config"
+    flags = Flags(batching="auto", batching_parameters_file=str(file))
+    automatic = batching_settings(Flags(batching="auto")).options
+    assert automatic is not None
+    file.write_text("pad_variable_length_inputs: true")
+    padding = replace(automatic, pad_variable_length_inputs=True)
+    assert batching_settings(flags).options == padding
+    file.write_text("pad_variable_length_inputs: false")
+    assert batching_settings(flags).options == automatic
+    file.write_text("max_batch_size { value: 8 } pad_variable_length_inputs: true")
+    with pytest.raises(InvalidArgument) as refused:
+        batching_settings(flags)
+    assert refused.value.message == (
+        f"{file} sets max_batch_size, which --batching=auto finds by itself: with it, batching "
+        "parameters may only say pad_variable_length_inputs. Leave out those, or --batching=auto"
+    )
+
+
+def test_versions_say_whether_automatic_batching_may_pad(tmp_path: Path) -> None:
+    settings = batching_settings(replace(OWN, batching="auto"))
+    assert settings.threads == 2 * CPUS
+    automatic = settings.of_version("no parameters there", no_table)
+    assert automatic == batching_settings(Flags(batching="auto")).options
+    assert automatic is not None
+    version = version_of(tmp_path, "pad_variable_length_inputs: true")
+    padding = replace(automatic, pad_variable_length_inputs=True)
+    assert settings.of_version(version, no_table) == padding
+    version = version_of(tmp_path / "b", "num_batch_threads { value: 8 } allowed_batch_sizes: 8")
+    with pytest.raises(InvalidArgument, match="sets num_batch_threads, allowed_batch_sizes, which"):
+        settings.of_version(version, no_table)
+
+
 @pytest.mark.parametrize(
     ("flags", "error"),
     [
         (Flags(batching="on"), "--batching must be off, tables or auto; got on"),
         (Flags(batching=""), "--batching must be off, tables or auto; got "),
-        (
-            replace(ON, batching="auto", batching_parameters_file="b.config"),
-            "--batching=auto finds the parameters by itself: leave it out, or "
-            "--batching_parameters_file and --enable_per_model_batching_parameters",
-        ),
-        (
-            replace(OWN, batching="auto"),
-            "--batching=auto finds the parameters by itself: leave it out, or "
-            "--batching_parameters_file and --enable_per_model_batching_parameters",
-        ),
         (
             Flags(batching_parameters_file="b.config"),
             "server_options.batching_parameters_file is set without setting "

@@ -280,3 +280,33 @@ def test_batches_are_made_of_what_is_alike_once_it_has_varied() -> None:
     assert taken == [[4, 4, 4], [8, 8], [4]]
     assert queue.entries == 0
     assert queue.due_at() is None
+
+
+def lengths_taken(queue: BatchQueue, *shapes: tuple[int, ...]) -> list[list[int]]:
+    """The second dimensions of requests of these shapes, by batches of three rows."""
+    for shape in shapes:
+        entry = Waiting(shape[0])
+        entry.inputs = [np.zeros(shape, np.float32)]
+        entry.size = entry.inputs[0].nbytes
+        queue.add(entry, 0.0)
+    taken = []
+    while queue.rows:
+        taken.append([entry.inputs[0].shape[1] for entry in queue.take(3).entries])
+    return taken
+
+
+def test_where_they_are_padded_the_oldest_takes_those_along_that_are_about_as_long() -> None:
+    options = BatchOptions(
+        max_batch_size=100,
+        max_execution_batch_size=100,
+        pad_variable_length_inputs=True,
+        is_automatic=True,
+    )
+    queue = queue_with(options)
+    taken = lengths_taken(queue, *((1, length) for length in (30, 4, 64, 5, 29, 60, 33, 3)))
+    assert taken == [[30, 29, 33], [4, 5, 3], [64, 60]]
+    # Also beside others that cannot be padded to fit; and never more rows than asked for.
+    queue.varies = True
+    taken = lengths_taken(queue, (2, 8), (1, 8, 1), (1, 9), (2, 7), (1, 64))
+    assert taken == [[8, 9], [8], [7, 64]]
+    assert queue.entries == queue.size == 0
