@@ -136,6 +136,8 @@ def _rule(queue: dict[str, Any]) -> str:
             rule = f"a batch of {rows} rows is waited for, {most} at the most"
         if queue.get("rows_at_most") == 1:
             return "each request runs alone, as without batching"
+        if queue.get("pads_lengths"):
+            rule += ", first of those about as long as the oldest"
         width = queue.get("side_by_side")
         return rule if width is None else f"{rule}; {width} such batches at a time"
     sizes = queue["allowed_batch_sizes"]
@@ -144,12 +146,14 @@ def _rule(queue: dict[str, Any]) -> str:
         f"{queue['batch_timeout_micros']} us at the latest; {queue['max_enqueued_batches']} "
         "batches may wait"
     )
+    if queue.get("pads_lengths"):
+        rule += "; filled up to the longest of them"
     return f"{rule}; filled up to {', '.join(map(str, sizes))} rows" if sizes else rule
 
 
 def _why(queue: dict[str, Any]) -> str:
     if queue["cannot_be_batched"]:
-        return "its outputs have not one row for each row of its inputs: requests run alone"
+        return "a row's outputs are not in a batch what they are alone: requests run alone"
     if not queue["automatic"]:
         return "the parameters say so (--batching_parameters_file, or the version's own)"
     if queue.get("runs_at_once"):

@@ -46,6 +46,7 @@ def _described(queue: BatchQueue, servable: PreparedServable) -> dict[str, Any]:
         "batch_timeout_micros": round(options.batch_timeout_s * 1e6),
         "max_enqueued_batches": options.max_enqueued_batches,
         "allowed_batch_sizes": list(options.allowed_batch_sizes),
+        "pads_lengths": options.pad_variable_length_inputs,
         "waiting_rows": queue.rows,
         "waiting_batches": queue.batches if queue.rows else 0,
         "cannot_be_batched": queue.is_unfit or queue.feeds_twice,

@@ -72,7 +72,9 @@ def test_of_an_automatic_queue_it_tells_the_costs_behind_the_choice() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"cannot_be_batched": True}, "its outputs have not one row for each row"),
+        ({"cannot_be_batched": True}, "a row's outputs are not in a batch what they are alone"),
+        ({"pads_lengths": True}, "; filled up to the longest of them"),
+        ({"automatic": True, "pads_lengths": True}, "those about as long as the oldest"),
         ({"batches": 0}, "no batch yet; 3 requests ran in none"),
         ({"automatic": True, "costs": []}, "nothing is measured yet"),
         ({"automatic": True, "larger_did_not_pay": False}, "larger batches are tried as soon"),
