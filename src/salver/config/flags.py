@@ -81,12 +81,12 @@ class Flags(TrustFlags):
     )
     batching_parameters_file: str = flag(
         "",
-        "Text-format BatchingParameters: how requests are batched; needs --enable_batching.",
+        "Text-format BatchingParameters: how to batch; needs --enable_batching or --batching=auto.",
     )
     enable_per_model_batching_parameters: bool = flag(
         False,
         "Take the batching parameters from batching_params.pbtxt in each version's folder; "
-        "a version without it is not batched.",
+        "a version without it is not batched, or automatically with --batching=auto.",
     )
     model_config_file: str = flag(
         "",

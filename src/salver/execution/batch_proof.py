@@ -26,29 +26,44 @@ class Likeness(Enum):
 
     SAME = auto()
     DIFFERENT = auto()
+    PADDED = auto()
+    """Some were filled up to the length of others."""
 
 
 class BatchProof:
     """What is known of one queue. Changed on the loop only; workers read it."""
 
-    __slots__ = ("_batches", "_checked")
+    __slots__ = ("_batches", "_checked", "_pads")
 
-    def __init__(self) -> None:
+    def __init__(self, *, pads: bool = False) -> None:
+        """`pads`: whether requests of a batch may be filled up to the length of others."""
         self._batches = 0
-        self._checked = {Likeness.SAME: 0, Likeness.DIFFERENT: 0}
+        self._checked = dict.fromkeys(Likeness, 0)
+        self._pads = pads
 
     @property
     def is_open(self) -> bool:
         """Whether a batch may have to be checked."""
-        return self._checked[Likeness.DIFFERENT] < _ENOUGH or not self._batches % _AGAIN
+        return self._is_open_for(Likeness.DIFFERENT) or (
+            self._pads and self._is_open_for(Likeness.PADDED)
+        )
 
-    def open_question(self, sizes: Sequence[int], merged: Inputs) -> Likeness | None:
-        """What a check of a batch would tell, made of requests of so many rows; None: nothing."""
-        if not self.is_open:
+    def _is_open_for(self, likeness: Likeness) -> bool:
+        return self._checked[likeness] < _ENOUGH or not self._batches % _AGAIN
+
+    def open_question(
+        self, sizes: Sequence[int], merged: Inputs, *, is_padded: bool = False
+    ) -> Likeness | None:
+        """What a check of a batch would tell, made of requests of so many rows; None: nothing.
+
+        `is_padded`: whether some were filled up.
+        """
+        if is_padded:
+            return Likeness.PADDED if self._is_open_for(Likeness.PADDED) else None
+        if not self._is_open_for(Likeness.DIFFERENT):
             return None
         likeness = _likeness(sizes, merged)
-        is_due = not self._batches % _AGAIN
-        return likeness if is_due or self._checked[likeness] < _ENOUGH else None
+        return likeness if self._is_open_for(likeness) else None
 
     def ran(self, answered: Likeness | None) -> None:
         """One more batch was run; `answered`: it was checked, and nothing was wrong."""

@@ -7,6 +7,7 @@ was opened behind it, when it is full, or when its first request has waited long
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -22,8 +23,9 @@ from salver.execution.batch_proof import BatchProof
 _MOST_KINDS = 4096
 _LOOKED_THROUGH = 64
 """Requests among which those are looked for that can be run together."""
-_LOOKED_THROUGH_FOR_LENGTH = 256
-"""Requests among which those are looked for that are about as long, where they are padded."""
+_LOOKED_THROUGH_FOR_LENGTH, _MOST_FILLED_UP = 256, 2.0
+"""Requests among which those are looked for that are about as long, where they are padded; and how
+many times what they have a batch may have in the end."""
 
 if TYPE_CHECKING:
     from salver.execution.prepared import Executable
@@ -104,7 +106,8 @@ class BatchQueue:
         if options.is_automatic:
             limit, target_s = options.max_execution_batch_size, options.latency_target_s
             self.control = BatchControl(limit, target_s)
-        self.proof = BatchProof() if options.is_automatic else None
+        pads = options.pad_variable_length_inputs
+        self.proof = BatchProof(pads=pads) if options.is_automatic else None
         self.feeds_twice = feeds_twice
         """Whether two inputs are one tensor of the graph: then rows do not add up."""
         self.rows = 0
@@ -243,7 +246,9 @@ class BatchQueue:
 
     def rows_alike(self) -> int:
         """Rows that can be run together with those of the first request, as far as one looks."""
-        entries = self._batches[0].entries[:_LOOKED_THROUGH]
+        pads = self.options.pad_variable_length_inputs
+        count = _LOOKED_THROUGH_FOR_LENGTH if pads else _LOOKED_THROUGH
+        entries = self._batches[0].entries[:count]
         return sum([entry.rows for entry in entries if entry.kind == entries[0].kind])
 
     def take(self, most: int | None = None) -> Batch:
@@ -252,7 +257,8 @@ class BatchQueue:
         Something has to wait.
         """
         batch = self._batches[0]
-        if most is not None and (self.varies or batch.rows > most):
+        pads = self.options.pad_variable_length_inputs
+        if most is not None and (self.varies or pads or batch.rows > most):
             taken, left = self._chosen(batch.entries, most)
             if left:
                 return self._take_part(batch, taken, left)
@@ -314,18 +320,36 @@ class BatchQueue:
 
 
 def _chosen_by_length(entries: list[Entry], most: int) -> tuple[list[Entry], list[Entry]]:
-    """The first, and among `most` rows those that have to be padded least beside it."""
-    first, rows = entries[0], entries[0].rows
-    row_size = first.size / rows
+    """The first, and among `most` rows those that have to be filled up least beside it."""
+    first, rows, size = entries[0], entries[0].rows, entries[0].size
+    if rows >= most:
+        return entries[:1], entries[1:]
+    row_size = size / rows
+    longest = [array.shape[1:] for array in first.inputs]
+    looked_through = entries[:_LOOKED_THROUGH_FOR_LENGTH]
+    alike = [entry for entry in looked_through[1:] if entry.kind == first.kind]
     taken = {first}
-    alike = [each for each in entries[1:_LOOKED_THROUGH_FOR_LENGTH] if each.kind == first.kind]
     for entry in sorted(alike, key=lambda each: abs(each.size / each.rows - row_size)):
-        if rows + entry.rows <= most:
-            rows += entry.rows
-            taken.add(entry)
-    return [each for each in entries if each in taken], [
-        each for each in entries if each not in taken
-    ]
+        if rows + entry.rows > most:
+            continue
+        pairs = list(zip(longest, entry.inputs, strict=True))
+        longer = [tuple(map(max, shape, array.shape[1:])) for shape, array in pairs]
+        filled = sum(
+            prod(shape) * array.itemsize for shape, (_, array) in zip(longer, pairs, strict=True)
+        )
+        if filled * (rows + entry.rows) > _MOST_FILLED_UP * (size + entry.size):
+            continue
+        rows += entry.rows
+        size += entry.size
+        longest = longer
+        taken.add(entry)
+        if rows == most:
+            break
+    left = [entry for entry in looked_through if entry not in taken]
+    return (
+        [entry for entry in looked_through if entry in taken],
+        left + entries[_LOOKED_THROUGH_FOR_LENGTH:],
+    )
 
 
 def _pieces(rows: int, first: int, size: int) -> Iterator[tuple[int, int]]:

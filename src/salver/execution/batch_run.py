@@ -186,13 +186,22 @@ class BatchRun:
         requests: list[Sequence[np.ndarray]],
         merged: Sequence[np.ndarray],
     ) -> None:
-        """If it is to be known: do the first and the last hear alone what they hear together?"""
+        """If it is to be known: do two of them hear alone what they hear together?
+
+        The first and the last; of those that were filled up, the first and the one that was most.
+        """
         proof = self.batch.queue.proof
         assert proof is not None
-        question = proof.open_question([outcome.entry.rows for outcome in outcomes], merged)
+        is_padded = any(_is_filled_up(inputs, merged) for inputs in requests)
+        sizes = [outcome.entry.rows for outcome in outcomes]
+        question = proof.open_question(sizes, merged, is_padded=is_padded)
         if question is None:
             return
-        for outcome, inputs in ((outcomes[0], requests[0]), (outcomes[-1], requests[-1])):
+        other = len(outcomes) - 1
+        if is_padded:
+            other = min(range(len(outcomes)), key=lambda k: outcomes[k].entry.size / sizes[k])
+        for place in (0, other):
+            outcome, inputs = outcomes[place], requests[place]
             rows = outcome.entry.rows
             self.run_sizes.append((rows, rows))
             alone, _ = outcome_of(self.executable, inputs)
@@ -229,3 +238,8 @@ class BatchRun:
                 failure = failure or error
         if failure is not None:
             raise failure
+
+
+def _is_filled_up(inputs: Sequence[np.ndarray], merged: Sequence[np.ndarray]) -> bool:
+    """Whether this request had to be, to be a part of what was merged."""
+    return any(own.shape[1:] != all_.shape[1:] for own, all_ in zip(inputs, merged, strict=True))

@@ -28,9 +28,9 @@ from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
 
 _LONE_BATCHES = 16
 """After so many batches of one request, the next is expected alone too."""
-_STANDS_FOR = 64
+_STANDS_FOR = 61
 """Of so many answers without a batch, of cheap programs, one is looked at and measured: to measure
-each would cost a tenth of it."""
+each would cost a tenth of it. A prime, so that callers who take turns are all looked at."""
 _STAYS_ALONE = 1.5
 """Who runs at once does so until it takes so many times what it may take to begin with: what it
 takes varies, and to go back and forth would be neither way."""
@@ -105,9 +105,16 @@ class Batcher:
                 return self._runner.run(executable, inputs, deadline, on_done, on_settled)
             return self._join(executable, queue, inputs, deadline, on_done, on_settled)
         search = queue.search
+        is_unbatched = search is not None and not search.policy.batches
+        if is_unbatched and executable.unwatched:
+            size_class = size_of(inputs).bit_length()
+            if executable.cost_s[size_class] <= self._inline_budget_s:
+                executable.unwatched -= 1
+                _count(executable, inputs)
+                self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
+                return None
         # What waits yet is no reason to join it where no batching was found best, or is being
         # tried: callers who come again would keep the queue from ever being empty.
-        is_unbatched = search is not None and not search.policy.batches
         if executable.order is None and (is_unbatched or not queue.rows):
             size_class = size_of(inputs).bit_length()
             if is_unbatched:
@@ -119,9 +126,7 @@ class Batcher:
                 if search is not None:
                     # Others like it may have been put into batches: their policy is not to be
                     # blamed for answers that it left to this way.
-                    queue.untold += 1
-                    if is_unbatched:
-                        _let_next_pass(queue)
+                    queue.untold += 1 if not is_unbatched else _next_may_pass(queue)
                     if queue.untold >= _STANDS_FOR:
                         on_done = _told(queue, search, inputs, True, on_done)
                 self._count_alone(queue, inputs)
@@ -201,10 +206,7 @@ class Batcher:
         executable = queue.executable
         if executable.alone is None:
             executable.alone = self._observer.alone(len(inputs), queue.options.max_batch_size)
-        try:  # noqa: SIM105 - see `Lanes.run`
-            executable.alone[inputs[0].shape[0]] += 1
-        except LookupError:
-            pass  # It has no rows, or more than are counted.
+        _count(executable, inputs)
 
     def _can_run_at_once(self, queue: BatchQueue, inputs: Sequence[np.ndarray], rows: int) -> bool:
         if queue.rows or queue.options.batch_timeout_s:
@@ -327,11 +329,19 @@ def _is_lone(queue: BatchQueue) -> bool:
     return True
 
 
-def _let_next_pass(queue: BatchQueue) -> None:
-    """Look at none of the next ones, for which this one stands."""
+def _count(executable: Executable, inputs: Sequence[np.ndarray]) -> None:
+    assert executable.alone is not None
+    try:  # noqa: SIM105 - that would cost as much as all of this
+        executable.alone[inputs[0].shape[0]] += 1
+    except LookupError:
+        pass  # It has no rows, or more than are counted.
+
+
+def _next_may_pass(queue: BatchQueue) -> int:
+    """Look at none of the next ones that cost as little; for how many this one then stands."""
     queue.executable.unwatched = _STANDS_FOR - 1
-    queue.untold += _STANDS_FOR - 1
     queue.totals.alone += _STANDS_FOR - 1
+    return _STANDS_FOR
 
 
 def _told(

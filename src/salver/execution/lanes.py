@@ -89,14 +89,6 @@ class Lanes:
         on_settled: Callable[[], None],
     ) -> Pending | None:
         """As `Runner.run`."""
-        if executable.unwatched:
-            executable.unwatched -= 1
-            assert executable.alone is not None
-            try:  # noqa: SIM105 - that would cost as much as the rest of this
-                executable.alone[inputs[0].shape[0]] += 1
-            except LookupError:
-                pass  # It has no rows, or more than are counted.
-            return self._shared.runner.run(executable, inputs, deadline, on_done, on_settled)
         lane = executable.lane
         way = self._shared if lane is None else self._ways.get(lane) or self._opened(lane)
         if way.batcher is None or executable.queue is None:
@@ -105,8 +97,6 @@ class Lanes:
 
     def refusal(self, executable: Executable, deadline: float | None = None) -> ServingError | None:
         """See `RunsPrograms`."""
-        if executable.unwatched:
-            return None
         lane = executable.lane
         way = self._shared if lane is None else self._ways.get(lane)
         if way is None:

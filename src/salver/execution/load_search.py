@@ -20,8 +20,8 @@ class LoadSearch:
     """What is known about one load, in rows that wait or run."""
 
     __slots__ = (
-        "best", "doubts", "hopeless", "largest", "load", "pause", "race", "races", "rate", "rest",
-        "stay_s", "trust",
+        "best", "doubts", "hopeless", "is_confirmed", "largest", "load", "pause", "race", "races",
+        "rate", "rest", "stay_s", "trust",
     )  # fmt: skip
 
     def __init__(self, load: float, best: BatchPolicy, largest: float = inf) -> None:
@@ -42,15 +42,12 @@ class LoadSearch:
         self.pause = _FIRST_PAUSE
         self.rest = 0
         """Turns until the next race."""
+        self.is_confirmed = False
+        """Whether the best has won a race since it is the best."""
         self.doubts = False
         """Whether the race is only about whether to wait for company."""
         self.trust = 0
         """Turns until waiting that is mostly in vain is doubted again."""
-
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether the best has won a race since it is the best."""
-        return self.pause > _FIRST_PAUSE
 
     def begin_race(self, policies: Sequence[BatchPolicy]) -> None:
         """Compare the best with those of these policies that are worth it, if any are."""
@@ -81,6 +78,7 @@ class LoadSearch:
         """
         if policy == self.best:
             self.best, self.race, self.doubts = without, None, False
+            self.is_confirmed = False
             self.take_rest()
         elif self.race is not None:
             self.race.left()
@@ -95,9 +93,10 @@ class LoadSearch:
         doubts, self.doubts = self.doubts, False
         if race.winner == self.best:
             if not doubts:
+                self.is_confirmed = True
                 self.take_rest()
         else:
-            self.best = race.winner
+            self.best, self.is_confirmed = race.winner, False
             self.rest = self.pause = _FIRST_PAUSE
 
     def load_without_batches(self, rate: float) -> float:

@@ -30,6 +30,19 @@ def test_equal_requests_prove_nothing_for_different_ones() -> None:
     assert proof.open_question(ONES, DIFFERENT) is Likeness.DIFFERENT
 
 
+def test_where_requests_may_be_filled_up_that_is_a_question_of_its_own() -> None:
+    proof = BatchProof(pads=True)
+    for _ in range(3):
+        proof.ran(Likeness.DIFFERENT)
+    assert proof.is_open
+    assert proof.open_question([1, 1], DIFFERENT) is None
+    for _ in range(3):
+        assert proof.open_question([1, 1], DIFFERENT, is_padded=True) is Likeness.PADDED
+        proof.ran(Likeness.PADDED)
+    assert proof.open_question([1, 1], DIFFERENT, is_padded=True) is None
+    assert not proof.is_open
+
+
 def test_a_batch_is_checked_again_after_many() -> None:
     proof = BatchProof()
     for _ in range(3):

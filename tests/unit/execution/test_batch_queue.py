@@ -308,5 +308,21 @@ def test_where_they_are_padded_the_oldest_takes_those_along_that_are_about_as_lo
     # Also beside others that cannot be padded to fit; and never more rows than asked for.
     queue.varies = True
     taken = lengths_taken(queue, (2, 8), (1, 8, 1), (1, 9), (2, 7), (1, 64))
-    assert taken == [[8, 9], [8], [7, 64]]
+    assert taken == [[8, 9], [8], [7], [64]]
     assert queue.entries == queue.size == 0
+
+
+def test_what_is_filled_up_is_never_more_than_what_is_there() -> None:
+    options = BatchOptions(
+        max_batch_size=100,
+        max_execution_batch_size=100,
+        pad_variable_length_inputs=True,
+        is_automatic=True,
+    )
+    queue = queue_with(options)
+    # One that is very long, whoever is the oldest; and what is long the other way.
+    assert lengths_taken(queue, (1, 8), (1, 10_000), (1, 9)) == [[8, 9], [10_000]]
+    assert lengths_taken(queue, (1, 10_000), (1, 8), (1, 9)) == [[10_000, 9], [8]]
+    assert lengths_taken(queue, (1, 1, 50), (1, 50, 1)) == [[1], [50]]
+    # Requests of one length are not kept from each other by any of it.
+    assert lengths_taken(queue, *[(1, 8)] * 7) == [[8] * 3, [8] * 3, [8]]

@@ -453,14 +453,14 @@ async def test_of_cheap_runs_one_of_a_few_is_measured_and_stands_for_all(
     assert queue.control is not None
     queue.search = search = CountingSearch(1, 1, queue.control)
     search.policy = policy
-    for _ in range(128):
+    for _ in range(122):
         site.executable.cost_s = [cost_s] * len(site.executable.cost_s)
         assert site.send([1, 2]) is None
     await site.all_answered()
     assert set(site.echo.threads) == {"MainThread"}
     assert not site.notes.runs
-    assert (search.told, search.requests, search.rows) == (2, 128, 256)
-    assert search.at_once == 128
+    assert (search.told, search.requests, search.rows) == (2, 122, 244)
+    assert search.at_once == 122
 
 
 async def test_who_is_not_looked_at_is_counted_all_the_same(opened: Opened) -> None:
@@ -485,6 +485,56 @@ async def test_who_is_not_looked_at_is_counted_all_the_same(opened: Opened) -> N
     await site.all_answered()
     assert queue.requests_alone + queue.totals.requests == 105
     assert queue.totals.requests > 40
+
+
+async def test_dear_requests_are_looked_at_though_cheap_ones_may_pass(opened: Opened) -> None:
+    site = opened(AUTOMATIC, inline_s=100e-6)
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    queue.search = search = CountingSearch(1, 1, queue.control)
+    search.policy = BatchPolicy(1, 1)
+    costs = [1e-6] * len(site.executable.cost_s)
+    costs[(4 * 100).bit_length()] = 1e-3
+    for _ in range(5):
+        site.executable.cost_s = list(costs)
+        assert site.send([1]) is None
+        assert site.send([1] * 100) is not None
+        await site.all_answered()
+    assert search.told == 1 + 5
+    assert site.notes.counts == {1: 5, 100: 5}
+    assert queue.requests_alone == 10
+
+
+async def test_what_is_filled_up_is_checked_though_others_were_enough(opened: Opened) -> None:
+    site = opened(replace(AUTOMATIC, pad_variable_length_inputs=True))
+    queue = site.executable.queue
+    assert queue is not None
+    assert queue.control is not None
+    queue.search = CountingSearch(1, 1, queue.control)
+    queue.search.policy = BatchPolicy(1, 64)
+
+    async def together(*rows: list[float]) -> list[list[list[float]]]:
+        await site.hold_the_thread()
+        first = site.sent
+        for row in rows:
+            site.send([row])
+        site.echo.gate.set()
+        await site.all_answered()
+        return [site.rows(first + place) for place in range(len(rows))]
+
+    for number in range(4):
+        assert await together([1, number], [2, number]) == [[[1, number]], [[2, number]]]
+    assert not queue.is_unfit
+    assert queue.totals.batches < queue.totals.requests
+    # The model answers as many numbers as it is asked, so it must not be asked for more.
+    assert await together([1, 2, 3], [4, 5, 6], [7, 8], [4, 5, 6]) == [
+        [[1, 2, 3]],
+        [[4, 5, 6]],
+        [[7, 8]],
+        [[4, 5, 6]],
+    ]
+    assert queue.is_unfit
 
 
 async def test_who_runs_at_once_goes_on_so_though_it_takes_a_little_longer(opened: Opened) -> None:
