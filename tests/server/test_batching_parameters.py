@@ -349,14 +349,6 @@ def test_automatic_batching_answers_many_clients_as_each_alone(
     assert rows_seen(calls) == [[2, 2]] * 300
 
 
-def test_automatic_batching_undoes_what_padding_does_to_an_answer(serve: Serve) -> None:
-    site = serve("pad_variable_length_inputs: true", "--batching=auto")
-    lengths = [2, 3, 1] * 100
-    calls = [site.send("wide", x=[[*range(length)]]) for length in lengths]
-    assert [values(call) for call in calls] == [[*range(length)] for length in lengths]
-    assert rows_seen(calls) == [[1]] * 300
-
-
 # --- the end -----------------------------------------------------------------------
 
 

@@ -7,8 +7,6 @@ from salver.execution.policy_race import BatchPolicy
 
 BEST = BatchPolicy(1)
 POLICIES = [BatchPolicy(1, rows) for rows in (64, 32, 16, 8, 4)]
-
-
 OTHER, NO_BATCHES = BatchPolicy(BEST.width, 7), BatchPolicy(BEST.width, 1)
 
 
