@@ -4,6 +4,7 @@ How much of its best throughput is left, `make overload` tells; here others use 
 """
 
 import json
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ STEPS = 50
 """Some milliseconds of work."""
 FACTOR = 4.0
 DEADLINE_S = 0.5
+MOST_ROUNDS = 4
+GOOD_SHARE = 0.6
 UNAVAILABLE, DEADLINE_EXCEEDED = "14", "4"
 
 
@@ -41,11 +44,21 @@ def best_rate(server: RunningServer, protocol: str) -> float:
 
 
 def overloaded(server: RunningServer, protocol: str, deadline_s: float) -> tuple[float, Report]:
-    """The share of the best throughput that is left, and what was seen."""
+    """The share of the best throughput that is left, and what was seen.
+
+    Of the round in which most is left: another program that takes the machine for a second takes it
+    from this one round. A server that collapses does so in every one.
+    """
+    rounds: list[tuple[float, Report]] = []
     before = best_rate(server, protocol)
-    seen = ask(order(server, protocol, FACTOR * before, deadline_s))
-    # The machine may have been busy with something else, before or after.
-    return seen.rate / min(before, best_rate(server, protocol)), seen
+    while len(rounds) < MOST_ROUNDS:
+        seen = ask(order(server, protocol, FACTOR * before, deadline_s))
+        after = best_rate(server, protocol)
+        rounds.append((seen.rate / min(before, after), seen))
+        if rounds[-1][0] > GOOD_SHARE:
+            break
+        before = after
+    return max(rounds, key=itemgetter(0))
 
 
 @pytest.mark.slow
@@ -55,7 +68,7 @@ def test_clients_with_a_time_limit_get_their_answer_or_are_refused_at_once(
 ) -> None:
     with RunningServer(f"--model_base_path={slow_base_path}") as server:
         share, seen = overloaded(server, protocol, DEADLINE_S)
-    assert share > 0.3
+    assert share > GOOD_SHARE
     assert seen.p99_ms < 1.5 * 1000 * DEADLINE_S
     refused = UNAVAILABLE if protocol == "grpc" else "503"
     assert set(seen.outcomes) <= {OK, LATE, refused, DEADLINE_EXCEEDED}
@@ -70,7 +83,7 @@ def test_clients_without_a_time_limit_wait_no_longer_than_the_server_allows(
     flags = [f"--model_base_path={slow_base_path}", "--max_queue_wait_ms=500"]
     with RunningServer(*flags) as server:
         share, seen = overloaded(server, "grpc", 0.0)
-    assert share > 0.3
+    assert share > GOOD_SHARE
     assert seen.p50_ms < 3 * 500
     assert set(seen.outcomes) == {OK, UNAVAILABLE}
     assert seen.refused_p99_ms < seen.p99_ms
