@@ -1,17 +1,25 @@
-"""A rest of the loop, while threads compute and more comes than can be served.
+"""A rest of the loop, while threads compute and more waits for them than they can begin.
 
-Where requests are refused they come at any moment, and each wakes the loop: beside a run that has
-emptied the caches, that costs many times what the refusal itself does, and is missing for the
-runs. After a rest, many of them are handled together.
+What comes, and what is done, wakes the loop at any moment: that throws a run off its core, and what
+the loop itself needs is no longer in the caches. It costs many times what there is to do, and is
+missing for the runs. After a rest, much of it is done together. Measured on two cores, with 64
+callers and runs of half a millisecond: 1.2 times the answers.
 """
 
+import asyncio
 from queue import Empty, SimpleQueue
+from time import perf_counter
+
+_BETWEEN_RESULTS_S = 2e-3
+"""So long what has been computed waits for more of it, at most."""
+_NONE_AFTER_RUN_HERE_S = 1.0
+"""After a run on the loop itself another one is expected so soon, for which a rest is long."""
 
 
 class Nap:
     """What ends it early: a thread that has nothing more to do. Shared by all `Workers`."""
 
-    __slots__ = ("_bell", "_is_taken", "idle", "under_way")
+    __slots__ = ("_bell", "_has_waited", "_is_taken", "_none_until", "idle", "under_way")
 
     def __init__(self) -> None:
         self.under_way = 0
@@ -20,6 +28,8 @@ class Nap:
         """Those of whose threads one has had nothing to do since the loop last looked."""
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._is_taken = False
+        self._has_waited = False
+        self._none_until = 0.0
 
     def ring(self, workers: object) -> None:
         """A thread of these workers has nothing more to do. From that thread."""
@@ -27,6 +37,24 @@ class Nap:
         self.idle.add(workers)
         if self._is_taken:
             self._bell.put(None)
+
+    def await_more(self) -> None:
+        """Rest before what a thread has done is answered, once in a turn of the loop. On the loop.
+
+        For threads each of which has more to do.
+        """
+        if self._has_waited or perf_counter() < self._none_until:
+            return
+        self._has_waited = True
+        asyncio.get_running_loop().call_soon(self._turn_ends)
+        self.take(_BETWEEN_RESULTS_S)
+
+    def _turn_ends(self) -> None:
+        self._has_waited = False
+
+    def is_run_here(self) -> None:
+        """The loop is going to run something itself, while threads compute. On the loop."""
+        self._none_until = perf_counter() + _NONE_AFTER_RUN_HERE_S
 
     def take(self, seconds: float) -> None:
         """Do nothing for so long, or until a thread has nothing to do. On the loop."""

@@ -254,6 +254,8 @@ class Runner:
         """Run on the loop what is known to cost next to nothing; else as `run`."""
         budget_s = self._options.inline_budget_s
         limit_s = SURPRISE * budget_s
+        if self.nap.under_way:
+            self.nap.is_run_here()
         try:
             if executable.suspicion:
                 watch = LoopWatch()

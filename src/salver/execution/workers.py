@@ -137,6 +137,8 @@ class Workers:
             return
 
     def _finish(self) -> None:
+        if len(self._backlog) >= self.count:
+            self._nap.await_more()
         self._wake_is_due = False
         self._nap.idle.discard(self)
         while self._finished:

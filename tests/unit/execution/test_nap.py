@@ -4,6 +4,9 @@ import asyncio
 import threading
 from time import perf_counter
 
+import pytest
+
+from salver.execution import nap as nap_module
 from salver.execution.nap import Nap
 from salver.execution.workers import Workers
 from tests.fakes import LIMIT_S
@@ -79,3 +82,66 @@ async def test_there_is_none_where_nothing_is_computed_or_a_thread_waits() -> No
     assert not nap.idle
     nap.take(LONG_S)
     workers.stop()
+
+
+class CountedNap(Nap):
+    """Tells how often it was taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken = 0
+
+    def take(self, seconds: float) -> None:
+        self.taken += 1
+
+
+class LastJobSeen(Job):
+    """Notes whether the last job might end, when this one is finished."""
+
+    def __init__(self, last: Job) -> None:
+        super().__init__()
+        self._last = last
+        self.was_last_done = False
+
+    def finish(self) -> None:
+        self.was_last_done = self._last.may_end.is_set()
+        super().finish()
+
+
+@pytest.mark.parametrize("more_is_to_do", [True, False])
+async def test_what_is_computed_waits_for_more_while_every_thread_has_more_to_do(
+    more_is_to_do: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nap_module, "_BETWEEN_RESULTS_S", LONG_S)
+    workers = Workers(1, "worker", Nap())
+    workers.start()
+    last = Job()
+    first = LastJobSeen(last)
+    jobs = [first, Job(), last] if more_is_to_do else [first, last]
+    for job in jobs:
+        workers.submit(job)
+    first.may_end.set()
+    for job in jobs[1:]:
+        threading.Timer(0.03, job.may_end.set).start()
+    async with asyncio.timeout(LIMIT_S):
+        for job in jobs:
+            await job.finished.wait()
+    assert first.was_last_done == more_is_to_do
+    workers.stop()
+
+
+async def test_a_run_on_the_loop_itself_is_not_kept_waiting() -> None:
+    nap = CountedNap()
+    nap.is_run_here()
+    nap.await_more()
+    assert nap.taken == 0
+
+
+async def test_threads_of_several_kinds_have_the_loop_rest_once_a_turn() -> None:
+    nap = CountedNap()
+    nap.await_more()
+    nap.await_more()
+    assert nap.taken == 1
+    await asyncio.sleep(0)
+    nap.await_more()
+    assert nap.taken == 2
