@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.client import PREDICT, GrpcClient, RestClient
+from benchmarks.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 START_TIMEOUT_S = 120.0
@@ -52,12 +53,6 @@ def baselines(*, computes_long: bool) -> list[Program]:
         _baseline("grpc.aio, session", "grpc", "grpc_aio", "--session"),
         flask,
     ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RunningServer:

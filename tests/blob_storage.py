@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 from typing import Any, Self
 
-from tests.running import free_port, wait_until
+from benchmarks.ports import free_port
+from tests.running import wait_until
 
 PROGRAM = shutil.which("azurite-blob")
 # The account that every Azurite has.

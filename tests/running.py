@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -12,16 +11,10 @@ from typing import Self
 
 import pytest
 
+from benchmarks.ports import free_port
+
 START_LIMIT_S = 120.0
 LIMIT_S = 60.0
-
-
-def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class RunningServer:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import free_port
+from benchmarks.ports import free_port
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "tutorial.md").read_text()

@@ -12,11 +12,12 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks.ports import free_port
 from salver.cli.main import main
 from tests.object_storage import Bucket, ObjectStorage
 from tests.process.asking import NO_RETRIES, available, config_of, status_of
 from tests.process.load import Load
-from tests.running import RunningServer, free_port, write_config
+from tests.running import RunningServer, write_config
 from tests.served_models import VersionedModel
 
 LIMIT_S = 60.0

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.ports import free_port
 from salver.client import (
     Arm,
     AsyncClient,
@@ -29,7 +30,7 @@ from salver.errors import (
     Unimplemented,
 )
 from tests import saved_models
-from tests.running import RunningServer, free_port
+from tests.running import RunningServer
 
 X = {"x": np.array([1, 2], np.float32)}
 BOTH = pytest.mark.parametrize("protocol", ["grpc", "rest"])

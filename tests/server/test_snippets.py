@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ports import free_port
 from salver.cli.main import main
 from salver.client import Client
 from tests.answering import AnsweringServer, Asked, Told
-from tests.running import RunningServer, free_port
+from tests.running import RunningServer
 
 FILES = {
     "curl": ("predict.sh", ["sh"]),
