@@ -1,11 +1,17 @@
 """What a load needs besides the model: a framework that is installed, an operator who agreed."""
 
+import threading
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
 from salver.core.backend import BackendOptions
 from salver.errors import FailedPrecondition, PermissionDenied, Unimplemented
+
+_ONE_IMPORT = threading.RLock()
+"""Several versions load side by side. Frameworks share packages whose modules import each other,
+and where two threads meet in such a circle Python has one go on with a module that is not complete:
+pandas, for one, then cannot be imported."""
 
 
 def imported(module: str, options: BackendOptions, extra: str) -> ModuleType:
@@ -15,7 +21,8 @@ def imported(module: str, options: BackendOptions, extra: str) -> ModuleType:
         FailedPrecondition: it is not installed, or its import fails.
     """
     try:
-        return import_module(module)
+        with _ONE_IMPORT:
+            return import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:
             raise FailedPrecondition(
