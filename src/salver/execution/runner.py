@@ -255,7 +255,7 @@ class Runner:
         budget_s = self._options.inline_budget_s
         limit_s = SURPRISE * budget_s
         if self.nap.under_way:
-            self.nap.is_run_here()
+            self.nap.hold_off()
         try:
             if executable.suspicion:
                 watch = LoopWatch()

@@ -282,6 +282,14 @@ def test_batches_are_made_of_what_is_alike_once_it_has_varied() -> None:
     assert queue.due_at() is None
 
 
+PADDED = BatchOptions(
+    max_batch_size=100,
+    max_execution_batch_size=100,
+    pad_variable_length_inputs=True,
+    is_automatic=True,
+)
+
+
 def lengths_taken(queue: BatchQueue, *shapes: tuple[int, ...]) -> list[list[int]]:
     """The second dimensions of requests of these shapes, by batches of three rows."""
     for shape in shapes:
@@ -296,13 +304,7 @@ def lengths_taken(queue: BatchQueue, *shapes: tuple[int, ...]) -> list[list[int]
 
 
 def test_where_they_are_padded_the_oldest_takes_those_along_that_are_about_as_long() -> None:
-    options = BatchOptions(
-        max_batch_size=100,
-        max_execution_batch_size=100,
-        pad_variable_length_inputs=True,
-        is_automatic=True,
-    )
-    queue = queue_with(options)
+    queue = queue_with(PADDED)
     taken = lengths_taken(queue, *((1, length) for length in (30, 4, 64, 5, 29, 60, 33, 3)))
     assert taken == [[30, 29, 33], [4, 5, 3], [64, 60]]
     # Also beside others that cannot be padded to fit; and never more rows than asked for.
@@ -313,13 +315,7 @@ def test_where_they_are_padded_the_oldest_takes_those_along_that_are_about_as_lo
 
 
 def test_what_is_filled_up_is_never_more_than_what_is_there() -> None:
-    options = BatchOptions(
-        max_batch_size=100,
-        max_execution_batch_size=100,
-        pad_variable_length_inputs=True,
-        is_automatic=True,
-    )
-    queue = queue_with(options)
+    queue = queue_with(PADDED)
     # One that is very long, whoever is the oldest; and what is long the other way.
     assert lengths_taken(queue, (1, 8), (1, 10_000), (1, 9)) == [[8, 9], [10_000]]
     assert lengths_taken(queue, (1, 10_000), (1, 8), (1, 9)) == [[10_000, 9], [8]]

@@ -132,7 +132,7 @@ async def test_what_is_computed_waits_for_more_while_every_thread_has_more_to_do
 
 async def test_a_run_on_the_loop_itself_is_not_kept_waiting() -> None:
     nap = CountedNap()
-    nap.is_run_here()
+    nap.hold_off()
     nap.await_more()
     assert nap.taken == 0
 
