@@ -22,7 +22,7 @@ from salver.execution.batch_request import Request, expired
 from salver.execution.batch_turns import BatchObserver, BatchThreads, BatchTurns
 from salver.execution.deadlines import Deadlines
 from salver.execution.patience import SPARE_OF_BATCHES, Patience, SpareTime, time_left_s
-from salver.execution.policy_race import BatchPolicy
+from salver.execution.policy_trials import BatchPolicy
 from salver.execution.prepared import Executable, Order
 from salver.execution.runner import OnDone, Pending, Runner, overload, size_of
 

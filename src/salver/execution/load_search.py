@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from math import inf
 
-from salver.execution.policy_race import BatchPolicy, PolicyRace
+from salver.execution.policy_trials import BatchPolicy, PolicyTrials
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 32, 8192
-"""Turns until the next race; twice as many each time, while nothing changes."""
-_RACES_OF_ALL = 8
-"""Of so many races, one has also those in it that were hopeless."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 512, 8192
+"""Turns until all kinds of policies are offered again; twice as many each time."""
+_SETTLED = 100
+"""Turns of the best, after which it is hardly in doubt."""
 _BEYOND = 2.0
 """Limits beyond so many times the largest batch that there was make no difference to each other:
 of requests of many kinds, only few can be run together."""
+_NEW_IN_LOAD, _NEW_IN_STAY = 0.1, 0.2
+_NO_LOAD = 1.0
+"""Less stands for no load at all, and stays what it is."""
 _FADING = 0.99
 """What is left, from turn to turn, of the most answers per second."""
 
@@ -20,55 +23,68 @@ class LoadSearch:
     """What is known about one load, in rows that wait or run."""
 
     __slots__ = (
-        "best", "doubts", "hopeless", "is_confirmed", "largest", "load", "pause", "race", "races",
-        "rate", "rest", "stay_s", "trust",
+        "_next_offer", "_offered_to", "_pause", "largest", "load", "rate", "stay_s", "trials",
+        "turns",
     )  # fmt: skip
 
     def __init__(self, load: float, best: BatchPolicy, largest: float = inf) -> None:
         self.load = load
-        self.best = best
+        self.trials = PolicyTrials(best)
         self.largest = largest
-        """Rows of the largest batch since the last race began. Before the first one what another
-        load lets expect; infinite: nothing, for the best alone does not show what could be."""
-        self.hopeless: set[BatchPolicy] = set()
-        self.race: PolicyRace | None = None
-        """Under way; it goes on when this load comes again."""
-        self.races = 0
-        """That have begun."""
+        """Rows of the largest batch. Before the first one what another load lets expect; infinite:
+        nothing, for the best alone does not show what could be."""
         self.stay_s = inf
-        """How long requests stayed in the last turn of the best."""
+        """How long requests stay in turns of the best."""
         self.rate = 0.0
         """The most answers per second of late, without batches."""
-        self.pause = _FIRST_PAUSE
-        self.rest = 0
-        """Turns until the next race."""
-        self.is_confirmed = False
-        """Whether the best has won a race since it is the best."""
-        self.doubts = False
-        """Whether the race is only about whether to wait for company."""
-        self.trust = 0
-        """Turns until waiting that is mostly in vain is doubted again."""
+        self.turns = 0
+        self._pause = _FIRST_PAUSE
+        self._next_offer = 0
+        """No policies are offered anew before so many turns, unless there is another best."""
+        self._offered_to: BatchPolicy | None = None
+        """What was the best when policies were offered last."""
 
-    def begin_race(self, policies: Sequence[BatchPolicy]) -> None:
-        """Compare the best with those of these policies that are worth it, if any are."""
-        self.races += 1
+    @property
+    def best(self) -> BatchPolicy:
+        """So far."""
+        return self.trials.best
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the best is hardly in doubt any more."""
+        return self.trials.turns_of_best >= _SETTLED
+
+    @property
+    def looks_far(self) -> bool:
+        """Whether policies of all kinds are to be offered next, and not those like the best."""
+        return self.turns >= self._next_offer
+
+    @property
+    def looks_everywhere(self) -> bool:
+        """Whether that is all that there are; at first they would take too long."""
+        return self.looks_far and self.turns > 0
+
+    @property
+    def wants_rivals(self) -> bool:
+        """Whether policies are to be offered."""
+        return self.looks_far or self._offered_to != self.best
+
+    def offer(self, policies: Sequence[BatchPolicy]) -> None:
+        """Try those of these policies that are worth it."""
         most = _BEYOND * self.largest
-        if not self.races % _RACES_OF_ALL:
-            self.hopeless.clear()
-            most = inf
-        left_out = {*self.hopeless, self.best}
-        rivals = [each for each in policies if each not in left_out and each.rows <= most]
-        if rivals:
+        worth = [each for each in policies if each.rows <= most]
+        self.trials.offer(worth, anew=self.looks_far)
+        if self.largest == inf:
             self.largest = 0.0
-            self.race = PolicyRace(self.best, rivals)
-        else:
-            self.take_rest()
+        if self.looks_far:
+            self._next_offer = self.turns + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        self._offered_to = self.best
 
-    def turn_ended(self, score: float) -> None:
-        """One of the race; if it was the last, use the winner."""
-        assert self.race is not None
-        self.race.ended(score)
-        self._end_race(self.race)
+    def turn_ended(self, policy: BatchPolicy, score: float, requests: int) -> None:
+        """One of this policy, in which so many requests were answered."""
+        self.turns += 1
+        self.trials.ended(policy, score, requests)
 
     def turn_had_no_batches(self, policy: BatchPolicy, without: BatchPolicy) -> None:
         """One of a policy that batches, but the loop ran nearly all at once.
@@ -76,28 +92,22 @@ class LoadSearch:
         Whether that policy is a good one did not show, and would be chance; what it came to is
         the one `without` batches.
         """
+        self.turns += 1
         if policy == self.best:
-            self.best, self.race, self.doubts = without, None, False
-            self.is_confirmed = False
-            self.take_rest()
-        elif self.race is not None:
-            self.race.left()
-            self._end_race(self.race)
-
-    def _end_race(self, race: PolicyRace) -> None:
-        if race.winner is None:
-            return
-        self.race = None
-        # To have no batches is what others have: it must not be the better way for long.
-        self.hopeless |= {each for each in race.hopeless - {race.winner} if each.batches}
-        doubts, self.doubts = self.doubts, False
-        if race.winner == self.best:
-            if not doubts:
-                self.is_confirmed = True
-                self.take_rest()
+            self.trials.replace_best(without)
+            self._offered_to = without
         else:
-            self.best, self.is_confirmed = race.winner, False
-            self.rest = self.pause = _FIRST_PAUSE
+            self.trials.leave_out(policy)
+
+    def stayed(self, stay_s: float) -> None:
+        """A turn of the best came to this."""
+        known_s = stay_s if self.stay_s == inf else self.stay_s
+        self.stay_s = known_s + (stay_s - known_s) * _NEW_IN_STAY
+
+    def follow(self, load: float) -> None:
+        """A turn of the best was under this load, which is about the same."""
+        if self.load > _NO_LOAD:
+            self.load *= (load / self.load) ** _NEW_IN_LOAD
 
     def load_without_batches(self, rate: float) -> float:
         """What a turn of the best tells of the load by its answers per second.
@@ -107,8 +117,3 @@ class LoadSearch:
         """
         self.rate = max(_FADING * self.rate, rate)
         return self.load * rate / self.rate
-
-    def take_rest(self) -> None:
-        """Race no more for a while, and longer the next time."""
-        self.rest = self.pause
-        self.pause = min(2 * self.pause, _LONGEST_PAUSE)

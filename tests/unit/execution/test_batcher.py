@@ -20,7 +20,7 @@ from salver.execution.batch_queue import BatchQueue
 from salver.execution.batch_request import Request
 from salver.execution.batch_run import BatchRun
 from salver.execution.patience import SpareTime
-from salver.execution.policy_race import BatchPolicy
+from salver.execution.policy_trials import BatchPolicy
 from salver.execution.prepared import PreparedServable
 from tests.batching import AUTOMATIC, FOURS, Echo, EchoServable, Opened, Site
 from tests.fakes import LIMIT_S, failure, turn_loop
