@@ -88,7 +88,7 @@ class BatchQueue:
     __slots__ = (
         "_batches", "_kinds", "control", "entries", "executable", "feeds_twice", "is_listed",
         "is_taught", "is_unfit", "lone_batches", "name", "options", "proof", "ran_at_once", "rows",
-        "running", "runs_past", "search", "size", "totals", "untold", "varies",
+        "running", "runs_past", "search", "size", "totals", "untold", "unwatched_up_to_s", "varies",
     )  # fmt: skip
 
     def __init__(
@@ -130,6 +130,8 @@ class BatchQueue:
         """Answers without a batch, of late, that the search has not been told of."""
         self.search: PolicySearch | None = None
         """How the next batches are formed; None: one on each thread, as the options say."""
+        self.unwatched_up_to_s = 0.0
+        """What the requests may cost that are yet to come `unwatched`; see the executable."""
         self.totals = Totals()
         self.varies = False
         """Whether requests came together that could not be run together, of an automatic queue:

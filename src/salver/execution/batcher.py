@@ -99,6 +99,13 @@ class Batcher:
         """As `Runner.run`, of an executable that has a queue."""
         queue = executable.queue
         assert queue is not None
+        if executable.unwatched and not queue.rows:
+            size_class = size_of(inputs).bit_length()
+            if executable.cost_s[size_class] <= queue.unwatched_up_to_s:
+                executable.unwatched -= 1
+                _count(executable, inputs)
+                self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
+                return None
         if queue.control is None:
             # So many dimensions as a `DeepArray` has cannot be joined.
             if DeepArray in map(type, inputs):
@@ -106,13 +113,6 @@ class Batcher:
             return self._join(executable, queue, inputs, deadline, on_done, on_settled)
         search = queue.search
         is_unbatched = search is not None and not search.policy.batches
-        if is_unbatched and executable.unwatched:
-            size_class = size_of(inputs).bit_length()
-            if executable.cost_s[size_class] <= self._inline_budget_s:
-                executable.unwatched -= 1
-                _count(executable, inputs)
-                self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
-                return None
         # What waits yet is no reason to join it where no batching was found best, or is being
         # tried: callers who come again would keep the queue from ever being empty.
         if executable.order is None and (is_unbatched or not queue.rows):
@@ -123,16 +123,18 @@ class Batcher:
                 budget_s = self._stays_alone_s if queue.ran_at_once else self._alone_budget_s
             if executable.cost_s[size_class] <= budget_s:
                 queue.ran_at_once = True
+                stands_for = _next_may_pass(queue, budget_s)
                 if search is not None:
                     # Others like it may have been put into batches: their policy is not to be
                     # blamed for answers that it left to this way.
-                    queue.untold += 1 if not is_unbatched else _next_may_pass(queue)
-                    if queue.untold >= _STANDS_FOR:
-                        on_done = _told(queue, search, inputs, True, on_done)
+                    queue.untold += stands_for
+                    on_done = _told(queue, search, inputs, True, on_done)
                 self._count_alone(queue, inputs)
                 self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
                 return None
             queue.ran_at_once = False
+            if not is_unbatched:
+                queue.unwatched_up_to_s = 0.0
         return self._run_automatic(executable, queue, inputs, deadline, on_done, on_settled)
 
     def _run_automatic(
@@ -337,10 +339,11 @@ def _count(executable: Executable, inputs: Sequence[np.ndarray]) -> None:
         pass  # It has no rows, or more than are counted.
 
 
-def _next_may_pass(queue: BatchQueue) -> int:
-    """Look at none of the next ones that cost as little; for how many this one then stands."""
+def _next_may_pass(queue: BatchQueue, budget_s: float) -> int:
+    """Look at none of the next ones that cost so little; for how many this one then stands."""
+    queue.unwatched_up_to_s = budget_s
+    queue.totals.alone += _STANDS_FOR - 1 - queue.executable.unwatched
     queue.executable.unwatched = _STANDS_FOR - 1
-    queue.totals.alone += _STANDS_FOR - 1
     return _STANDS_FOR
 
 

@@ -88,8 +88,8 @@ class Executable:
         self.suspicion = 0
         """So many more runs on the loop are to be measured by a `LoopWatch`."""
         self.unwatched = 0
-        """So many more requests may run at once, where there are no batches, without a look at
-        each: that would cost a tenth of a cheap run."""
+        """So many more requests may run at once without a look at each: that would cost a tenth
+        of a cheap run."""
         self.alone: RowCounts | None = None
         """Where they are counted, for the metrics."""
         self._next_suspicion = _SHORTEST_SUSPICION
