@@ -59,8 +59,9 @@ _SAME_LOAD = 0.6
 """In doublings: how close two loads may come to each other before they are one."""
 _MOST_AT_ONCE = 0.5
 """The share of a policy's requests that the loop may run at once, before they say nothing of it."""
-_FEW_REFUSED = 0.02
-"""For each that is answered: with fewer, how long requests stay is a matter of the policy."""
+_FEW_REFUSED, _MANY_REFUSED = 0.02, 0.1
+"""For each that is answered: with fewer, how long requests stay is a matter of the policy; and the
+share more than in turns of the best with which the turn of a rival ends early."""
 
 
 class _Settling:
@@ -223,12 +224,17 @@ class PolicySearch:
         many = self._batches >= _FEWEST_BATCHES or self._rows >= _FEWEST_LOADS * load
         if many and elapsed_s >= _SHORTEST_TURN_S:
             return self._rows >= load or elapsed_s >= _LONG_S
+        if self.policy == self._search.best or elapsed_s < _SHORTEST_GLANCE_S:
+            return False
+        if self._refused_share > self._search.refused_share + _MANY_REFUSED:
+            return True
         return (
-            self.policy != self._search.best
-            and (self._batches >= _ENOUGH_TO_SEE or self._rows >= load)
-            and elapsed_s >= _SHORTEST_GLANCE_S
-            and self._stay_s > _LONG_STAY * self._search.stay_s * self._requests
-        )
+            self._batches >= _ENOUGH_TO_SEE or self._rows >= load
+        ) and self._stay_s > _LONG_STAY * self._search.stay_s * self._requests
+
+    @property
+    def _refused_share(self) -> float:
+        return self._refused / (self._refused + self._requests)
 
     def _end_turn(self, elapsed_s: float, now: float) -> None:
         search = self._search
@@ -243,7 +249,7 @@ class PolicySearch:
             # While the loop runs them, others wait to be read: about as many as wait elsewhere.
             stay_s = max(stay_s, all_taken_s * self._at_once / self._requests)
         if self.policy == search.best:
-            search.stayed(stay_s)
+            search.stayed(stay_s, self._refused_share)
             share = _CREDIT_AGAIN if search.is_settled else _CREDIT
             self._credit_s = min(self._credit_s + share * elapsed_s, _MOST_CREDIT_S)
             load = self._stay_s / elapsed_s * self._rows / self._requests
@@ -256,6 +262,9 @@ class PolicySearch:
                 self._look_at(load)
         elif stay_s > search.stay_s:
             self._credit_s -= (now - self._since) * (1 - search.stay_s / stay_s)
+        # Also in a turn of the best: a rival may have left a queue that is too long for it.
+        more_refused = self._refused_share - search.refused_share
+        self._credit_s -= (now - self._since) * max(more_refused, 0.0)
         if self._search is search and not self._has_moved:
             if had_no_batches:
                 search.turn_had_no_batches(self.policy, BatchPolicy(self._most, 1))

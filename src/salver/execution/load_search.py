@@ -12,7 +12,7 @@ _SETTLED = 100
 _BEYOND = 2.0
 """Limits beyond so many times the largest batch that there was make no difference to each other:
 of requests of many kinds, only few can be run together."""
-_NEW_IN_LOAD, _NEW_IN_STAY = 0.1, 0.2
+_NEW_IN_LOAD, _NEW_IN_STAY, _NEW_IN_REFUSED = 0.1, 0.2, 0.1
 _NO_LOAD = 1.0
 """Less stands for no load at all, and stays what it is."""
 _FADING = 0.99
@@ -23,8 +23,8 @@ class LoadSearch:
     """What is known about one load, in rows that wait or run."""
 
     __slots__ = (
-        "_next_offer", "_offered_to", "_pause", "largest", "load", "rate", "stay_s", "trials",
-        "turns",
+        "_next_offer", "_offered_to", "_pause", "largest", "load", "rate", "refused_share",
+        "stay_s", "trials", "turns",
     )  # fmt: skip
 
     def __init__(self, load: float, best: BatchPolicy, largest: float = inf) -> None:
@@ -35,6 +35,8 @@ class LoadSearch:
         nothing, for the best alone does not show what could be."""
         self.stay_s = inf
         """How long requests stay in turns of the best."""
+        self.refused_share = 0.0
+        """Of the requests that come in turns of the best."""
         self.rate = 0.0
         """The most answers per second of late, without batches."""
         self.turns = 0
@@ -99,8 +101,9 @@ class LoadSearch:
         else:
             self.trials.leave_out(policy)
 
-    def stayed(self, stay_s: float) -> None:
+    def stayed(self, stay_s: float, refused_share: float) -> None:
         """A turn of the best came to this."""
+        self.refused_share += (refused_share - self.refused_share) * _NEW_IN_REFUSED
         known_s = stay_s if self.stay_s == inf else self.stay_s
         self.stay_s = known_s + (stay_s - known_s) * _NEW_IN_STAY
 

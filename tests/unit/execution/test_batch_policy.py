@@ -384,3 +384,22 @@ def test_where_requests_are_refused_only_the_answers_count() -> None:
         world.policies.refused()
         world.policies.ended(rows, rows, rows * stay_s, world.now)
     assert world.policies.best == NO_BATCHES
+
+
+def test_rivals_that_have_requests_refused_get_less_time() -> None:
+    def batches_of_rivals(refused: int) -> int:
+        world = World(2)
+        for _ in range(4_000):
+            policy = world.policies.policy
+            world.seen.append(policy)
+            stay_s = 1e-3
+            if policy != BatchPolicy(2):
+                stay_s = 1.1e-3
+                for _ in range(refused):
+                    world.policies.refused()
+            world.now += 8 * stay_s / CALLERS
+            world.policies.ended(8, 8, 8 * stay_s, world.now)
+        return sum(policy != BatchPolicy(2) for policy in world.seen)
+
+    # Those who are answered hardly notice: that others are not is what they cost.
+    assert batches_of_rivals(8) < 0.5 * batches_of_rivals(0)
