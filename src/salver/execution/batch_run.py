@@ -48,9 +48,9 @@ class BatchRun:
     """A `Job` of the workers."""
 
     __slots__ = (
-        "_owner", "_unchecked", "batch", "cpu_s", "elapsed_s", "executable", "first_error",
-        "has_failed", "held_s", "is_mixed", "is_passed_on", "is_threaded", "is_unfit", "name",
-        "options", "outcomes", "proved", "run_sizes", "size_class", "taken_at",
+        "_owner", "_unchecked", "batch", "cpu_s", "elapsed_s", "executable", "expected_s",
+        "first_error", "has_failed", "held_s", "is_mixed", "is_passed_on", "is_threaded",
+        "is_unfit", "name", "options", "outcomes", "proved", "run_sizes", "size_class", "taken_at",
     )  # fmt: skip
 
     def __init__(self, owner: BatchOwner, batch: Batch, taken_at: float) -> None:
@@ -69,6 +69,8 @@ class BatchRun:
         """Whether a thread computed it, and not the loop."""
         self.is_passed_on = False
         """Whether that is a thread for requests without batches."""
+        self.expected_s = 0.0
+        """How long it is expected to be busy then."""
         self.first_error: ServingError | None = None
         """Why requests were run apart that had been run together; None: none were."""
         self.has_failed = False

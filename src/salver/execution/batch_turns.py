@@ -54,7 +54,7 @@ class BatchTurns:
     """Takes batches out of queues and has them run. Loop only."""
 
     def __init__(self, threads: BatchThreads, runner: Runner, observer: BatchObserver) -> None:
-        """`runner` is asked only whether its threads compute, too."""
+        """`runner` is asked whether its threads compute, too, and does what comes to no batch."""
         self._threads = threads
         self._runner = runner
         self._observer = observer
@@ -185,8 +185,9 @@ class BatchTurns:
         while queue.rows:
             run = BatchRun(self, queue.take(1), now)
             run.is_threaded = run.is_passed_on = True
+            run.expected_s = queue.executable.expected_s[run.batch.size.bit_length()]
             queue.running += 1
-            self._runner.submit(run)
+            self._runner.submit(run, run.expected_s)
 
     def _most_rows(self, queue: BatchQueue, idle: int) -> int | None:
         """What the next batch may take, with so many idle threads; None: all of the first."""
@@ -216,9 +217,11 @@ class BatchTurns:
     def ended(self, run: BatchRun) -> None:
         """See `BatchOwner`."""
         queue = run.batch.queue
-        if run.is_threaded:
-            self._idle += not run.is_passed_on
-            queue.running -= 1
+        if run.is_passed_on:
+            self._runner.settle(run.expected_s)
+        elif run.is_threaded:
+            self._idle += 1
+        queue.running -= run.is_threaded
         if run.run_sizes:
             is_alone = self._idle == self._threads.count and not self._runner.in_flight
             self._learning.learn(run, is_undisturbed=is_alone)

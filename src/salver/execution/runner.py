@@ -304,9 +304,19 @@ class Runner:
         self._workers.submit(run)
         return run
 
-    def submit(self, job: Job) -> None:
-        """Have a worker do something that is no run, in its turn."""
+    def submit(self, job: Job, expected_s: float) -> None:
+        """Have a worker do in its turn what is no run, and keeps it busy for so long.
+
+        Whoever calls this calls `settle` when it is done.
+        """
+        self.in_flight += 1
+        self.expected_s += expected_s
         self._workers.submit(job)
+
+    def settle(self, expected_s: float) -> None:
+        """See `submit`."""
+        self.in_flight -= 1
+        self.expected_s -= expected_s
 
     def refusal(self, executable: Executable, deadline: float | None = None) -> ServingError | None:
         """See `RunsPrograms`."""

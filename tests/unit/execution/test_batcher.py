@@ -562,12 +562,19 @@ async def test_what_waits_goes_where_all_goes_once_there_are_no_batches(opened: 
     # Though others wait, it is not put behind them in a queue that is to become empty.
     site.send([3])
     assert queue.entries == 3
+    site.executable.expected_s = [2.0] * len(site.executable.expected_s)
+    site.batcher._turns.attend(queue)
+    await asyncio.sleep(0)
+    # What comes next has to know that it waits behind them.
+    assert site.runner.in_flight == 4
+    assert site.runner.expected_s == 6.0
     site.echo.gate.set()
     await site.all_answered()
     assert site.echo.sizes == [1] * 5
     assert [site.rows(number + 1) for number in range(4)] == [[n] for n in range(4)]
     assert {name.partition("-")[0] for name in site.echo.threads[1:]} == {"worker"}
-    assert queue.running == 0
+    assert queue.running == site.runner.in_flight == 0
+    assert site.runner.expected_s == 0.0
     # Batches come back as they were.
     queue.search.policy = BatchPolicy(1)
     for row in range(3):
