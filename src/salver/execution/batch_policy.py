@@ -70,14 +70,10 @@ class _Settling:
     __slots__ = ("_batches", "_most_rows", "_rows", "_until")
 
     def __init__(self) -> None:
-        self.end()
-
-    def end(self) -> None:
-        """Nothing does any more."""
         self._batches, self._rows, self._most_rows, self._until = 0, 0.0, 0.0, 0.0
 
     def begin(self, rows: float, now: float) -> None:
-        """So many rows do, or less if they take long."""
+        """So many rows do, or less if they take long; more if they are in few batches."""
         self._batches, self._rows, self._until = _SETTLING, rows, now + _LONG_S
         self._most_rows = _FEWEST_LOADS * rows
 
@@ -292,9 +288,12 @@ class PolicySearch:
         found = self._search_at(load)
         # One turn may be the end of a load, or a moment without a core.
         self._has_moved = found is not self._search and not self._has_moved
-        if not self._has_moved:
+        if self._has_moved:
+            return
+        if found is not self._quiet:
             found.follow(load)
-            self._search = self._known_best(found)
+            found = self._known_best(found)
+        self._search = found
 
     def _known_best(self, search: LoadSearch) -> LoadSearch:
         """Of the searches about this load, which may have come to each other, the only one left."""
@@ -303,7 +302,7 @@ class PolicySearch:
             for each in self._searches
             if each is search or _doublings(each.load, search.load) < _SAME_LOAD
         ]
-        kept = max(alike, key=lambda each: each.turns, default=search)
+        kept = max(alike, key=lambda each: each.turns)
         self._searches = [each for each in self._searches if each is kept or each not in alike]
         return kept
 

@@ -13,8 +13,6 @@ _BEYOND = 2.0
 """Limits beyond so many times the largest batch that there was make no difference to each other:
 of requests of many kinds, only few can be run together."""
 _NEW_IN_LOAD, _NEW_IN_STAY, _NEW_IN_REFUSED = 0.1, 0.2, 0.1
-_NO_LOAD = 1.0
-"""Less stands for no load at all, and stays what it is."""
 _FADING = 0.99
 """What is left, from turn to turn, of the most answers per second."""
 
@@ -109,8 +107,7 @@ class LoadSearch:
 
     def follow(self, load: float) -> None:
         """A turn of the best was under this load, which is about the same."""
-        if self.load > _NO_LOAD:
-            self.load *= (load / self.load) ** _NEW_IN_LOAD
+        self.load *= (load / self.load) ** _NEW_IN_LOAD
 
     def load_without_batches(self, rate: float) -> float:
         """What a turn of the best tells of the load by its answers per second.

@@ -26,6 +26,9 @@ _SURPRISE = 2.0
 """A turn that differs by so many times that from those before makes them count half."""
 _CONFIDENCE = 0.5
 """Of the bound: it was made for rewards that may scatter as far as they can."""
+_BEST_AGAIN = 8
+"""Of so many turns the best has one at least: only its turns tell of the load, and it must not stay
+the best for what it was once."""
 _GAIN = -log(0.97)
 """What another policy has to be better by than the best, to be that."""
 _COST_OF_BATCHES = log(1.05)
@@ -70,13 +73,15 @@ class _Record:
 class PolicyTrials:
     """Compares policies under one load; the lower a score, the better."""
 
-    __slots__ = ("_records", "_variance", "best")
+    __slots__ = ("_records", "_turns_of_others", "_variance", "best")
 
     def __init__(self, best: BatchPolicy) -> None:
         self.best = best
         """So far."""
         self._records = {best: _Record()}
         self._variance = _SCATTER**2
+        self._turns_of_others = 0
+        """Since the best had one."""
 
     def offer(self, policies: Iterable[BatchPolicy], *, anew: bool = False) -> None:
         """Try these too; `anew`: whatever is known of them, and no others."""
@@ -102,6 +107,7 @@ class PolicyTrials:
 
     def ended(self, policy: BatchPolicy, score: float, requests: int) -> None:
         """A turn of this policy has ended, in which so many requests were answered."""
+        self._turns_of_others = 0 if policy == self.best else self._turns_of_others + 1
         record = self._records.setdefault(policy, _Record())
         record.count += 1
         record.is_cold = not policy.batches and record.requests < _WARM_FROM
@@ -147,6 +153,8 @@ class PolicyTrials:
 
     def next(self) -> BatchPolicy:
         """Who has the next turn."""
+        if self._turns_of_others >= _BEST_AGAIN - 1:
+            return self.best
         for policy, record in self._records.items():
             if not record.turns:
                 return policy
