@@ -11,8 +11,8 @@ from typing import cast
 
 import numpy as np
 
+from salver.codecs.json_base64 import unescape_base64
 from salver.codecs.json_quote import Node, quoted, text_of
-from salver.codecs.json_tensor import unescape_base64
 from salver.core.data_type import DataType, numpy_type_of
 from salver.core.signature import TensorSpec
 from salver.errors import InvalidArgument, ServingError, Unimplemented

@@ -16,6 +16,7 @@ from libc.string cimport memcpy
 from salver.codecs.json_cursor cimport (
     BROKEN, EXPONENT, FRACTION, INTEGER, REAL, TOO_BIG, UNSIGNED, VALUE, Cursor, Kind, Slot,
     digit_of, fail, past_word)
+from salver.codecs.json_rounding cimport nearest_double
 
 cdef extern from *:
     """
@@ -238,6 +239,8 @@ cdef Kind scan_number(Cursor* cursor, Slot* out) noexcept nogil:
         # Both are exact doubles, so one operation rounds once.
         real = <double>digits
         real = real / POWERS[-exponent] if exponent < 0 else real * POWERS[exponent]
+        out.real = -real if negative else real
+    elif count <= 19 and nearest_double(digits, exponent, &real):
         out.real = -real if negative else real
     elif count > 300 or not read_double(start, at, &real):
         return scan_unusual(cursor, out)

@@ -11,10 +11,6 @@ from typing import Final, final
 from salver.codecs.json_quote import Node
 
 @final
-class Numbers:
-    """A regular nest of numbers, without an object for each. For `json_tensor` only."""
-
-@final
 class _Absent: ...
 
 ABSENT: Final[_Absent]

@@ -17,24 +17,18 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp
 from libcpp.vector cimport vector
 
 from salver.codecs.json_cursor cimport (
     ARRAY_COMMA, BROKEN, COLON, EMPTY, ESCAPE, EXPONENT, FRACTION, HEX, INTEGER, NAME, NONE,
     OBJECT_COMMA, QUOTE, REAL, SURROGATE, TOO_BIG, VALUE, Cursor, Kind, Slot, fail, past_blanks,
     past_word)
-from salver.codecs.json_number cimport scan_number, scan_short_fraction
+from salver.codecs.json_number cimport scan_number
+from salver.codecs.json_numbers cimport scan_numbers
 from salver.codecs.json_string cimport decoded, scan_string, skip_string
 
 from salver.errors import InvalidArgument
-
-cdef enum:
-    # From here on, the unused end of a block of numbers is worth giving back.
-    LARGE_NUMBERS = 4096
-    # A text of this length takes so long that letting go of the interpreter lock pays.
-    LONG_BYTES = 65536
 
 _TEXTS = {
     EMPTY: "The document is empty.",
@@ -51,152 +45,6 @@ _TEXTS = {
     FRACTION: "Miss fraction part in number.",
     EXPONENT: "Miss exponent in number.",
 }
-
-
-cdef class Numbers:
-    def __dealloc__(self):
-        free(self.slots)
-
-
-cdef struct Block:
-    Slot* slots
-    Py_ssize_t size
-    Py_ssize_t capacity
-    bint has_real
-    bint has_integer
-
-
-cdef bint grow(Block* block, Py_ssize_t rest) noexcept nogil:
-    """Make room for more numbers; `rest` is how many bytes of text are left."""
-    cdef Slot* grown
-    if block.capacity < LARGE_NUMBERS:
-        block.capacity = block.capacity * 2 if block.capacity else 16
-    else:
-        # A float with six digits takes eight bytes or more: mostly this is enough for them all.
-        block.capacity = block.capacity * 2 + rest // 8
-    grown = <Slot*>realloc(block.slots, block.capacity * sizeof(Slot))
-    if grown is NULL:
-        return False
-    block.slots = grown
-    return True
-
-
-cdef inline bint push_number(
-    Block* block, Kind kind, Slot slot, Py_ssize_t rest
-) noexcept nogil:
-    cdef Py_ssize_t index
-    if block.size == block.capacity and not grow(block, rest):
-        return False
-    if kind == REAL:
-        if not block.has_real:
-            for index in range(block.size):
-                block.slots[index].real = <double>block.slots[index].integer
-            block.has_real = True
-    else:
-        block.has_integer = True
-        if block.has_real:
-            slot.real = <double>slot.integer
-    block.slots[block.size] = slot
-    block.size += 1
-    return True
-
-
-cdef bint scan_block(
-    Cursor* cursor, Block* block, Py_ssize_t* shape, int* found_rank
-) noexcept nogil:
-    """Read a regular nest of numbers; False, the cursor somewhere inside, if it is not one."""
-    cdef Py_ssize_t[MAX_COMPACT_RANK + 1] counts
-    cdef int depth = 0
-    cdef int rank = -1
-    cdef Kind kind
-    cdef Slot slot
-    while True:
-        cursor.at = past_blanks(cursor.at)
-        if cursor.at[0] == b"[":
-            if depth == (MAX_COMPACT_RANK if rank < 0 else rank):
-                return False
-            cursor.at = past_blanks(cursor.at + 1)
-            counts[depth] = 0
-            depth += 1
-            if cursor.at[0] != b"]":
-                if rank < 0:
-                    shape[depth - 1] = -1
-                continue
-            if rank < 0:
-                rank = depth
-                shape[depth - 1] = -1
-            elif depth != rank:
-                return False
-        else:
-            if depth != rank:
-                if rank >= 0:
-                    return False
-                rank = depth
-            kind = REAL
-            if not scan_short_fraction(cursor, &slot):
-                kind = scan_number(cursor, &slot)
-                if kind != INTEGER and kind != REAL:
-                    return False
-            if not push_number(block, kind, slot, cursor.end - cursor.at):
-                return False
-            counts[depth - 1] += 1
-        while True:
-            cursor.at = past_blanks(cursor.at)
-            if cursor.at[0] == b",":
-                cursor.at = past_blanks(cursor.at + 1)
-                if cursor.at[0] == b"]":
-                    return False
-                break
-            if cursor.at[0] != b"]":
-                return False
-            cursor.at += 1
-            depth -= 1
-            if shape[depth] < 0:
-                shape[depth] = counts[depth]
-            elif shape[depth] != counts[depth]:
-                return False
-            if depth == 0:
-                found_rank[0] = rank
-                return True
-            counts[depth - 1] += 1
-
-
-cdef Numbers scan_numbers(Cursor* cursor):
-    """The array of numbers at the cursor; None, the cursor unmoved, if it is anything else."""
-    cdef const char* start = cursor.at
-    cdef Py_ssize_t[MAX_COMPACT_RANK] shape
-    cdef int rank = 0
-    cdef Block block
-    cdef Slot* slots
-    block.slots = NULL
-    block.size = block.capacity = 0
-    block.has_real = block.has_integer = False
-    cdef bint found
-    if cursor.end - start < LONG_BYTES:
-        found = scan_block(cursor, &block, shape, &rank)
-    else:
-        # Workers that hand over their results need the interpreter lock meanwhile.
-        with nogil:
-            found = scan_block(cursor, &block, shape, &rank)
-    if not found:
-        # Each byte is tried once at the most: the cost stays linear whatever the nesting.
-        cursor.tried = cursor.at
-        cursor.at = start
-        cursor.failure = NONE
-        free(block.slots)
-        return None
-    if block.size >= LARGE_NUMBERS:
-        slots = <Slot*>realloc(block.slots, block.size * sizeof(Slot))
-        if slots is not NULL:
-            block.slots = slots
-    cdef Numbers numbers = Numbers.__new__(Numbers)
-    numbers.rank = rank
-    numbers.size = block.size
-    numbers.slots = block.slots
-    numbers.has_real = block.has_real
-    numbers.has_integer = block.has_integer
-    memcpy(numbers.shape, shape, rank * sizeof(Py_ssize_t))
-    return numbers
 
 
 cdef object scan_word(Cursor* cursor):

@@ -20,11 +20,5 @@ def columns(
 ) -> dict[str, np.ndarray] | None:
     """Arrays of the column format; none may have more than `max_size` elements."""
 
-def unescape_base64(text: bytes) -> bytes | None:
-    """Decode standard base64; None if it is none.
-
-    White space is skipped, the padding may be left out, and `.` pads as `=` does.
-    """
-
 def float32_bytes(values: list[float]) -> bytes:
     """Doubles as float32 in native byte order: infinity above its range, zero below."""

@@ -23,8 +23,9 @@ from libc.stdint cimport (
     uint64_t)
 from libc.string cimport memcmp, memcpy
 
+from salver.codecs.json_base64 cimport is_base64, unescape_base64
 from salver.codecs.json_cursor cimport Slot
-from salver.codecs.json_parser cimport Numbers
+from salver.codecs.json_numbers cimport Numbers
 
 cnp.import_array()
 
@@ -68,82 +69,6 @@ cdef inline float narrowed(double number) noexcept:
     # Beyond the range of float32 lies infinity; below its normal range, zero.
     cdef float narrow = <float>number
     return copysignf(0.0, narrow) if fabsf(narrow) < <float>1.1754943508222875e-38 else narrow
-
-
-# ---------------------------------------------------------------- base64
-
-cdef int8_t[256] SEXTETS
-SEXTETS[:] = [-1] * 256
-cdef const char* ALPHABET = (
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
-cdef int _index
-for _index in range(64):
-    SEXTETS[<int>ALPHABET[_index]] = <int8_t>_index
-
-cdef inline bint is_blank(uint8_t letter) noexcept:
-    return letter == 32 or 9 <= letter <= 13
-
-
-cpdef bytes unescape_base64(bytes text):
-    cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(text)
-    cdef const uint8_t* end = at + PyBytes_GET_SIZE(text)
-    cdef bytes data = PyBytes_FromStringAndSize(NULL, (end - at) // 4 * 3 + 3)
-    cdef uint8_t* first = <uint8_t*>PyBytes_AS_STRING(data)
-    cdef uint8_t* out = first
-    cdef uint32_t bits = 0
-    cdef int count = 0
-    cdef int pads = 0
-    cdef int32_t four
-    while at < end:
-        if count == 0:
-            while end - at >= 4:
-                # Only of what is not negative, or the shifts are undefined.
-                if (SEXTETS[at[0]] | SEXTETS[at[1]] | SEXTETS[at[2]] | SEXTETS[at[3]]) < 0:
-                    break
-                four = (
-                    SEXTETS[at[0]] << 18 | SEXTETS[at[1]] << 12 | SEXTETS[at[2]] << 6
-                    | SEXTETS[at[3]])
-                out[0] = <uint8_t>(four >> 16)
-                out[1] = <uint8_t>(four >> 8)
-                out[2] = <uint8_t>four
-                out += 3
-                at += 4
-            if at == end:
-                break
-        if SEXTETS[at[0]] >= 0:
-            bits = bits << 6 | SEXTETS[at[0]]
-            count += 1
-            if count == 4:
-                out[0] = <uint8_t>(bits >> 16)
-                out[1] = <uint8_t>(bits >> 8)
-                out[2] = <uint8_t>bits
-                out += 3
-                count = 0
-        elif not is_blank(at[0]):
-            break
-        at += 1
-    while at < end:
-        if at[0] == b"=" or at[0] == b".":
-            pads += 1
-        elif not is_blank(at[0]):
-            return None
-        at += 1
-    # The padding may be left out, but not be of another length.
-    if count == 1 or (pads and pads != (4 - count) % 4):
-        return None
-    if count:
-        bits <<= 6 * (4 - count)
-        out[0] = <uint8_t>(bits >> 16)
-        out[1] = <uint8_t>(bits >> 8)
-        out += count - 1
-    return data[:out - first]
-
-
-cdef inline bint is_base64(object node):
-    return (
-        PyTuple_CheckExact(node) and PyTuple_GET_SIZE(node) == 2
-        and <object>PyTuple_GET_ITEM(node, 0) == b"b64"
-        and PyBytes_CheckExact(<object>PyTuple_GET_ITEM(node, 1)))
 
 
 # ---------------------------------------------------------------- numbers

@@ -10,6 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from salver.codecs.json_parser import ABSENT, parse, parse_members
+from salver.codecs.json_request import PredictBody
+from salver.core.data_type import DataType
+from salver.core.signature import Signature, TensorSpec
 from salver.errors import InvalidArgument
 
 DEEP = 500_000
@@ -271,6 +274,44 @@ def test_a_kept_double_is_rounded_correctly(value: float) -> None:
         members = parse_members(b'{"a":"",\n"b":%b}' % text.encode(), (b"b",))
         assert members is not None
         assert float(members[0]) == float(text)  # type: ignore[arg-type]
+
+
+def digits_of(most: int) -> st.SearchStrategy[str]:
+    return st.text("0123456789", min_size=1, max_size=most)
+
+
+@st.composite
+def between_two_doubles(draw: st.DrawFn) -> str:
+    """Decimals in the middle of two neighbours, which the even one gets, or next to it."""
+    middle = 2 * draw(st.integers(2**52, 2**53 - 1)) + 1
+    tens = draw(st.integers(-22, 4))
+    whole = middle * 5**tens if tens >= 0 else middle
+    return f"{whole + draw(st.integers(-1, 1))}e{-tens}"
+
+
+DECIMALS = (
+    st.tuples(st.sampled_from("0123456789"), digits_of(24)).map(".".join)
+    | st.tuples(digits_of(19), digits_of(8)).map(lambda parts: f"1{parts[0]}.{parts[1]}")
+    | st.tuples(digits_of(19), st.integers(-70, 70)).map(lambda parts: f"1{parts[0]}e{parts[1]}")
+    | st.tuples(st.integers(0, 20), digits_of(19)).map(
+        lambda parts: f"0.{'0' * parts[0]}{parts[1]}"
+    )
+    | between_two_doubles()
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "-"]), DECIMALS).map("".join), min_size=1))
+@example(
+    ["9007199254740993.0", "9007199254740995.0", "4503599627370497.5", "-0.0000000000", "7e22"]
+)
+@example(["0.1234567890123456789", "9.999999999999999999", "1.12345678", "-0.12345678e1", "0.5"])
+def test_each_number_of_an_array_is_rounded_correctly(texts: list[str]) -> None:
+    # What stands close to the end of a text is read in another way than what does not.
+    for blanks in (b"", b" " * 40):
+        body = b'{"inputs":[%b]%b}' % (",".join(texts).encode(), blanks)
+        doubles = {"x": TensorSpec("x:0", DataType.DOUBLE, None)}
+        array = PredictBody.parse(body).inputs(Signature("s", doubles, {}))["x"]
+        assert list(map(repr, array.tolist())) == [repr(float(text)) for text in texts]
 
 
 PIECES = st.sampled_from(

@@ -1,6 +1,6 @@
-"""The compact node of the JSON parser, for the modules that turn it into arrays."""
+"""The compact node of a JSON document, for the modules that turn it into arrays."""
 
-from salver.codecs.json_cursor cimport Slot
+from salver.codecs.json_cursor cimport Cursor, Slot
 
 
 cdef enum:
@@ -15,3 +15,6 @@ cdef class Numbers:
     cdef Slot* slots
     cdef bint has_real      # then every slot is a double
     cdef bint has_integer
+
+
+cdef Numbers scan_numbers(Cursor* cursor)
