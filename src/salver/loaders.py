@@ -199,7 +199,7 @@ class Loaders:
             backend=BackendOptions(
                 model_name=id_.name,
                 intra_op_threads=max(session.intra_op_threads, 0),
-                concurrency=flags.worker_threads or schedulable_cpus() + 1,
+                concurrency=self._settings.workers,
                 on_cpu=not {id_.name, "all"}.isdisjoint(_names(flags.cpu_models)),
                 allow_pickle=flags.allow_pickle,
                 allow_python_code=flags.allow_python_code,

@@ -153,12 +153,9 @@ class Server:
             self._loaders.platforms,
             self._loaders.use_platforms,
         )
-        # One more than cores: while one waits for the interpreter lock to hand over a
-        # result, another computes.
-        workers = flags.worker_threads or schedulable_cpus() + 1
         self._nap = Nap()
         self._lanes = Lanes(
-            self._way(workers, settings.batching.threads, schedulable_cpus()),
+            self._way(settings.workers, settings.batching.threads, schedulable_cpus()),
             lambda places: self._way(places, places, places),
         )
         self._health = Health(self._manager, self._events)

@@ -384,7 +384,7 @@ class Flags(TrustFlags):
     )
     worker_threads: int = int32(
         0,
-        "Threads that run models. 0: one for each CPU, and one more.",
+        "Threads that run models. 0: one for each CPU, and two at least.",
         origin=Origin.SALVER,
     )
     max_queue_wait_ms: int = int32(

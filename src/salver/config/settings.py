@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from salver.config.batching import BatchingSettings, batching_settings
-from salver.config.flags import Flags
+from salver.config.flags import Flags, schedulable_cpus
 from salver.config.isolation import IsolationSettings, isolation_settings
 from salver.config.model_config import ModelServerConfig, model_server_config
 from salver.config.monitoring import MonitoringSettings, monitoring_settings
@@ -34,6 +34,16 @@ class Settings:
     isolation: IsolationSettings
     unsafe_model_exceptions: tuple[Allowance, ...] | None
     """What unsafe versions may do all the same; None: they are not looked for."""
+
+    @property
+    def workers(self) -> int:
+        """Threads that run models.
+
+        One for each CPU: one more would take turns with the others there, and keep the interpreter
+        lock meanwhile at times, while a CPU is idle. Two at least, so that a long run of one model
+        does not hold up all others.
+        """
+        return self.flags.worker_threads or max(2, schedulable_cpus())
 
 
 def read_settings(flags: Flags) -> Settings:

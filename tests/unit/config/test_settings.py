@@ -154,3 +154,16 @@ def test_the_settings_hold_what_the_files_say(tmp_path: Path) -> None:
     assert [model.base_path for model in settings.models.models] == ["/models/m"]
     assert settings.monitoring.enabled
     assert settings.session.intra_op_threads == 2
+
+
+def test_a_worker_runs_on_each_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("salver.config.settings.schedulable_cpus", lambda: 8)
+    assert read_settings(GOOD).workers == 8
+    assert read_settings(replace(GOOD, worker_threads=3)).workers == 3
+
+
+def test_a_single_cpu_has_two_workers_so_that_one_long_run_leaves_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("salver.config.settings.schedulable_cpus", lambda: 1)
+    assert read_settings(GOOD).workers == 2
