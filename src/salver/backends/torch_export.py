@@ -15,6 +15,7 @@ from typing import Any
 from salver.backends.functions import PREDICT
 from salver.backends.torch_archive import PROGRAM, read_member
 from salver.backends.torch_device import Device
+from salver.backends.torch_graph import function_of
 from salver.backends.torch_guards import Guards
 from salver.backends.torch_servable import TorchModel
 from salver.backends.torch_tensors import DATA_TYPES
@@ -51,7 +52,8 @@ def load_exported(torch: Any, path: str, where: str, device: Device) -> TorchMod
         raise Unimplemented(f"{where} has no output that can be served")
     signature = Signature(DEFAULT_SIGNATURE, inputs, outputs, PREDICT)
     guards = Guards(torch, program, list(inputs), values, where)
-    call = _call(program.graph_module, arguments, list(inputs), kept, written, guards)
+    forward = function_of(torch, program.graph_module)
+    call = _call(forward, arguments, list(inputs), kept, written, guards)
     return TorchModel(signature, call, is_declared=True, declares_outputs=True, device=device)
 
 
@@ -148,24 +150,23 @@ def _spec(torch: Any, name: str, value: Any) -> TensorSpec:
 
 
 def _call(
-    graph: Any,
+    forward: Callable[..., Sequence[Any]],
     arguments: list[Any],
     names: list[str],
     kept: list[int],
     written: dict[int, Any],
     guards: Guards,
 ) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    places = [names.index(each.name) if isinstance(each, _Fed) else -1 for each in arguments]
+
     fixed = [None if isinstance(each, _Fed) else each for each in arguments]
-    # The class's own: `__call__` looks for hooks each time.
-    forward = graph.forward
+    fed = {each.name: place for place, each in enumerate(arguments) if isinstance(each, _Fed)}
+    places = [fed[name] for name in names]
 
     def call(tensors: Sequence[Any]) -> Sequence[Any]:
-        guards.check(tuple(tuple(tensor.shape) for tensor in tensors))
-        row = [
-            given if place < 0 else tensors[place]
-            for place, given in zip(places, fixed, strict=True)
-        ]
+        guards.check(tuple([tuple(tensor.shape) for tensor in tensors]))
+        row = fixed.copy()
+        for place, tensor in zip(places, tensors, strict=True):
+            row[place] = tensor
         results = forward(*row)
         for place, state in written.items():
             state.copy_(results[place])
