@@ -13,7 +13,7 @@ from salver.backends.torch_device import Device
 from salver.backends.torch_tensors import array_of, run_error
 from salver.core.data_type import DataType, data_type_of
 from salver.core.servable import Program
-from salver.core.signature import Signature
+from salver.core.signature import Signature, TensorSpec
 from salver.errors import InternalError, InvalidArgument, ServingError, Unavailable
 
 
@@ -79,12 +79,12 @@ class _ModelProgram:
         self._model_name = model_name
         self._order = order
         self._chosen = chosen
-        self._places = sorted(set(chosen))
         model = models[0]
         self._device = model.device
         self._check = InputCheck(model_name, model.signature) if model.is_declared else None
         self._names = list(model.signature.inputs)
-        self._outputs = list(model.signature.outputs.items()) if model.declares_outputs else []
+        outputs = list(model.signature.outputs.items())
+        self._declared = [outputs[place] for place in chosen] if model.declares_outputs else []
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         arrays: Sequence[np.ndarray] = [inputs[i] for i in self._order]
@@ -97,14 +97,15 @@ class _ModelProgram:
         try:
             with torch.inference_mode():
                 values = model.call([tensor(array) for array in arrays])
-                outputs = {place: array_of(torch, values[place]) for place in self._places}
+                outputs = [array_of(torch, values[place]) for place in self._chosen]
         except ServingError:
             raise
         except Exception as error:
             raise self._device.lost(error) or run_error(error, self._model_name) from error
-        for place, array in outputs.items() if self._outputs else ():
-            self._require_declared(place, array)
-        return [outputs[place] for place in self._chosen]
+        for (alias, spec), array in zip(self._declared, outputs, strict=False):
+            if data_type_of(array.dtype) is not spec.data_type:
+                raise self._undeclared(alias, spec, array)
+        return outputs
 
     def _any_numbers(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         for name, array in zip(self._names, arrays, strict=True):
@@ -115,11 +116,8 @@ class _ModelProgram:
                 )
         return arrays
 
-    def _require_declared(self, place: int, array: np.ndarray) -> None:
-        alias, spec = self._outputs[place]
-        found = data_type_of(array.dtype)
-        if found is not spec.data_type:
-            raise InternalError(
-                f'Model {self._model_name}: output "{alias}" is declared as '
-                f"{spec.data_type.short_name}, but {found.short_name} was computed"
-            )
+    def _undeclared(self, alias: str, spec: TensorSpec, array: np.ndarray) -> InternalError:
+        return InternalError(
+            f'Model {self._model_name}: output "{alias}" is declared as '
+            f"{spec.data_type.short_name}, but {data_type_of(array.dtype).short_name} was computed"
+        )

@@ -80,14 +80,19 @@ def array_of(torch: Any, value: Any) -> np.ndarray:
     Raises:
         TypeError: it is neither a tensor nor a number, or no array can hold it.
     """
+    try:
+        return np.asarray(value.numpy())
+    except (AttributeError, RuntimeError, TypeError):
+        # Of most values that is the array; to ask each what it is first would take longer.
+        return _converted(torch, value)
+
+
+def _converted(torch: Any, value: Any) -> np.ndarray:
     if not isinstance(value, torch.Tensor):
         if isinstance(value, bool | int | float):
             return np.asarray(value)
         raise TypeError(f"{type(value).__name__} was computed, not a tensor")
-    if value.is_cpu and not (value.requires_grad or value.is_conj() or value.is_neg()):
-        tensor = value
-    else:
-        tensor = value.detach().cpu().resolve_conj().resolve_neg()
+    tensor = value.detach().cpu().resolve_conj().resolve_neg()
     if tensor.dtype == torch.bfloat16:
         return np.asarray(tensor.view(torch.uint16).numpy().view(_BFLOAT16))
     return np.asarray(tensor.numpy())
