@@ -5,6 +5,7 @@ be compared. The figures of a cell are medians over the rounds.
 """
 
 import contextlib
+import resource
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,7 +17,7 @@ from benchmarks.servers import Program, RunningServer, ServerFailed
 from benchmarks.workloads import Question, Workload
 
 GRPC_PREFIX_BYTES = 5
-FIGURES = ("rate", "cpu_us", "p50_ms", "p99_ms", "mean_ms")
+FIGURES = ("rate", "cpu_us", "p50_ms", "p99_ms", "mean_ms", "client_cpu_us")
 
 ExactLoad = Callable[[int, int], Load]
 """Sends so many requests, so many at once."""
@@ -33,6 +34,8 @@ class Turn:
     p99_ms: float
     mean_ms: float
     failed: int
+    client_cpu_us: float = 0.0
+    """CPU time of the load generator for each answer; 0 where it is no process of its own."""
 
 
 class Rival(Protocol):
@@ -87,10 +90,18 @@ def requests_for(rate: float, seconds: float, concurrency: int) -> int:
 
 def turn_under(load: Callable[[], Load], server: RunningServer) -> Turn:
     """What `load` saw, and what it cost the server."""
-    before = server.cpu_seconds()
+    before, clients_before = server.cpu_seconds(), _cpu_seconds_of_ended()
     seen = load()
-    cpu_us = (server.cpu_seconds() - before) / max(1, seen.answered) * 1e6
-    return Turn(seen.rate, cpu_us, seen.p50_ms, seen.p99_ms, seen.mean_ms, seen.failed)
+    server_s, client_s = server.cpu_seconds() - before, _cpu_seconds_of_ended() - clients_before
+    each_us = 1e6 / max(1, seen.answered)
+    latencies = (seen.p50_ms, seen.p99_ms, seen.mean_ms)
+    return Turn(seen.rate, server_s * each_us, *latencies, seen.failed, client_s * each_us)
+
+
+def _cpu_seconds_of_ended() -> float:
+    """Of the children that have ended: load generators do with each load, servers do not."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class Asked(Protocol):

@@ -15,7 +15,7 @@ Table = tuple[str, Row, list[Row]]
 
 LOOP_HEADER = [
     *("model", "request", "loop, calls/s", "CPU per call", "server"),
-    *("answers/s to the loop", "CPU of the loop to ours"),
+    *("answers/s to the loop", "on the cores left", "CPU of the loop to ours"),
 ]
 AIO_HEADER = [
     *("model", "request", "grpc.aio, answers/s", "CPU per answer", "server", "answers/s", "CPU"),
@@ -31,10 +31,11 @@ START_HEADER = [
 ]
 NOTES = {
     "Against the framework's own loop": "The model called in a loop in a process of its own, by "
-    "one or two threads, whichever gave more. Answers per second as a share of its calls; and its "
-    "CPU time as a share of the server's, which is steadier: there the load generator, which has "
-    "a part of the same cores, does not count. Above 1: the server is quicker than the loop, "
-    "because it runs several rows at once, or knows a shorter way into the framework.",
+    "one or two threads, whichever gave more. Answers per second as a share of its calls; the same "
+    "where the loop had only as much of the cores as the load generator leaves to the server; and "
+    "the loop's CPU time as a share of the server's, which is steadier. Above 1: the server is "
+    "quicker than the loop, because it runs several rows at once, or knows a shorter way into the "
+    "framework.",
     "Against grpc.aio": "How many times more answers, and less CPU time, Salver has than a server "
     "of `grpc.aio` with the same model. REST is compared with the same server, which speaks gRPC.",
     "Against MLServer and FastAPI": "How many times more answers, and less CPU time, Salver has.",
@@ -137,7 +138,7 @@ def sections(results: dict[str, Any], *, is_complete: bool) -> list[Table]:
 
 def _all_measured(results: dict[str, Any]) -> Iterator[Measured]:
     for name, model in results["models"].items():
-        yield from measured_of(name, model)
+        yield from measured_of(name, model, int(results["machine"]["cores"]))
 
 
 def charted(results: dict[str, Any]) -> list[dict[str, Any]]:

@@ -22,15 +22,16 @@ class Measured:
     """Of the number of callers that gave the most."""
     grpc_aio: Figures | None
     """Over gRPC, which it alone speaks, whatever the protocol."""
+    cores: int
 
-    def of_loop(self, server: str) -> tuple[float, float]:
-        """The answers as a share of the loop's calls; the loop's CPU time as one of the server's.
-
-        Where only the second is near 1, it is other processes that take the cores, the load
-        generator among them.
+    def of_loop(self, server: str) -> tuple[float, float, float]:
+        """The answers as a share of the loop's calls; the same for as much of the cores as the
+        load generator leaves; the loop's CPU time as a share of the server's.
         """
         own = self.servers[server]
-        return own["rate"] / self.loop["rate"], self.loop["cpu_us"] / own["cpu_us"]
+        answers = own["rate"] / self.loop["rate"]
+        left = 1 - own["rate"] * own["client_cpu_us"] / 1e6 / self.cores
+        return answers, answers / left, self.loop["cpu_us"] / own["cpu_us"]
 
     def over(self, server: str, other: Figures) -> tuple[float, float]:
         """How many times the answers of the other; how many times its CPU time is this one's."""
@@ -38,7 +39,7 @@ class Measured:
         return own["rate"] / other["rate"], other["cpu_us"] / own["cpu_us"]
 
 
-def measured_of(name: str, model: dict[str, Any]) -> list[Measured]:
+def measured_of(name: str, model: dict[str, Any], cores: int) -> list[Measured]:
     """One for each protocol."""
     cells: Sequence[Cell] = model["cells"]
     found = []
@@ -47,5 +48,6 @@ def measured_of(name: str, model: dict[str, Any]) -> list[Measured]:
         medians = {cell["server"]: cell["median"] for cell in cells if cell["form"] == form}
         loops = [medians.pop(server) for server in list(medians) if server.startswith(LOOP)]
         best = max(loops, key=lambda figures: figures["rate"])
-        found.append(Measured(name, form, model["computes_long"], medians, best, aio))
+        of_long = model["computes_long"]
+        found.append(Measured(name, form, of_long, medians, best, aio, cores))
     return found

@@ -124,8 +124,8 @@ def test_the_figures_of_a_cell_are_medians_and_failures_add_up() -> None:
     for rate, failed in ((10.0, 1), (1000.0, 0), (20.0, 2)):
         measured.turns.append(Turn(rate, 1.0, 1.0, 1.0, 1.0, failed))
     summary = measured.as_json()
-    latencies = {"p50_ms": 1.0, "p99_ms": 1.0, "mean_ms": 1.0}
-    assert summary["median"] == {"rate": 20.0, "cpu_us": 1.0, **latencies}
+    others = {"p50_ms": 1.0, "p99_ms": 1.0, "mean_ms": 1.0, "client_cpu_us": 0.0}
+    assert summary["median"] == {"rate": 20.0, "cpu_us": 1.0, **others}
     assert summary["failed"] == 3
 
 
