@@ -157,7 +157,6 @@ def _call(
     written: dict[int, Any],
     guards: Guards,
 ) -> Callable[[Sequence[Any]], Sequence[Any]]:
-
     fixed = [None if isinstance(each, _Fed) else each for each in arguments]
     fed = {each.name: place for place, each in enumerate(arguments) if isinstance(each, _Fed)}
     places = [fed[name] for name in names]

@@ -3,8 +3,8 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Arrays of numbers in a JSON text, which are most of most bodies: one block of memory each.
 
-The cursor stands still while a block is read. The place and the block are local variables,
-which the compiler keeps in registers: in memory, each step would wait for the one before.
+The place in the text is a local variable, which the compiler keeps in a register; the cursor is only
+written to. Read from memory, each step would wait for the one before.
 """
 
 from libc.stdlib cimport free, realloc
