@@ -101,8 +101,10 @@ class LoadSearch:
 
     def stayed(self, stay_s: float, refused_share: float) -> None:
         """A turn of the best came to this."""
-        self.refused_share += (refused_share - self.refused_share) * _NEW_IN_REFUSED
-        known_s = stay_s if self.stay_s == inf else self.stay_s
+        is_new = self.stay_s == inf
+        known_share = refused_share if is_new else self.refused_share
+        self.refused_share = known_share + (refused_share - known_share) * _NEW_IN_REFUSED
+        known_s = stay_s if is_new else self.stay_s
         self.stay_s = known_s + (stay_s - known_s) * _NEW_IN_STAY
 
     def follow(self, load: float) -> None:

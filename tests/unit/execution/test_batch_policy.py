@@ -404,3 +404,33 @@ def test_rivals_that_have_requests_refused_get_less_time() -> None:
 
     # Those who are answered hardly notice: that others are not is what they cost.
     assert batches_of_rivals(8) < 0.5 * batches_of_rivals(0)
+
+
+def test_what_the_best_refuses_too_keeps_nobody_from_a_turn() -> None:
+    def batches_of_rivals(refused: int) -> int:
+        world = World(2)
+        for _ in range(3_000):
+            policy = world.policies.policy
+            world.seen.append(policy)
+            stay_s = 16e-3 if policy == BatchPolicy(2) else 16.5e-3
+            for _ in range(refused):
+                world.policies.refused()
+            world.now += 8 * stay_s / CALLERS
+            world.policies.ended(8, 8, 8 * stay_s, world.now)
+        return sum(policy != BatchPolicy(2) for policy in world.seen)
+
+    assert batches_of_rivals(12) > 0.2 * batches_of_rivals(0)
+
+
+def test_a_greater_load_begins_with_batches_of_any_size() -> None:
+    world, small = World(2), BatchPolicy(2, 4)
+
+    def stay_s(policy: BatchPolicy) -> float:
+        return 1e-3 if policy == small else 1.3e-3
+
+    world.callers = 8
+    assert world.run(60_000, stay_s) == small
+    world.callers = 512
+    assert world.run(10_000, lambda policy: 1e-3) == BatchPolicy(2)
+    world.callers = 8
+    assert world.run(10_000, stay_s) == small
