@@ -23,7 +23,7 @@ def function_of(torch: Any, module: Any) -> Callable[..., Sequence[Any]]:
     return forward
 
 
-class _Operator(partial):  # type: ignore[type-arg]
+class _Operator(partial[Any]):
     """An operator, called at once; it has a name, for the code that is made of a graph."""
 
     __name__: str

@@ -387,39 +387,31 @@ def test_where_requests_are_refused_only_the_answers_count() -> None:
     assert world.policies.best == NO_BATCHES
 
 
-def test_rivals_that_have_requests_refused_get_less_time() -> None:
-    def batches_of_rivals(refused: int) -> int:
-        world = World(2)
-        for _ in range(4_000):
-            policy = world.policies.policy
-            world.seen.append(policy)
-            stay_s = 1e-3
-            if policy != BatchPolicy(2):
-                stay_s = 1.1e-3
-                for _ in range(refused):
-                    world.policies.refused()
-            world.now += 8 * stay_s / CALLERS
-            world.policies.ended(8, 8, 8 * stay_s, world.now)
-        return sum(policy != BatchPolicy(2) for policy in world.seen)
+def batches_of_rivals(batches: int, stay_s: tuple[float, float], refused: tuple[int, int]) -> int:
+    """How many of so many; how long is stayed and how many are refused with the best, and else."""
+    world = World(2)
+    for _ in range(batches):
+        policy = world.policies.policy
+        world.seen.append(policy)
+        is_rival = policy != BatchPolicy(2)
+        for _ in range(refused[is_rival]):
+            world.policies.refused()
+        world.now += 8 * stay_s[is_rival] / CALLERS
+        world.policies.ended(8, 8, 8 * stay_s[is_rival], world.now)
+    return sum(policy != BatchPolicy(2) for policy in world.seen)
 
+
+def test_rivals_that_have_requests_refused_get_less_time() -> None:
+    stay_s = (1e-3, 1.1e-3)
     # Those who are answered hardly notice: that others are not is what they cost.
-    assert batches_of_rivals(8) < 0.5 * batches_of_rivals(0)
+    with_none = batches_of_rivals(4_000, stay_s, (0, 0))
+    assert batches_of_rivals(4_000, stay_s, (0, 8)) < 0.5 * with_none
 
 
 def test_what_the_best_refuses_too_keeps_nobody_from_a_turn() -> None:
-    def batches_of_rivals(refused: int) -> int:
-        world = World(2)
-        for _ in range(3_000):
-            policy = world.policies.policy
-            world.seen.append(policy)
-            stay_s = 16e-3 if policy == BatchPolicy(2) else 16.5e-3
-            for _ in range(refused):
-                world.policies.refused()
-            world.now += 8 * stay_s / CALLERS
-            world.policies.ended(8, 8, 8 * stay_s, world.now)
-        return sum(policy != BatchPolicy(2) for policy in world.seen)
-
-    assert batches_of_rivals(12) > 0.2 * batches_of_rivals(0)
+    stay_s = (16e-3, 16.5e-3)
+    with_none = batches_of_rivals(3_000, stay_s, (0, 0))
+    assert batches_of_rivals(3_000, stay_s, (12, 12)) > 0.2 * with_none
 
 
 def test_a_greater_load_begins_with_batches_of_any_size() -> None:
