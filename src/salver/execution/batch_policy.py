@@ -106,7 +106,7 @@ class PolicySearch:
     """The choice for one queue. Loop only."""
 
     __slots__ = (
-        "_at_once", "_batches", "_began_at", "_costs", "_credit_s", "_follows_rival", "_has_moved",
+        "_at_once", "_batches", "_began_at", "_costs", "_credit_s", "_has_moved",
         "_most", "_quiet", "_refused", "_requests", "_rows", "_search", "_searches", "_settling",
         "_since", "_stay_s", "_told_at", "_width", "policy",
     )  # fmt: skip
@@ -131,7 +131,6 @@ class PolicySearch:
         self._has_moved = False
         """Whether the last turn was under another load than this search is about."""
         self._credit_s = _MOST_CREDIT_S
-        self._follows_rival = False
         self._settling = _Settling()
         self._told_at: float | None = None
         self._began_at: float | None = None
@@ -212,7 +211,6 @@ class PolicySearch:
             # Else it does no harm to whatever comes now, and is right at once if it is the same.
             self._search = self._quiet
         self.policy = self._search.best
-        self._follows_rival = False
         self._settling.begin_new(now)
         self._start_turn()
         self._began_at, self._since = None, now
@@ -246,8 +244,7 @@ class PolicySearch:
         else:
             # While the loop runs them, others wait to be read: about as many as wait elsewhere.
             stay_s = max(stay_s, all_taken_s * self._at_once / self._requests)
-        is_best = self.policy == search.best
-        if is_best:
+        if self.policy == search.best:
             search.stayed(stay_s, self._refused_share)
             share = _CREDIT_AGAIN if search.is_settled else _CREDIT
             self._credit_s = min(self._credit_s + share * elapsed_s, _MOST_CREDIT_S)
@@ -261,12 +258,9 @@ class PolicySearch:
                 self._look_at(load)
         elif stay_s > search.stay_s:
             self._credit_s -= (now - self._since) * (1 - search.stay_s / stay_s)
-        if not is_best or self._follows_rival:
-            # A rival may have left a queue that is too long for the best; else what the best has
-            # refused is no cost of trials, but shows that they are needed.
-            more_refused = self._refused_share - search.refused_share
-            self._credit_s -= (now - self._since) * max(more_refused, 0.0)
-        self._follows_rival = not is_best
+        # Also in a turn of the best: a rival may have left a queue that is too long for it.
+        more_refused = self._refused_share - search.refused_share
+        self._credit_s -= (now - self._since) * max(more_refused, 0.0)
         if self._search is search and not self._has_moved:
             if had_no_batches:
                 search.turn_had_no_batches(self.policy, BatchPolicy(self._most, 1))
