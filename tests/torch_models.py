@@ -72,6 +72,13 @@ class Nested(nn.Module):
         return {"scaled": x * scale, "pair": Pair(total, x * 2), "list": [total, x]}
 
 
+class Between(nn.Module):
+    """A number that the export fixes stands between the inputs."""
+
+    def forward(self, x: torch.Tensor, scale: float, input: torch.Tensor) -> torch.Tensor:
+        return x * scale - input
+
+
 class Reshaped(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.reshape(-1, 8).sum(1)

@@ -81,6 +81,15 @@ def test_a_program_has_types_and_shapes_of_its_own(load: Load, tmp_path: Path) -
     }
 
 
+def test_what_the_export_fixed_may_stand_between_the_inputs(load: Load, tmp_path: Path) -> None:
+    inputs = (torch.ones(2), 3.0, torch.ones(2))
+    torch_models.exported(torch_models.Between(), inputs, tmp_path)
+
+    answer = ask(load(), {"x": np.float32([1, 2]), "input": np.float32([10, 20])})
+
+    assert answer["output_0"].tolist() == [-7, -14]
+
+
 def test_rows_that_must_be_as_many_are_compared(load: Load, tmp_path: Path) -> None:
     rows = torch.export.Dim("rows")
     inputs = (torch.ones(3, 2), {"more": torch.ones(3, 2)}, 3.0)

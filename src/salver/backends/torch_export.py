@@ -9,6 +9,7 @@ Source: torch/export/graph_signature.py, torch/export/_unlift.py.
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -46,14 +47,14 @@ def load_exported(torch: Any, path: str, where: str, device: Device) -> TorchMod
         if _devices(torch, program) - {torch.device(device.name)}:
             program = _moved(torch, program, device.name)
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
-    arguments, inputs = _arguments(torch, program, values, where)
+    fixed, inputs, places = _arguments(torch, program, values, where)
     outputs, kept, written = _results(torch, program, values)
     if not outputs:
         raise Unimplemented(f"{where} has no output that can be served")
     signature = Signature(DEFAULT_SIGNATURE, inputs, outputs, PREDICT)
     guards = Guards(torch, program, list(inputs), values, where)
-    forward = function_of(torch, program.graph_module)
-    call = _call(forward, arguments, list(inputs), kept, written, guards)
+    forward = partial(function_of(torch, program.graph_module, last=places), *fixed)
+    call = _call(forward, kept, written, guards)
     return TorchModel(signature, call, is_declared=True, declares_outputs=True, device=device)
 
 
@@ -77,31 +78,25 @@ def _moved(torch: Any, program: Any, device: str) -> Any:
     return program
 
 
-class _Fed:
-    """Stands for an input among the arguments."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
 def _arguments(
     torch: Any, program: Any, values: dict[str, Any], where: str
-) -> tuple[list[Any], dict[str, TensorSpec]]:
-    """What the graph is called with, in order, and the inputs among it."""
-    arguments: list[Any] = []
+) -> tuple[list[Any], dict[str, TensorSpec], list[int]]:
+    """What the graph is always called with, in order, the inputs, and where it takes these."""
+    fixed: list[Any] = []
     inputs: dict[str, TensorSpec] = {}
-    for spec in program.graph_signature.input_specs:
+    places = []
+    for place, spec in enumerate(program.graph_signature.input_specs):
         if spec.kind.name in ("PARAMETER", "BUFFER", "CONSTANT_TENSOR"):
             state = program.state_dict if spec.target in program.state_dict else program.constants
-            arguments.append(state[spec.target].detach())
+            fixed.append(state[spec.target].detach())
         elif spec.kind.name == "USER_INPUT" and isinstance(values[spec.arg.name], torch.Tensor):
-            arguments.append(_Fed(spec.arg.name))
             inputs[spec.arg.name] = _spec(torch, spec.arg.name, values[spec.arg.name])
+            places.append(place)
         elif spec.kind.name == "USER_INPUT" and hasattr(spec.arg, "value"):
-            arguments.append(spec.arg.value)  # The export has fixed it.
+            fixed.append(spec.arg.value)  # The export has fixed it.
         else:
             raise Unimplemented(f'{where} takes "{spec.arg.name}", which is no tensor')
-    return arguments, inputs
+    return fixed, inputs, places
 
 
 def _results(
@@ -151,22 +146,13 @@ def _spec(torch: Any, name: str, value: Any) -> TensorSpec:
 
 def _call(
     forward: Callable[..., Sequence[Any]],
-    arguments: list[Any],
-    names: list[str],
     kept: list[int],
     written: dict[int, Any],
     guards: Guards,
 ) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    fixed = [None if isinstance(each, _Fed) else each for each in arguments]
-    fed = {each.name: place for place, each in enumerate(arguments) if isinstance(each, _Fed)}
-    places = [fed[name] for name in names]
-
     def call(tensors: Sequence[Any]) -> Sequence[Any]:
-        guards.check(tuple([tuple(tensor.shape) for tensor in tensors]))
-        row = fixed.copy()
-        for place, tensor in zip(places, tensors, strict=True):
-            row[place] = tensor
-        results = forward(*row)
+        guards.check(tuple([tensor.shape for tensor in tensors]))
+        results = forward(*tensors)
         for place, state in written.items():
             state.copy_(results[place])
         return [results[place] for place in kept]

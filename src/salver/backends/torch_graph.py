@@ -6,14 +6,21 @@ Source: torch/_ops.py, `OpOverload.__call__`.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 
-def function_of(torch: Any, module: Any) -> Callable[..., Sequence[Any]]:
-    """Takes and gives what the `forward` of the graph module does, in the same order."""
+def function_of(torch: Any, module: Any, last: Iterable[int]) -> Callable[..., Sequence[Any]]:
+    """Takes and gives what the `forward` of the graph module does, in the same order.
+
+    Only the arguments of the places `last` come after all others, in this order.
+    """
     graph = copy.deepcopy(module.graph)
+    arguments = [node for node in graph.nodes if node.op == "placeholder"]
+    for place in last:
+        arguments[-1].append(arguments[place])
+        arguments.append(arguments[place])
     found: dict[Any, Any] = {}
     for node in graph.nodes:
         # Its subclasses decide at each call who computes.

@@ -76,6 +76,8 @@ class _ModelProgram:
         # Not the model itself: programs outlive the version, what it holds must not.
         self._models = models
         self._torch = torch
+        # What `torch.inference_mode` wraps in Python, which takes twice as long.
+        self._inference_mode = getattr(torch._C, "_InferenceMode", torch.inference_mode)
         self._model_name = model_name
         self._order = order
         self._chosen = chosen
@@ -95,7 +97,7 @@ class _ModelProgram:
             raise Unavailable(f"Model {self._model_name}: the version is unloaded") from None
         torch, tensor = self._torch, self._device.tensor
         try:
-            with torch.inference_mode():
+            with self._inference_mode(True):
                 values = model.call([tensor(array) for array in arrays])
                 outputs = [array_of(torch, values[place]) for place in self._chosen]
         except ServingError:
