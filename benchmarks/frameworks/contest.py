@@ -21,6 +21,9 @@ from benchmarks.servers import RunningServer
 CONCURRENCY = 64
 SETTLING_TURNS = 6
 """As long as so many turns."""
+LONGER_TURNS = 3
+"""So many times as long where calls compute long: at the end of a turn, cores are idle while the
+last batches run, some tens of milliseconds, which no server is that has more to do."""
 FORMS = {"grpc": "gRPC", "rest": "REST"}
 
 
@@ -67,8 +70,12 @@ class Contest:
                 ]
                 for rival in rivals:
                     self._settle(rival)
-                take_turns(everybody, cells, self.rounds, self.seconds)
+                take_turns(everybody, cells, self.rounds, self._turn_seconds)
                 yield cells
+
+    @property
+    def _turn_seconds(self) -> float:
+        return self.seconds * (LONGER_TURNS if self.model.computes_long else 1)
 
     def _settle(self, rival: Contestant) -> None:
         """Give a server that tunes itself the time for it."""

@@ -23,7 +23,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--only", help=f"of {','.join(TOPICS)} (default: all; with --quick {','.join(QUICK)})"
     )
     parser.add_argument("--rounds", type=int, help="turns of each server (default: 7)")
-    parser.add_argument("--seconds", type=float, help="length of each turn (default: 0.5)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help="length of each turn, three times as much where calls compute long (default: 0.5)",
+    )
     parser.add_argument("--protocols", default="grpc,rest", help="one or both of grpc,rest")
     parser.add_argument(
         "--name",
