@@ -19,7 +19,7 @@ from salver.execution.batch_turns import BatchThreads
 from salver.execution.batcher import Batcher, BatcherOptions
 from salver.execution.lanes import Lanes, Way
 from salver.execution.prepared import Executable, PreparedServable
-from salver.execution.row_counts import RowCounts
+from salver.execution.row_counts import JoinedCounts, RowCounts
 from salver.execution.runner import Pending, Runner, RunnerOptions
 from tests.fakes import LIMIT_S, failure
 
@@ -70,7 +70,14 @@ class Notes:
     requests: list[tuple[int, int]] = field(default_factory=list)
     counts: RowCounts = field(default_factory=lambda: RowCounts(0))
     """Of requests in no batch."""
+    joined_counts: JoinedCounts = field(default_factory=lambda: JoinedCounts(0))
+    """Of those that were run as one on the loop."""
     refusals: int = 0
+
+    def joined(self, inputs: int, most: int) -> JoinedCounts:
+        assert inputs == 1
+        self.joined_counts = JoinedCounts(most)
+        return self.joined_counts
 
     def alone(self, inputs: int, most: int) -> RowCounts:
         assert inputs == 1
@@ -119,7 +126,9 @@ class Site:
         self.sent = 0
         self._changed = asyncio.Event()
 
-    def send(self, rows: Any, deadline_s: float | None = None) -> Pending | None:
+    def send(
+        self, rows: Any, deadline_s: float | None = None, dtype: Any = np.float32
+    ) -> Pending | None:
         number = self.sent
         self.sent += 1
 
@@ -136,7 +145,7 @@ class Site:
 
         loop = asyncio.get_running_loop()
         deadline = None if deadline_s is None else loop.time() + deadline_s
-        array = np.array(rows, np.float32)
+        array = np.array(rows, dtype)
         return self.lanes.run(self.executable, [array], deadline, on_done, on_settled)
 
     def send_to_one_who_fails(self, rows: Any) -> None:

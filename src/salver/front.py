@@ -5,6 +5,7 @@ Made once, when the models have settled; `Parts` is what it stands on.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from salver.codecs.messages import WireMessage
@@ -55,6 +56,8 @@ class Parts:
     models: ServedModels
     runner: RunsPrograms
     nap: Nap
+    end_turn: Callable[[], None]
+    """See `Lanes.end_turn`."""
     health: Health
     metrics: ServingMetrics
     request_logging: RequestLogging
@@ -93,6 +96,7 @@ class Front:
             parts.access_log,
             parts.metrics.handshake_failed,
             parts.nap.take,
+            parts.end_turn,
         )
         self.switchboard = board
         parts.metrics.read("connections", lambda: len(board.connections))

@@ -229,6 +229,7 @@ class Server:
                 models=self._models,
                 runner=self._lanes,
                 nap=self._nap,
+                end_turn=self._lanes.end_turn,
                 health=self._health,
                 metrics=self._metrics,
                 request_logging=self._request_logging,

@@ -85,7 +85,9 @@ def test_what_the_export_fixed_may_stand_between_the_inputs(load: Load, tmp_path
     inputs = (torch.ones(2), 3.0, torch.ones(2))
     torch_models.exported(torch_models.Between(), inputs, tmp_path)
 
-    answer = ask(load(), {"x": np.float32([1, 2]), "input": np.float32([10, 20])})
+    answer = ask(
+        load(), {"x": np.array([1, 2], np.float32), "input": np.array([10, 20], np.float32)}
+    )
 
     assert answer["output_0"].tolist() == [-7, -14]
 

@@ -5,6 +5,7 @@ with what, and for the texts.
 """
 
 from collections.abc import Collection, Sequence
+from itertools import accumulate
 
 import numpy as np
 
@@ -86,23 +87,19 @@ def parted(outputs: Sequence[np.ndarray], sizes: Sequence[int], size: int) -> li
         FailedPrecondition: an output does not have a row for each row of the inputs.
     """
     check_outputs(outputs, size)
-    if len(sizes) == 1:
-        rows = sizes[0]
-        return [outputs if rows == size else [_part(output, 0, rows) for output in outputs]]
-    requests: list[list[np.ndarray]] = []
-    start = 0
-    for rows in sizes:
-        requests.append([_part(output, start, start + rows) for output in outputs])
-        start += rows
-    return list(requests)
+    if len(sizes) == 1 and sizes[0] == size:
+        return [outputs]
+    stops = list(accumulate(sizes))
+    cut = [_cut(output, sizes, stops) for output in outputs]
+    return list(zip(*cut, strict=True)) if cut else [()] * len(sizes)
 
 
-def _part(output: np.ndarray, start: int, stop: int) -> np.ndarray:
-    part = output[start:stop]
-    if output.nbytes >= _LARGE_BYTES and 2 * part.nbytes < output.nbytes:
-        # An answer may be sent from where it lies: one slow reader would keep all the others'.
-        return part.copy()
-    return part
+def _cut(output: np.ndarray, sizes: Sequence[int], stops: Sequence[int]) -> list[np.ndarray]:
+    parts = [output[stop - rows : stop] for rows, stop in zip(sizes, stops, strict=True)]
+    if output.nbytes < _LARGE_BYTES:
+        return parts
+    # An answer may be sent from where it lies: one slow reader would keep all the others'.
+    return [part.copy() if 2 * part.nbytes < output.nbytes else part for part in parts]
 
 
 def rejoined(parts: Sequence[Inputs]) -> list[np.ndarray]:

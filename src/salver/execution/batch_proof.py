@@ -6,7 +6,7 @@ Where nobody asked for batches, the first of them are therefore checked.
 """
 
 from collections.abc import Sequence
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 import numpy as np
 
@@ -21,7 +21,7 @@ _COARSE = 2e-2
 """Of the largest value, for types of two bytes and less. A batch may add up in another order."""
 
 
-class Likeness(Enum):
+class Likeness(IntEnum):
     """How the requests of a batch compare: from equal ones, little can be learned of others."""
 
     SAME = auto()
@@ -33,20 +33,15 @@ class Likeness(Enum):
 class BatchProof:
     """What is known of one queue. Changed on the loop only; workers read it."""
 
-    __slots__ = ("_batches", "_checked", "_pads")
+    __slots__ = ("_batches", "_checked", "_pads", "is_open")
 
     def __init__(self, *, pads: bool = False) -> None:
         """`pads`: whether requests of a batch may be filled up to the length of others."""
         self._batches = 0
-        self._checked = dict.fromkeys(Likeness, 0)
+        self._checked = [0] * (max(Likeness) + 1)
         self._pads = pads
-
-    @property
-    def is_open(self) -> bool:
+        self.is_open = True
         """Whether a batch may have to be checked."""
-        return self._is_open_for(Likeness.DIFFERENT) or (
-            self._pads and self._is_open_for(Likeness.PADDED)
-        )
 
     def _is_open_for(self, likeness: Likeness) -> bool:
         return self._checked[likeness] < _ENOUGH or not self._batches % _AGAIN
@@ -70,6 +65,9 @@ class BatchProof:
         self._batches += 1
         if answered is not None:
             self._checked[answered] += 1
+        self.is_open = self._is_open_for(Likeness.DIFFERENT) or (
+            self._pads and self._is_open_for(Likeness.PADDED)
+        )
 
 
 def _likeness(sizes: Sequence[int], merged: Inputs) -> Likeness:

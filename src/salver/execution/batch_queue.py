@@ -6,7 +6,7 @@ was opened behind it, when it is full, or when its first request has waited long
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,7 +19,10 @@ from salver.execution.batch_control import BatchControl
 from salver.execution.batch_options import BatchOptions
 from salver.execution.batch_policy import PolicySearch
 from salver.execution.batch_proof import BatchProof
+from salver.execution.row_counts import JoinedCounts
 
+FEWEST_JOINED = 2
+"""Requests that are run as one on the loop."""
 _MOST_KINDS = 4096
 _LOOKED_THROUGH = 64
 """Requests among which those are looked for that can be run together."""
@@ -28,6 +31,7 @@ _LOOKED_THROUGH_FOR_LENGTH, _MOST_FILLED_UP = 256, 2.0
 many times what they have a batch may have in the end."""
 
 if TYPE_CHECKING:
+    from salver.execution.loop_batch import LoopRequest
     from salver.execution.prepared import Executable
 
 
@@ -67,8 +71,8 @@ class Totals:
     """What has become of the requests of a queue since its version was loaded."""
 
     alone: int = 0
-    """Requests that went past the queue: too cheap for a batch, alone for a while, or better so.
-    Those of the executable that are yet to come `unwatched` are in it."""
+    """Requests that went past the queue and ran in no batch: too cheap for it, alone for a while,
+    or better so."""
     requests: int = 0
     """Requests, or pieces of them, that ran in batches."""
     batches: int = 0
@@ -82,13 +86,28 @@ class Totals:
     refused: int = 0
 
 
+@dataclass(slots=True)
+class Joins:
+    """Requests that are run as one on the loop, and never wait in the queue."""
+
+    gathered: "list[LoopRequest]" = field(default_factory=list)
+    """Those of this turn of the loop."""
+    most: int = FEWEST_JOINED
+    """So many are run as one, as far as is known to cost no more than they do alone."""
+    request_s: float = 0.0
+    """What each takes of a run of several, of late; 0: not known."""
+    counts: JoinedCounts | None = None
+    """Where they are counted, for the metrics."""
+
+
 class BatchQueue:
     """What waits for one program. Times are those of the caller's clock, in seconds."""
 
     __slots__ = (
         "_batches", "_kinds", "control", "entries", "executable", "feeds_twice", "is_listed",
-        "is_taught", "is_unfit", "lone_batches", "name", "options", "proof", "ran_at_once", "rows",
-        "running", "runs_past", "search", "size", "totals", "untold", "unwatched_up_to_s", "varies",
+        "is_taught", "is_unfit", "joins", "lone_batches", "name", "options", "proof", "ran_at_once",
+        "rows", "running", "runs_past", "search", "size", "totals", "untold", "unwatched_up_to_s",
+        "varies",
     )  # fmt: skip
 
     def __init__(
@@ -126,6 +145,7 @@ class BatchQueue:
         """Whether a request runs that was not made a batch of, because it was expected alone."""
         self.ran_at_once = False
         """Whether the last request that could be run at once, alone, was."""
+        self.joins = Joins()
         self.untold = 0
         """Answers without a batch, of late, that the search has not been told of."""
         self.search: PolicySearch | None = None
@@ -147,11 +167,6 @@ class BatchQueue:
     def batches(self) -> int:
         """How many batches wait, the open one included."""
         return len(self._batches)
-
-    @property
-    def requests_alone(self) -> int:
-        """Requests that went past the queue: see `Totals.alone`."""
-        return self.totals.alone - self.executable.unwatched
 
     def cut(self, rows: int) -> Iterator[tuple[int, int]]:
         """The pieces, from row to row, that a request of so many rows is run in.
@@ -206,6 +221,18 @@ class BatchQueue:
         self.rows += entry.rows
         self.size += entry.size
         self.entries += 1
+
+    def batch_of(self, entries: Sequence[Entry], now: float) -> Batch:
+        """A batch of requests that do not wait here, as if they had come now."""
+        batch = Batch()
+        batch.queue = self
+        batch.opened_at = now
+        for entry in entries:
+            entry.added_at = now
+            batch.entries.append(entry)
+            batch.rows += entry.rows
+            batch.size += entry.size
+        return batch
 
     def remove(self, entry: Entry) -> None:
         """Nobody waits for this entry any more: it makes room."""

@@ -7,6 +7,7 @@ batch each. What costs next to nothing runs on the loop, where a thread would on
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from time import perf_counter
@@ -14,9 +15,10 @@ from typing import Protocol
 
 from salver.execution.batch_learning import BatchLearning
 from salver.execution.batch_queue import BatchQueue
+from salver.execution.batch_request import Request
 from salver.execution.batch_run import BatchRun
 from salver.execution.patience import WaitPace
-from salver.execution.row_counts import RowCounts
+from salver.execution.row_counts import JoinedCounts, RowCounts
 from salver.execution.runner import Runner
 from salver.execution.workers import Workers
 
@@ -31,6 +33,9 @@ class BatchObserver(Protocol):
 
     def came(self, inputs: int, rows: int) -> None:
         """A request with so many inputs of so many rows came, to be put in a queue."""
+
+    def joined(self, inputs: int, most: int) -> JoinedCounts:
+        """Where those are to be counted that are run as one on the loop, `most` rows together."""
 
     def batch_ran(self, run: BatchRun) -> None:
         """A batch was run; see the attributes of `run`."""
@@ -117,6 +122,11 @@ class BatchTurns:
             queue.is_listed = True
             self._turns.append(queue)
         self._turn_soon()
+
+    def run_here(self, queue: BatchQueue, requests: Sequence[Request]) -> None:
+        """Run requests that never waited as one batch, on the loop."""
+        now = perf_counter()
+        _compute_here(BatchRun(self, queue.batch_of(requests, now), now))
 
     def _turn_soon(self) -> None:
         # At the end of a turn of the loop: all that has arrived by then can share a batch.

@@ -21,6 +21,7 @@ from salver.execution.batch_queue import BatchQueue, fits, rows_of
 from salver.execution.batch_request import Request, expired
 from salver.execution.batch_turns import BatchObserver, BatchThreads, BatchTurns
 from salver.execution.deadlines import Deadlines
+from salver.execution.loop_batch import LoopBatches, count_alone
 from salver.execution.patience import SPARE_OF_BATCHES, Patience, SpareTime, time_left_s
 from salver.execution.policy_trials import BatchPolicy
 from salver.execution.prepared import Executable, Order
@@ -34,6 +35,9 @@ each would cost a tenth of it. A prime, so that callers who take turns are all l
 _STAYS_ALONE = 1.5
 """Who runs at once does so until it takes so many times what it may take to begin with: what it
 takes varies, and to go back and forth would be neither way."""
+_FORGOTTEN = 0.9998
+"""What it takes to run several on the loop is forgotten by each that goes elsewhere, and tried
+again in the end."""
 _NO_WAIT_S = 5e-3
 """Who is expected to wait for less shows nothing of how long clients wait."""
 _AT_ONCE_S = 1e-3
@@ -54,7 +58,8 @@ class BatcherOptions:
     max_queued_bytes: int = 0
     """As of `RunnerOptions`, for automatic queues."""
     alone_budget_s: float = 15e-6
-    """Below this, to join and part costs more than to run: a request runs at once, alone."""
+    """To wait in a queue costs more than to run a request that takes less, alone or as one of
+    several on the loop: it runs there."""
 
 
 class Batcher:
@@ -69,6 +74,7 @@ class Batcher:
         self._stays_alone_s = min(_STAYS_ALONE * self._alone_budget_s, self._inline_budget_s)
         self._turns = BatchTurns(options.threads, runner, observer)
         self._pace = self._turns.pace
+        self._together = LoopBatches(runner, self._turns, observer)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.patience = Patience(options.max_wait_s)
         self.spare = SpareTime()
@@ -79,6 +85,11 @@ class Batcher:
         """See `Workers.start`."""
         self._loop = asyncio.get_running_loop()
         self._turns.start()
+        self._together.start()
+
+    def end_turn(self) -> None:
+        """See `LoopBatches.end_turn`."""
+        self._together.end_turn()
 
     def drain(self) -> None:
         """See `BatchTurns.drain`."""
@@ -103,9 +114,7 @@ class Batcher:
             size_class = size_of(inputs).bit_length()
             if executable.cost_s[size_class] <= queue.unwatched_up_to_s:
                 executable.unwatched -= 1
-                _count(executable, inputs)
-                self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
-                return None
+                return self._run_at_once(queue, inputs, size_class, deadline, on_done, on_settled)
         if queue.control is None:
             # So many dimensions as a `DeepArray` has cannot be joined.
             if DeepArray in map(type, inputs):
@@ -113,15 +122,13 @@ class Batcher:
             return self._join(executable, queue, inputs, deadline, on_done, on_settled)
         search = queue.search
         is_unbatched = search is not None and not search.policy.batches
-        # What waits yet is no reason to join it where no batching was found best, or is being
-        # tried: callers who come again would keep the queue from ever being empty.
-        if executable.order is None and (is_unbatched or not queue.rows):
+        if executable.order is None:
             size_class = size_of(inputs).bit_length()
-            if is_unbatched:
-                budget_s = self._inline_budget_s
-            else:
-                budget_s = self._stays_alone_s if queue.ran_at_once else self._alone_budget_s
-            if executable.cost_s[size_class] <= budget_s:
+            budget_s = self._inline_budget_s if is_unbatched else self._budget_s(queue)
+            # What waits yet is no reason to join it where no batching was found best, or is being
+            # tried: callers who come again would keep the queue from ever being empty.
+            may_pass = is_unbatched or not queue.rows or self._joins_well(queue)
+            if may_pass and executable.cost_s[size_class] <= budget_s:
                 queue.ran_at_once = True
                 stands_for = _next_may_pass(queue, budget_s)
                 if search is not None:
@@ -129,13 +136,36 @@ class Batcher:
                     # blamed for answers that it left to this way.
                     queue.untold += stands_for
                     on_done = _told(queue, search, inputs, True, on_done)
-                self._count_alone(queue, inputs)
-                self._runner.run_here(executable, inputs, size_class, on_done, on_settled)
-                return None
+                return self._run_at_once(queue, inputs, size_class, deadline, on_done, on_settled)
             queue.ran_at_once = False
+            queue.joins.request_s *= _FORGOTTEN
             if not is_unbatched:
                 queue.unwatched_up_to_s = 0.0
         return self._run_automatic(executable, queue, inputs, deadline, on_done, on_settled)
+
+    def _joins_well(self, queue: BatchQueue) -> bool:
+        """Whether several that are run as one on the loop take next to nothing, or may do."""
+        return queue.joins.request_s <= self._alone_budget_s
+
+    def _budget_s(self, queue: BatchQueue) -> float:
+        """What a request may take alone that is run on the loop, with others if there are any."""
+        if self._joins_well(queue):
+            return self._inline_budget_s
+        return self._stays_alone_s if queue.ran_at_once else self._alone_budget_s
+
+    def _run_at_once(
+        self,
+        queue: BatchQueue,
+        inputs: Sequence[np.ndarray],
+        size_class: int,
+        deadline: float | None,
+        on_done: OnDone,
+        on_settled: Callable[[], None],
+    ) -> Pending | None:
+        """What costs next to nothing with all that comes in the same turn, else alone."""
+        if queue.executable.cost_s[size_class] <= self._budget_s(queue):
+            return self._together.run(queue, inputs, on_done, on_settled)
+        return self._run_past(queue, inputs, deadline, on_done, on_settled)
 
     def _run_automatic(
         self,
@@ -200,15 +230,8 @@ class Batcher:
         on_settled: Callable[[], None],
     ) -> Pending | None:
         """Run as if there were no batching."""
-        self._count_alone(queue, inputs)
+        count_alone(queue, inputs, self._observer)
         return self._runner.run(queue.executable, inputs, deadline, on_done, on_settled)
-
-    def _count_alone(self, queue: BatchQueue, inputs: Sequence[np.ndarray]) -> None:
-        queue.totals.alone += 1
-        executable = queue.executable
-        if executable.alone is None:
-            executable.alone = self._observer.alone(len(inputs), queue.options.max_batch_size)
-        _count(executable, inputs)
 
     def _can_run_at_once(self, queue: BatchQueue, inputs: Sequence[np.ndarray], rows: int) -> bool:
         if queue.rows or queue.options.batch_timeout_s:
@@ -331,18 +354,9 @@ def _is_lone(queue: BatchQueue) -> bool:
     return True
 
 
-def _count(executable: Executable, inputs: Sequence[np.ndarray]) -> None:
-    assert executable.alone is not None
-    try:  # noqa: SIM105 - that would cost as much as all of this
-        executable.alone[inputs[0].shape[0]] += 1
-    except LookupError:
-        pass  # It has no rows, or more than are counted.
-
-
 def _next_may_pass(queue: BatchQueue, budget_s: float) -> int:
     """Look at none of the next ones that cost so little; for how many this one then stands."""
     queue.unwatched_up_to_s = budget_s
-    queue.totals.alone += _STANDS_FOR - 1 - queue.executable.unwatched
     queue.executable.unwatched = _STANDS_FOR - 1
     return _STANDS_FOR
 

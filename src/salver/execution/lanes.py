@@ -60,6 +60,16 @@ class Lanes:
         self._loop = asyncio.get_running_loop()
         self._shared.start()
 
+    def end_turn(self) -> None:
+        """Run now what came in this turn of the loop and is to be run together.
+
+        It is run anyway, in the next turn: for those who have answers to send at the end of this.
+        """
+        batcher = self._shared.batcher
+        # Runs in lanes wait for another process: none of them is run on the loop.
+        if batcher is not None:
+            batcher.end_turn()
+
     def drain(self) -> None:
         """See `Batcher.drain`."""
         for way in self._all():

@@ -19,3 +19,22 @@ class RowCounts(dict[int, int]):
         if rows > self._most:
             raise KeyError(rows)
         return 0
+
+
+class JoinedCounts:
+    """Requests that were run as one on the loop, and what they came to."""
+
+    __slots__ = ("batches", "requests", "wait_s")
+
+    def __init__(self, most: int) -> None:
+        """`most`: rows of a batch."""
+        self.requests = RowCounts(most)
+        self.batches = RowCounts(most)
+        self.wait_s = 0.0
+        """What the first requests of all batches waited, for all requests of these."""
+
+    def clear(self) -> None:
+        """Begin again."""
+        self.requests.clear()
+        self.batches.clear()
+        self.wait_s = 0.0

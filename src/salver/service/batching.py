@@ -50,7 +50,7 @@ def _described(queue: BatchQueue, servable: PreparedServable) -> dict[str, Any]:
         "waiting_rows": queue.rows,
         "waiting_batches": queue.batches if queue.rows else 0,
         "cannot_be_batched": queue.is_unfit or queue.feeds_twice,
-        "requests_alone": queue.requests_alone,
+        "requests_alone": totals.alone,
         "requests_in_batches": totals.requests,
         "batches": totals.batches,
         "rows": totals.rows,

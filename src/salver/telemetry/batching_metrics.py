@@ -7,7 +7,7 @@ labels and buckets. A metric that was never used is not on the page there, nor h
 from collections.abc import Iterator
 
 from salver.execution.batch_run import BatchRun
-from salver.execution.row_counts import RowCounts
+from salver.execution.row_counts import JoinedCounts, RowCounts
 from salver.telemetry.batching_lines import BatchingLines
 from salver.telemetry.metrics import Counter, Histogram, exponential_limits
 
@@ -34,6 +34,8 @@ class BatchingMetrics:
         self._lines = BatchingLines()
         self._alone: dict[tuple[int, int], RowCounts] = {}
         """By inputs and most rows; what they mean for the histograms is added up later."""
+        self._joined: dict[tuple[int, int], JoinedCounts] = {}
+        """The same of those that were run as one on the loop."""
         self._is_used = False
 
     def alone(self, inputs: int, most: int) -> RowCounts:
@@ -44,6 +46,10 @@ class BatchingMetrics:
         """See `BatchObserver`."""
         self._is_used = True
         self._input_batch_size.cell(()).observe(rows, inputs)
+
+    def joined(self, inputs: int, most: int) -> JoinedCounts:
+        """See `BatchObserver`."""
+        return self._joined.setdefault((inputs, most), JoinedCounts(most))
 
     def batch_ran(self, run: BatchRun) -> None:
         """See `BatchObserver`."""
@@ -80,11 +86,23 @@ class BatchingMetrics:
 
     def _add_up(self) -> None:
         for (inputs, _), counts in self._alone.items():
-            for rows, count in counts.items():
-                self._is_used = True
-                self._queuing_latency.cell(("",)).observe(0.0, count)
-                self._input_batch_size.cell(()).observe(rows, inputs * count)
-                self._wrapped_run_count.increase((), count)
-                self._processed_batch_size.cell(()).observe(rows, count)
-                self._padding_size.cell((str(rows),)).observe(0, count)
+            self._add_requests(counts, inputs, 0.0)
+            self._add_batches(counts)
             counts.clear()
+        for (inputs, _), joined in self._joined.items():
+            waited_us = joined.wait_s * 1e6 / max(sum(joined.requests.values()), 1)
+            self._add_requests(joined.requests, inputs, waited_us)
+            self._add_batches(joined.batches)
+            joined.clear()
+
+    def _add_requests(self, counts: RowCounts, inputs: int, waited_us: float) -> None:
+        for rows, count in counts.items():
+            self._is_used = True
+            self._queuing_latency.cell(("",)).observe(waited_us, count)
+            self._input_batch_size.cell(()).observe(rows, inputs * count)
+
+    def _add_batches(self, counts: RowCounts) -> None:
+        for rows, count in counts.items():
+            self._wrapped_run_count.increase((), count)
+            self._processed_batch_size.cell(()).observe(rows, count)
+            self._padding_size.cell((str(rows),)).observe(0, count)

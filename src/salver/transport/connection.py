@@ -94,6 +94,7 @@ class Switchboard:
         records: RecordSink | None = None,
         handshake_failed: Callable[[str], None] | None = None,
         nap: Callable[[float], None] | None = None,
+        end_turn: Callable[[], None] | None = None,
     ) -> None:
         self.options = options
         self.application = application
@@ -107,6 +108,9 @@ class Switchboard:
         """Who is told, if anybody is, why a TLS handshake came to nothing."""
         self._nap = nap
         """Lets the loop do nothing for so many seconds if that makes room for the runs."""
+        self._end_turn = end_turn
+        """Is called, if it is there, when all that has arrived has been read, before answers are
+        written: for those who answer all that comes in a turn of the loop together."""
         self.receiving = ReceiveBuffer()
         self._turns = Turns()
         self.refusals = Refusals()
@@ -145,6 +149,8 @@ class Switchboard:
         asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
+        if self._end_turn is not None:
+            self._end_turn()
         self._flush_is_due = False
         engines, self._to_flush = self._to_flush, []
         for engine in engines:

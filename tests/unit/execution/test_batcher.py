@@ -408,6 +408,7 @@ async def test_batches_on_the_loop_take_part_in_the_search_too(opened: Opened) -
     assert queue.control is not None
     queue.search = search = CountingSearch(1, 1, queue.control)
     site.executable.cost_s = [1e-3] * len(site.executable.cost_s)
+    queue.joins.request_s = 1e-3
     for row in range(3):
         site.send([row])
     await site.all_answered()
@@ -453,10 +454,11 @@ async def test_of_cheap_runs_one_of_a_few_is_measured_and_stands_for_all(
     assert queue.control is not None
     queue.search = search = CountingSearch(1, 1, queue.control)
     search.policy = policy
+    queue.joins.request_s = 1e-3
     for _ in range(122):
         site.executable.cost_s = [cost_s] * len(site.executable.cost_s)
-        assert site.send([1, 2]) is None
-    await site.all_answered()
+        site.send([1, 2])
+        await site.all_answered()
     assert set(site.echo.threads) == {"MainThread"}
     assert not site.notes.runs
     assert (search.told, search.requests, search.rows) == (2, 122, 244)
@@ -471,19 +473,20 @@ async def test_who_is_not_looked_at_is_counted_all_the_same(opened: Opened) -> N
     queue.search = CountingSearch(1, 1, queue.control)
     queue.search.policy = BatchPolicy(1, 1)
     site.executable.cost_s = [1e-6] * len(site.executable.cost_s)
+    queue.joins.request_s = 1e-3
     for rows in ([1, 2], [3], [4, 5], 6, [7] * (AUTOMATIC.max_batch_size + 1)):
-        assert site.send(rows) is None
+        site.send(rows)
     await site.all_answered()
     # What has no rows, or more than a batch, is in no metric about them.
     assert site.notes.counts == {2: 2, 1: 1}
-    assert queue.requests_alone == 5
+    assert queue.totals.alone == 5
     # As soon as there are batches again, those that were let past are over.
     queue.search.policy = BatchPolicy(1)
     site.executable.cost_s = [1e-3] * len(site.executable.cost_s)
     for row in range(100):
         site.send([row])
     await site.all_answered()
-    assert queue.requests_alone + queue.totals.requests == 105
+    assert queue.totals.alone + queue.totals.requests == 105
     assert queue.totals.requests > 40
 
 
@@ -498,12 +501,12 @@ async def test_dear_requests_are_looked_at_though_cheap_ones_may_pass(opened: Op
     costs[(4 * 100).bit_length()] = 1e-3
     for _ in range(5):
         site.executable.cost_s = list(costs)
-        assert site.send([1]) is None
-        assert site.send([1] * 100) is not None
+        site.send([1])
+        site.send([1] * 100)
         await site.all_answered()
     assert search.told == 1 + 5
     assert site.notes.counts == {1: 5, 100: 5}
-    assert queue.requests_alone == 10
+    assert queue.totals.alone == 10
 
 
 async def test_what_is_filled_up_is_checked_though_others_were_enough(opened: Opened) -> None:
@@ -539,6 +542,8 @@ async def test_what_is_filled_up_is_checked_though_others_were_enough(opened: Op
 
 async def test_who_runs_at_once_goes_on_so_though_it_takes_a_little_longer(opened: Opened) -> None:
     site = opened(AUTOMATIC, inline_s=100e-6)
+    assert site.executable.queue is not None
+    site.executable.queue.joins.request_s = 1e-3
     at_once = []
     for cost_s in (18e-6, 12e-6, 18e-6, 30e-6, 18e-6):
         site.executable.cost_s = [cost_s] * len(site.executable.cost_s)
@@ -995,9 +1000,19 @@ OPTIONS = st.builds(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(STEPS, max_size=20), OPTIONS, st.integers(1, 3), st.sampled_from([-1.0, 1.0]))
+@given(
+    st.lists(STEPS, max_size=20),
+    OPTIONS,
+    st.integers(1, 3),
+    st.sampled_from([-1.0, 1.0]),
+    st.sampled_from([float("inf"), 1e-6, 30e-6]),
+)
 def test_no_request_is_mixed_lost_or_answered_twice(
-    steps: list[Step], options: BatchOptions, threads: int, inline_s: float
+    steps: list[Step],
+    options: BatchOptions,
+    threads: int,
+    inline_s: float,
+    known_s: float,
 ) -> None:
     if options.is_automatic:
         options = replace(options, allowed_batch_sizes=())
@@ -1006,6 +1021,7 @@ def test_no_request_is_mixed_lost_or_answered_twice(
         site = Site(options, threads, inline_s)
         site.runner.start()
         site.batcher.start()
+        site.executable.cost_s = [known_s] * len(site.executable.cost_s)
         abandoned: set[int] = set()
         row = 0.0
         expected: list[list[float]] = []

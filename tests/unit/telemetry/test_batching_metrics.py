@@ -123,6 +123,24 @@ def test_a_request_that_ran_at_once_counts_like_a_batch_of_its_own() -> None:
     assert f'{PREFIX}padding_size_count{{execution_batch_size="5"}} 3' in page
 
 
+def test_requests_that_were_joined_on_the_loop_count_like_a_batch() -> None:
+    metrics = BatchingMetrics()
+    joined = metrics.joined(2, 8)
+    joined.requests[1] += 2
+    joined.requests[3] += 1
+    joined.batches[5] += 1
+    joined.wait_s += 3 * 250e-6
+    page = page_of(metrics)
+    assert page_of(metrics) == page
+    assert f'{PREFIX}queuing_latency_count{{thread_pool_name=""}} 3' in page
+    assert f'{PREFIX}queuing_latency_sum{{thread_pool_name=""}} 750' in page
+    assert f"{PREFIX}input_batch_size_count{{}} 6" in page
+    assert f"{PREFIX}input_batch_size_sum{{}} 10" in page
+    assert f"{PREFIX}processed_batch_size_sum{{}} 5" in page
+    assert f"{PREFIX}wrapped_run_count{{}} 1" in page
+    assert f'{PREFIX}padding_size_sum{{execution_batch_size="5"}} 0' in page
+
+
 def test_refusals_are_counted() -> None:
     metrics = BatchingMetrics()
     metrics.came(1, 1)
