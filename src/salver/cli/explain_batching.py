@@ -128,7 +128,7 @@ def _milliseconds(queue: dict[str, Any]) -> str:
 def _rule(queue: dict[str, Any]) -> str:
     if queue["automatic"]:
         if queue.get("runs_at_once"):
-            return "each request runs at once, alone"
+            return "what comes in one turn of the event loop runs at once, as one"
         rows = queue.get("rows_at_most") or queue["largest_batch"]
         rule = f"an idle thread takes what waits, {rows} rows if it can"
         if queue.get("gathers"):
@@ -157,7 +157,7 @@ def _why(queue: dict[str, Any]) -> str:
     if not queue["automatic"]:
         return "the parameters say so (--batching_parameters_file, or the version's own)"
     if queue.get("runs_at_once"):
-        return "the last ones took too little time for it to be worth waiting for others"
+        return "the last ones took too little time for it to be worth waiting in a queue"
     if not queue["costs"]:
         return "nothing is measured yet: sizes are tried when requests wait"
     target = queue["latency_target_seconds"]

@@ -35,6 +35,9 @@ each would cost a tenth of it. A prime, so that callers who take turns are all l
 _STAYS_ALONE = 1.5
 """Who runs at once does so until it takes so many times what it may take to begin with: what it
 takes varies, and to go back and forth would be neither way."""
+_TRIED = 2
+"""Who takes up to so many times what may run on the loop alone is run there with others, if that
+takes next to nothing: what it takes alone varies, and is rarely seen where many come."""
 _FORGOTTEN = 0.9998
 """What it takes to run several on the loop is forgotten by each that goes elsewhere, and tried
 again in the end."""
@@ -124,7 +127,9 @@ class Batcher:
         is_unbatched = search is not None and not search.policy.batches
         if executable.order is None:
             size_class = size_of(inputs).bit_length()
-            budget_s = self._inline_budget_s if is_unbatched else self._budget_s(queue)
+            budget_s = self._budget_s(queue)
+            if is_unbatched:
+                budget_s = max(budget_s, self._inline_budget_s)
             # What waits yet is no reason to join it where no batching was found best, or is being
             # tried: callers who come again would keep the queue from ever being empty.
             may_pass = is_unbatched or not queue.rows or self._joins_well(queue)
@@ -139,6 +144,7 @@ class Batcher:
                 return self._run_at_once(queue, inputs, size_class, deadline, on_done, on_settled)
             queue.ran_at_once = False
             queue.joins.request_s *= _FORGOTTEN
+            executable.was_dear(size_class)
             if not is_unbatched:
                 queue.unwatched_up_to_s = 0.0
         return self._run_automatic(executable, queue, inputs, deadline, on_done, on_settled)
@@ -150,7 +156,7 @@ class Batcher:
     def _budget_s(self, queue: BatchQueue) -> float:
         """What a request may take alone that is run on the loop, with others if there are any."""
         if self._joins_well(queue):
-            return self._inline_budget_s
+            return _TRIED * self._inline_budget_s
         return self._stays_alone_s if queue.ran_at_once else self._alone_budget_s
 
     def _run_at_once(

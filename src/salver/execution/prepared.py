@@ -32,6 +32,7 @@ _LONGEST_PROBATION = 100_000
 _SHORTEST_SUSPICION = 1000
 _MOST_NEWS = 5
 """A run on the loop that takes more times what was expected raises the estimate no further."""
+_TRIED_AGAIN = 256
 _LOWER_IN_COST, _HIGHER_IN_COST = 0.125, 0.03
 """What else goes on in the machine makes a run slower, never quicker."""
 
@@ -53,6 +54,7 @@ class Executable:
 
     __slots__ = (
         "_cpu_s",
+        "_dear",
         "_kept",
         "_next_probation",
         "_next_suspicion",
@@ -92,6 +94,7 @@ class Executable:
         of a cheap run."""
         self.alone: RowCounts | None = None
         """Where they are counted, for the metrics."""
+        self._dear = 0
         self._next_suspicion = _SHORTEST_SUSPICION
         self._cpu_s = [float("inf")] * _SIZE_CLASSES
         self._quickest_s = [float("inf")] * _SIZE_CLASSES
@@ -144,6 +147,20 @@ class Executable:
         elif self.lane is None:
             surely_s = self._quickest_s[size_class] / SURPRISE
             self.cost_s[size_class] = max(self._cpu_s[size_class], surely_s)
+
+    def was_dear(self, size_class: int) -> None:
+        """A run is left to threads, for what it costs. Now and then one like it is not, to see.
+
+        Among threads that wait for each other's interpreter lock, a run takes several times the
+        CPU time that it takes on the loop, and as long as all run there, nothing else would show
+        it. Only where the quickest run of all was quick enough.
+        """
+        self._dear += 1
+        if self._dear >= _TRIED_AGAIN:
+            self._dear = 0
+            if self.lane is None and not self._probation[size_class]:
+                quickest_s = self._quickest_s[size_class]
+                self.cost_s[size_class] = min(self.cost_s[size_class], quickest_s)
 
     def record_inline(
         self, size_class: int, elapsed_s: float, limit_s: float, failed: bool = False

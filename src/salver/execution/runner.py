@@ -241,6 +241,7 @@ class Runner:
         if executable.cost_s[size_class] <= self._options.inline_budget_s:
             self.run_here(executable, inputs, size_class, on_done, on_settled)
             return None
+        executable.was_dear(size_class)
         return self._enqueue(executable, inputs, size, deadline, on_done, on_settled)
 
     def run_here(

@@ -78,7 +78,10 @@ def test_of_an_automatic_queue_it_tells_the_costs_behind_the_choice() -> None:
         ({"batches": 0}, "no batch yet; 3 requests ran in none"),
         ({"automatic": True, "costs": []}, "nothing is measured yet"),
         ({"automatic": True, "larger_did_not_pay": False}, "larger batches are tried as soon"),
-        ({"automatic": True, "runs_at_once": True}, "each request runs at once, alone"),
+        (
+            {"automatic": True, "runs_at_once": True},
+            "what comes in one turn of the event loop runs at once, as one",
+        ),
         ({"automatic": True, "runs_at_once": True}, "took too little time"),
         ({"automatic": True, "rows_at_most": 1}, "each request runs alone, as without"),
         (

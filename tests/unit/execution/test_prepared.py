@@ -358,3 +358,32 @@ def test_a_run_on_the_loop_that_nothing_was_known_of_teaches_nothing() -> None:
     assert executable.cost_s[3] == math.inf
     executable.record_threaded(3, 10e-6, 10e-6)
     assert executable.cost_s[3] == 10e-6
+
+
+def test_what_was_left_to_threads_is_tried_again_if_its_quickest_run_would_do() -> None:
+    executable = Executable(NamedProgram((), ()))
+    executable.record_threaded(5, 40e-6, 60e-6)
+    for _ in range(100):
+        # Among threads that wait for each other's interpreter lock.
+        executable.record_threaded(5, 400e-6, 900e-6)
+    assert executable.cost_s[5] > 200e-6
+    for _ in range(255):
+        executable.was_dear(5)
+    assert executable.cost_s[5] > 200e-6
+    executable.was_dear(5)
+    assert executable.cost_s[5] == 60e-6
+    # It is as dear as it seemed.
+    for _ in range(50):
+        executable.record_inline(5, 400e-6, 1e-3)
+    assert executable.cost_s[5] > 100e-6
+
+
+def test_what_surprised_the_loop_is_not_tried_before_its_time() -> None:
+    executable = Executable(NamedProgram((), ()))
+    executable.record_threaded(5, 40e-6, 60e-6)
+    executable.record_inline(5, 0.1, 1e-3)
+    executable.record_inline(5, 0.1, 1e-3)
+    assert executable.cost_s[5] == float("inf")
+    for _ in range(512):
+        executable.was_dear(5)
+    assert executable.cost_s[5] == float("inf")
