@@ -21,8 +21,6 @@ from salver.execution.batch_policy import PolicySearch
 from salver.execution.batch_proof import BatchProof
 from salver.execution.row_counts import JoinedCounts
 
-FEWEST_JOINED = 2
-"""Requests that are run as one on the loop."""
 _MOST_KINDS = 4096
 _LOOKED_THROUGH = 64
 """Requests among which those are looked for that can be run together."""
@@ -92,10 +90,10 @@ class Joins:
 
     gathered: "list[LoopRequest]" = field(default_factory=list)
     """Those of this turn of the loop."""
-    most: int = FEWEST_JOINED
-    """So many are run as one, as far as is known to cost no more than they do alone."""
-    request_s: float = 0.0
-    """What each takes of a run of several, of late; 0: not known."""
+    dear_runs: int = 0
+    """Runs of several, one after the other, in which each took more than next to nothing."""
+    elsewhere: int = 0
+    """Requests that went another way for that."""
     counts: JoinedCounts | None = None
     """Where they are counted, for the metrics."""
 

@@ -38,9 +38,6 @@ takes varies, and to go back and forth would be neither way."""
 _TRIED = 2
 """Who takes up to so many times what may run on the loop alone is run there with others, if that
 takes next to nothing: what it takes alone varies, and is rarely seen where many come."""
-_FORGOTTEN = 0.9998
-"""What it takes to run several on the loop is forgotten by each that goes elsewhere, and tried
-again in the end."""
 _NO_WAIT_S = 5e-3
 """Who is expected to wait for less shows nothing of how long clients wait."""
 _AT_ONCE_S = 1e-3
@@ -77,7 +74,7 @@ class Batcher:
         self._stays_alone_s = min(_STAYS_ALONE * self._alone_budget_s, self._inline_budget_s)
         self._turns = BatchTurns(options.threads, runner, observer)
         self._pace = self._turns.pace
-        self._together = LoopBatches(runner, self._turns, observer)
+        self._together = LoopBatches(runner, self._turns, observer, self._alone_budget_s)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.patience = Patience(options.max_wait_s)
         self.spare = SpareTime()
@@ -132,7 +129,7 @@ class Batcher:
                 budget_s = max(budget_s, self._inline_budget_s)
             # What waits yet is no reason to join it where no batching was found best, or is being
             # tried: callers who come again would keep the queue from ever being empty.
-            may_pass = is_unbatched or not queue.rows or self._joins_well(queue)
+            may_pass = is_unbatched or not queue.rows or self._together.is_good_for(queue)
             if may_pass and executable.cost_s[size_class] <= budget_s:
                 queue.ran_at_once = True
                 stands_for = _next_may_pass(queue, budget_s)
@@ -143,19 +140,15 @@ class Batcher:
                     on_done = _told(queue, search, inputs, True, on_done)
                 return self._run_at_once(queue, inputs, size_class, deadline, on_done, on_settled)
             queue.ran_at_once = False
-            queue.joins.request_s *= _FORGOTTEN
+            self._together.went_elsewhere(queue)
             executable.was_dear(size_class)
             if not is_unbatched:
                 queue.unwatched_up_to_s = 0.0
         return self._run_automatic(executable, queue, inputs, deadline, on_done, on_settled)
 
-    def _joins_well(self, queue: BatchQueue) -> bool:
-        """Whether several that are run as one on the loop take next to nothing, or may do."""
-        return queue.joins.request_s <= self._alone_budget_s
-
     def _budget_s(self, queue: BatchQueue) -> float:
         """What a request may take alone that is run on the loop, with others if there are any."""
-        if self._joins_well(queue):
+        if self._together.is_good_for(queue):
             return _TRIED * self._inline_budget_s
         return self._stays_alone_s if queue.ran_at_once else self._alone_budget_s
 

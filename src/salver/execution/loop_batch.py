@@ -14,20 +14,21 @@ import numpy as np
 
 from salver.errors import ServingError
 from salver.execution.batch_arrays import Inputs, kind_of, parted
-from salver.execution.batch_queue import FEWEST_JOINED, BatchQueue, fits
+from salver.execution.batch_queue import BatchQueue, fits
 from salver.execution.batch_request import Request
 from salver.execution.batch_turns import BatchObserver, BatchTurns
 from salver.execution.runner import OnDone, Runner, outcome_of, size_of, unexpected
 
 logger = logging.getLogger(__name__)
 
-_MOST_JOINED = 4096
-_CHEAP_S, _FEWEST_CHEAP = 20e-6, 4
-"""Of requests that take no more, fewer than these are run alone: to join and to part them would
-take as much as it saves."""
-_MOST_NEWS, _LOWER, _HIGHER = 5, 0.5, 0.03
-"""What a run takes is believed at once if it is less than what is known, else hardly: the first
-runs prepare something, and others are held up."""
+_CHEAP_S = 20e-6
+_FEWEST, _FEWEST_CHEAP = 2, 4
+"""Fewer are run alone, and of those that take no more than `_CHEAP_S`: to join and to part them
+would take as much as it saves."""
+_DEAR_RUNS = 4
+"""So many in a row: the first with a new number of rows prepare something, others are held up."""
+_TRIED_AGAIN = 8192
+"""After so many requests that went elsewhere, some are run together again, to see."""
 
 
 class LoopRequest:
@@ -65,8 +66,14 @@ class LoopRequest:
 class LoopBatches:
     """Gathers requests for queues with automatic batching. Loop only."""
 
-    def __init__(self, runner: Runner, turns: BatchTurns, observer: BatchObserver) -> None:
-        """`runner` runs who is alone, `turns` does what is out of the ordinary."""
+    def __init__(
+        self, runner: Runner, turns: BatchTurns, observer: BatchObserver, dear_s: float
+    ) -> None:
+        """`runner` runs who is alone, `turns` does what is out of the ordinary.
+
+        A request that takes more than `dear_s` of a run of several is better off elsewhere.
+        """
+        self._dear_s = dear_s
         self._runner = runner
         self._turns = turns
         self._observer = observer
@@ -95,6 +102,18 @@ class LoopBatches:
         queue.joins.gathered.append(request)
         return request
 
+    def is_good_for(self, queue: BatchQueue) -> bool:
+        """Whether requests take next to nothing when several are run as one, as far as is known."""
+        return queue.joins.dear_runs < _DEAR_RUNS
+
+    def went_elsewhere(self, queue: BatchQueue) -> None:
+        """A request did."""
+        joins = queue.joins
+        joins.elsewhere += 1
+        if joins.elsewhere >= _TRIED_AGAIN:
+            joins.elsewhere = 0
+            joins.dear_runs = min(joins.dear_runs, _DEAR_RUNS - 1)
+
     def end_turn(self) -> None:
         """Run what has been gathered."""
         gathering, self._gathering = self._gathering, []
@@ -111,16 +130,16 @@ class LoopBatches:
         self, queue: BatchQueue, gathered: list[LoopRequest], began_at: float
     ) -> None:
         alone_s = queue.executable.cost_s[size_of(gathered[0].inputs).bit_length()]
-        fewest = _FEWEST_CHEAP if alone_s <= _CHEAP_S else FEWEST_JOINED
+        fewest = _FEWEST_CHEAP if alone_s <= _CHEAP_S else _FEWEST
         if len(gathered) < fewest:
             self._run_alone(queue, gathered)
             return
         wanted = [request for request in gathered if request.on_done is not None]
-        for group, sizes in _groups(queue, wanted, max(queue.joins.most, fewest)):
+        for group, sizes in _groups(queue, wanted):
             if len(group) < fewest:
                 self._run_alone(queue, group)
             else:
-                self._run_joined(queue, group, sizes, began_at, alone_s)
+                self._run_joined(queue, group, sizes, began_at)
 
     def _run_alone(self, queue: BatchQueue, group: list[LoopRequest]) -> None:
         for request in group:
@@ -136,12 +155,7 @@ class LoopBatches:
                 logger.exception("A finished request could not be answered")
 
     def _run_joined(
-        self,
-        queue: BatchQueue,
-        group: list[LoopRequest],
-        sizes: list[int],
-        began_at: float,
-        alone_s: float,
+        self, queue: BatchQueue, group: list[LoopRequest], sizes: list[int], began_at: float
     ) -> None:
         if self._runner.nap.under_way:
             self._runner.nap.hold_off()
@@ -154,26 +168,15 @@ class LoopBatches:
         if parts is None:
             self._run_with_care(queue, group, sizes)
             return
-        self._learn(queue, len(group), elapsed_s, alone_s)
+        assert queue.proof is not None
+        queue.proof.ran(None)
+        if elapsed_s <= len(group) * self._dear_s:
+            queue.joins.dear_runs = 0
+        else:
+            queue.joins.dear_runs += 1
         self._count(queue, len(group[0].inputs), sizes, started - began_at)
         for request, outputs in zip(group, parts, strict=True):
             request.answer(list(outputs), None, elapsed_s)
-
-    def _learn(self, queue: BatchQueue, count: int, elapsed_s: float, alone_s: float) -> None:
-        """Join so many as take no longer together than they do alone."""
-        assert queue.proof is not None
-        queue.proof.ran(None)
-        if self._runner.in_flight:
-            # It may have waited for the interpreter lock, which workers hold at times.
-            elapsed_s = min(elapsed_s, count * alone_s)
-        joins, request_s = queue.joins, elapsed_s / count
-        known_s = joins.request_s or request_s
-        news_s = min(request_s, _MOST_NEWS * known_s) - known_s
-        joins.request_s = known_s + news_s * (_LOWER if news_s < 0 else _HIGHER)
-        if elapsed_s > count * alone_s:
-            joins.most = max(count // 2, FEWEST_JOINED)
-        elif count >= joins.most:
-            joins.most = min(2 * count, _MOST_JOINED)
 
     def _count(self, queue: BatchQueue, inputs: int, sizes: Sequence[int], waited_s: float) -> None:
         if queue.joins.counts is None:
@@ -216,15 +219,14 @@ def count_alone(queue: BatchQueue, inputs: Sequence[np.ndarray], observer: Batch
 
 
 def _groups(
-    queue: BatchQueue, requests: list[LoopRequest], most: int
+    queue: BatchQueue, requests: list[LoopRequest]
 ) -> Iterator[tuple[list[LoopRequest], list[int]]]:
-    """Those that can be run as one, `most` at the most, and their rows."""
+    """Those that can be run as one, and their rows."""
     if not requests:
         return
     if fits(requests[0].inputs, queue) and _are_same([request.inputs for request in requests]):
         rows = requests[0].inputs[0].shape[0]
-        most_rows = queue.options.max_execution_batch_size
-        most = max(min(most, most_rows // rows), 1)
+        most = max(queue.options.max_execution_batch_size // rows, 1)
         for start in range(0, len(requests), most):
             part = requests[start : start + most]
             yield part, [rows] * len(part)
@@ -239,7 +241,7 @@ def _groups(
         if kind is group[0]:
             yield group, [0]
         else:
-            yield from _parts(queue, group, most)
+            yield from _parts(queue, group)
 
 
 def _are_same(requests: list[Inputs]) -> bool:
@@ -254,14 +256,14 @@ def _are_same(requests: list[Inputs]) -> bool:
 
 
 def _parts(
-    queue: BatchQueue, group: list[LoopRequest], most: int
+    queue: BatchQueue, group: list[LoopRequest]
 ) -> Iterator[tuple[list[LoopRequest], list[int]]]:
     most_rows = queue.options.max_execution_batch_size
     part: list[LoopRequest] = []
     sizes: list[int] = []
     for request in group:
         rows = request.inputs[0].shape[0]
-        if part and (len(part) >= most or sum(sizes) + rows > most_rows):
+        if part and sum(sizes) + rows > most_rows:
             yield part, sizes
             part, sizes = [], []
         part.append(request)

@@ -408,7 +408,7 @@ async def test_batches_on_the_loop_take_part_in_the_search_too(opened: Opened) -
     assert queue.control is not None
     queue.search = search = CountingSearch(1, 1, queue.control)
     site.executable.cost_s = [1e-3] * len(site.executable.cost_s)
-    queue.joins.request_s = 1e-3
+    queue.joins.dear_runs = 4
     for row in range(3):
         site.send([row])
     await site.all_answered()
@@ -454,7 +454,7 @@ async def test_of_cheap_runs_one_of_a_few_is_measured_and_stands_for_all(
     assert queue.control is not None
     queue.search = search = CountingSearch(1, 1, queue.control)
     search.policy = policy
-    queue.joins.request_s = 1e-3
+    queue.joins.dear_runs = 4
     for _ in range(122):
         site.executable.cost_s = [cost_s] * len(site.executable.cost_s)
         site.send([1, 2])
@@ -473,7 +473,7 @@ async def test_who_is_not_looked_at_is_counted_all_the_same(opened: Opened) -> N
     queue.search = CountingSearch(1, 1, queue.control)
     queue.search.policy = BatchPolicy(1, 1)
     site.executable.cost_s = [1e-6] * len(site.executable.cost_s)
-    queue.joins.request_s = 1e-3
+    queue.joins.dear_runs = 4
     for rows in ([1, 2], [3], [4, 5], 6, [7] * (AUTOMATIC.max_batch_size + 1)):
         site.send(rows)
     await site.all_answered()
@@ -543,7 +543,7 @@ async def test_what_is_filled_up_is_checked_though_others_were_enough(opened: Op
 async def test_who_runs_at_once_goes_on_so_though_it_takes_a_little_longer(opened: Opened) -> None:
     site = opened(AUTOMATIC, inline_s=100e-6)
     assert site.executable.queue is not None
-    site.executable.queue.joins.request_s = 1e-3
+    site.executable.queue.joins.dear_runs = 4
     at_once = []
     for cost_s in (18e-6, 12e-6, 18e-6, 30e-6, 18e-6):
         site.executable.cost_s = [cost_s] * len(site.executable.cost_s)

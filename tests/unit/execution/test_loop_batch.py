@@ -90,7 +90,6 @@ async def test_a_few_are_joined_only_if_that_saves_more_than_it_takes(
 ) -> None:
     await prove(site)
     costs(site, cost_s)
-    queue_of(site).joins.most = 4
     assert await answered(site, [1], [2], [3]) == [[1], [2], [3]]
     assert site.echo.sizes == sizes
     assert site.notes.counts.get(1, 0) == sizes.count(1)
@@ -98,7 +97,6 @@ async def test_a_few_are_joined_only_if_that_saves_more_than_it_takes(
 
 async def test_others_are_run_apart(site: Site) -> None:
     await prove(site)
-    queue_of(site).joins.most = 64
     plain: list[list[float]] = [[1], [2], [3], [4]]
     wide: list[list[list[float]]] = [[[1, 1]], [[2, 2]], [[3, 3]], [[4, 4]]]
     mixed = [each for pair in zip(plain, wide, strict=True) for each in pair]
@@ -126,7 +124,6 @@ async def test_no_more_rows_are_joined_than_may_be(opened: Opened) -> None:
     site = opened(replace(AUTOMATIC, max_execution_batch_size=6), inline_s=100e-6)
     costs(site, CHEAP_S)
     await prove(site)
-    queue_of(site).joins.most = 64
     requests = [[float(row)] for row in range(8)]
     assert await answered(site, *requests) == requests
     assert site.echo.sizes[0] == 6
@@ -203,33 +200,32 @@ async def test_a_model_that_mixes_rows_is_found_out(site: Site, program: Program
     assert queue_of(site).is_unfit
 
 
-async def test_as_many_are_joined_as_take_no_longer_than_alone(site: Site) -> None:
-    await prove(site)
-    joins = queue_of(site).joins
-    joins.most = 4
-    # So long that nothing on this machine makes it take longer.
-    costs(site, 1000.0)
-    site.batcher._inline_budget_s = 1001.0
-    await answered(site, *([row] for row in range(4)))
-    assert joins.most == 8
-    assert 0 < joins.request_s < 1
-    costs(site, 0.0)
-    await answered(site, *([row] for row in range(8)))
-    assert joins.most == 4
-
-
 async def test_what_is_dear_in_company_too_goes_to_the_queue_and_is_tried_again(site: Site) -> None:
     await prove(site)
-    costs(site, 40e-6)
     joins = queue_of(site).joins
-    joins.request_s = 40e-6
+    site.batcher._together._dear_s = 0.0
+    for turn in range(4):
+        assert joins.dear_runs == turn
+        costs(site, 40e-6)
+        assert await answered(site, [1], [2], [3], [4]) == [[1], [2], [3], [4]]
     site.executable.unwatched = 0
-    for row in range(4):
-        site.send([row])
-    assert queue_of(site).rows == 4
+    for count in range(1, 8192):
+        costs(site, 40e-6)
+        site.send([count])
+        assert joins.elsewhere == count
+        if queue_of(site).rows == 100:
+            await site.all_answered()
     await site.all_answered()
-    assert 39e-6 < joins.request_s < 40e-6
-    joins.request_s = 1e-6
+    costs(site, 40e-6)
     site.send([1])
-    assert queue_of(site).rows == 0
+    assert joins.elsewhere == 0
     await site.all_answered()
+    # One good run is enough, and one that is not ends it again.
+    costs(site, 40e-6)
+    await answered(site, [1], [2], [3], [4])
+    assert joins.dear_runs == 4
+    joins.dear_runs = 3
+    site.batcher._together._dear_s = 1000.0
+    costs(site, 40e-6)
+    await answered(site, [1], [2], [3], [4])
+    assert joins.dear_runs == 0
