@@ -351,6 +351,10 @@ class BatchControl:
             self._row_pace_s = known + (pace_s - known) * _NEW_IN_PACE
         self._drained_at = now if is_backlogged else None
 
+    def emptied(self) -> None:
+        """Nothing waits any more, though no batch was made of what did: nobody wanted it."""
+        self._drained_at = None
+
     def wait_s(self, rows: int) -> float:
         """How long a request behind so many rows is expected to wait; 0 where that is not known."""
         return rows * self._row_pace_s

@@ -244,6 +244,8 @@ class BatchQueue:
         self.rows -= entry.rows
         self.size -= entry.size
         self.entries -= 1
+        if not self.entries and self.control is not None:
+            self.control.emptied()
         if not batch.entries and batch is not self._batches[-1]:
             self._batches.remove(batch)
 

@@ -156,6 +156,17 @@ def test_what_nobody_waits_for_leaves_the_queue_and_its_place() -> None:
     assert third.batch is None
 
 
+def test_a_pause_after_all_have_left_is_not_taken_for_a_slow_model() -> None:
+    queue = queue_with(PADDED)
+    assert queue.control is not None
+    entries = [*add(queue, 1), *add(queue, 1)]
+    queue.control.drained(8, 10.0, is_backlogged=True)
+    for entry in entries:
+        queue.remove(entry)
+    queue.control.drained(8, 60.0, is_backlogged=False)
+    assert queue.control.wait_s(64) == 0.0
+
+
 def test_the_last_of_an_open_batch_may_leave_it_empty() -> None:
     queue = queue_with(FOURS)
     [only] = add(queue, 2)
