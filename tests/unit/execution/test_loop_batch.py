@@ -203,6 +203,7 @@ async def test_a_model_that_mixes_rows_is_found_out(site: Site, program: Program
 async def test_what_is_dear_in_company_too_goes_to_the_queue_and_is_tried_again(site: Site) -> None:
     await prove(site)
     joins = queue_of(site).joins
+    joins.dear_runs = 0
     site.batcher._together._dear_s = 0.0
     for turn in range(4):
         assert joins.dear_runs == turn
