@@ -17,12 +17,12 @@ from salver.execution.batch_arrays import Inputs, kind_of, parted
 from salver.execution.batch_queue import BatchQueue, fits
 from salver.execution.batch_request import Request
 from salver.execution.batch_turns import BatchObserver, BatchTurns
-from salver.execution.runner import OnDone, Runner, outcome_of, size_of, unexpected
+from salver.execution.runner import OnDone, Runner, outcome_of, unexpected
 
 logger = logging.getLogger(__name__)
 
 _CHEAP_S = 20e-6
-_FEWEST, _FEWEST_CHEAP = 2, 4
+_FEWEST, _FEWEST_CHEAP = 2, 6
 """Fewer are run alone, and of those that take no more than `_CHEAP_S`: to join and to part them
 would take as much as it saves."""
 _DEAR_RUNS = 4
@@ -34,10 +34,14 @@ _TRIED_AGAIN = 8192
 class LoopRequest:
     """A `Pending`, until the end of the turn."""
 
-    __slots__ = ("inputs", "on_done", "on_settled")
+    __slots__ = ("inputs", "on_done", "on_settled", "size_class")
 
-    def __init__(self, inputs: Inputs, on_done: OnDone, on_settled: Callable[[], None]) -> None:
+    def __init__(
+        self, inputs: Inputs, size_class: int, on_done: OnDone, on_settled: Callable[[], None]
+    ) -> None:
         self.inputs = inputs
+        self.size_class = size_class
+        """Bit length of the bytes of the inputs."""
         self.on_done: OnDone | None = on_done
         """None: it is answered, or nobody waits any more."""
         self.on_settled = on_settled
@@ -89,11 +93,12 @@ class LoopBatches:
         self,
         queue: BatchQueue,
         inputs: Inputs,
+        size_class: int,
         on_done: OnDone,
         on_settled: Callable[[], None],
     ) -> LoopRequest:
         """As `Runner.run`, of the queue's own program, at the end of this turn of the loop."""
-        request = LoopRequest(inputs, on_done, on_settled)
+        request = LoopRequest(inputs, size_class, on_done, on_settled)
         if not queue.joins.gathered:
             if not self._gathering:
                 assert self._loop is not None
@@ -129,7 +134,7 @@ class LoopBatches:
     def _run_gathered(
         self, queue: BatchQueue, gathered: list[LoopRequest], began_at: float
     ) -> None:
-        alone_s = queue.executable.cost_s[size_of(gathered[0].inputs).bit_length()]
+        alone_s = queue.executable.cost_s[gathered[0].size_class]
         fewest = _FEWEST_CHEAP if alone_s <= _CHEAP_S else _FEWEST
         if len(gathered) < fewest:
             self._run_alone(queue, gathered)
@@ -142,15 +147,15 @@ class LoopBatches:
                 self._run_joined(queue, group, sizes, began_at)
 
     def _run_alone(self, queue: BatchQueue, group: list[LoopRequest]) -> None:
+        run_here = self._runner.run_here
         for request in group:
-            inputs, settled = request.inputs, request.on_settled
+            inputs, size_class, settled = request.inputs, request.size_class, request.on_settled
             on_done, request.on_done = request.on_done, None
             if on_done is None:
                 continue
             count_alone(queue, inputs, self._observer)
-            size_class = size_of(inputs).bit_length()
             try:
-                self._runner.run_here(queue.executable, inputs, size_class, on_done, settled)
+                run_here(queue.executable, inputs, size_class, on_done, settled)
             except Exception:  # the others must not suffer
                 logger.exception("A finished request could not be answered")
 
