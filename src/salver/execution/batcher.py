@@ -164,6 +164,7 @@ class Batcher:
         """What costs next to nothing with all that comes in the same turn, else alone."""
         if queue.executable.cost_s[size_class] <= self._budget_s(queue):
             return self._together.run(queue, inputs, size_class, on_done, on_settled)
+        self._together.went_elsewhere(queue)
         return self._run_past(queue, inputs, deadline, on_done, on_settled)
 
     def _run_automatic(

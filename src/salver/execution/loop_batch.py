@@ -27,7 +27,7 @@ _FEWEST, _FEWEST_CHEAP = 2, 6
 would take as much as it saves."""
 _DEAR_RUNS = 4
 """So many in a row: the first with a new number of rows prepare something, others are held up."""
-_TRIED_AGAIN = 8192
+_TRIED_AGAIN = 4096
 """After so many requests that went elsewhere, some are run together again, to see."""
 
 

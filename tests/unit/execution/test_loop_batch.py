@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from salver.core.servable import Program
+from salver.execution.batch_policy import PolicySearch
 from salver.execution.batch_queue import BatchQueue
+from salver.execution.policy_trials import BatchPolicy
 from tests.batching import AUTOMATIC, Opened, Site
 
 CHEAP_S = 25e-6
@@ -209,7 +211,7 @@ async def test_what_is_dear_in_company_too_goes_to_the_queue_and_is_tried_again(
         assert joins.dear_runs == turn
         costs(site, 40e-6)
         assert await answered(site, [1], [2], [3], [4]) == [[1], [2], [3], [4]]
-    for before, after, dear_runs in ((0, 1, 4), (8191, 0, 3)):
+    for before, after, dear_runs in ((0, 1, 4), (4095, 0, 3)):
         site.executable.unwatched = 0
         joins.elsewhere = before
         costs(site, 40e-6)
@@ -226,3 +228,17 @@ async def test_what_is_dear_in_company_too_goes_to_the_queue_and_is_tried_again(
     costs(site, 40e-6)
     await answered(site, [1], [2], [3], [4])
     assert joins.dear_runs == 0
+
+
+async def test_it_is_tried_again_also_where_requests_run_alone(site: Site) -> None:
+    await prove(site)
+    queue = queue_of(site)
+    assert queue.control is not None
+    queue.search = PolicySearch(1, 1, queue.control)
+    queue.search.policy = BatchPolicy(1, 1)
+    queue.joins.dear_runs, queue.joins.elsewhere = 4, 4094
+    for _ in range(2):
+        costs(site, 40e-6)
+        site.send([1])
+        await site.all_answered()
+    assert (queue.joins.elsewhere, queue.joins.dear_runs) == (0, 3)
