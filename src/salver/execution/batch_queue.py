@@ -29,6 +29,7 @@ _LOOKED_THROUGH_FOR_LENGTH, _MOST_FILLED_UP = 256, 2.0
 many times what they have a batch may have in the end."""
 
 if TYPE_CHECKING:
+    from salver.execution.batch_run import BatchRun
     from salver.execution.loop_batch import LoopRequest
     from salver.execution.prepared import Executable
 
@@ -102,10 +103,10 @@ class BatchQueue:
     """What waits for one program. Times are those of the caller's clock, in seconds."""
 
     __slots__ = (
-        "_batches", "_kinds", "control", "entries", "executable", "feeds_twice", "is_listed",
-        "is_taught", "is_unfit", "joins", "lone_batches", "name", "options", "proof", "ran_at_once",
-        "rows", "running", "runs_past", "search", "size", "totals", "untold", "unwatched_up_to_s",
-        "varies",
+        "_batches", "_kinds", "ahead", "control", "entries", "executable", "feeds_twice",
+        "is_listed", "is_taught", "is_unfit", "joins", "lone_batches", "name", "options", "proof",
+        "ran_at_once", "rows", "running", "runs_past", "search", "size", "totals", "untold",
+        "unwatched_up_to_s", "varies",
     )  # fmt: skip
 
     def __init__(
@@ -150,6 +151,9 @@ class BatchQueue:
         """How the next batches are formed; None: one on each thread, as the options say."""
         self.unwatched_up_to_s = 0.0
         """What the requests may cost that are yet to come `unwatched`; see the executable."""
+        self.ahead: deque[BatchRun] = deque()
+        """Batches that are cut already, for the threads that will be done with others. Threads take
+        them from the front."""
         self.totals = Totals()
         self.varies = False
         """Whether requests came together that could not be run together, of an automatic queue:

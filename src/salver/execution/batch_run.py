@@ -49,8 +49,9 @@ class BatchRun:
 
     __slots__ = (
         "_owner", "_unchecked", "batch", "cpu_s", "elapsed_s", "executable", "expected_s",
-        "first_error", "has_failed", "held_s", "is_mixed", "is_passed_on", "is_threaded",
-        "is_unfit", "name", "options", "outcomes", "proved", "run_sizes", "size_class", "taken_at",
+        "first_error", "has_failed", "held_s", "is_followed", "is_mixed", "is_passed_on",
+        "is_threaded", "is_unfit", "name", "options", "outcomes", "proved", "run_sizes",
+        "size_class", "taken_at",
     )  # fmt: skip
 
     def __init__(self, owner: BatchOwner, batch: Batch, taken_at: float) -> None:
@@ -67,6 +68,8 @@ class BatchRun:
         """Rows and padded rows of each run that was made; the first is the whole batch's."""
         self.is_threaded = False
         """Whether a thread computed it, and not the loop."""
+        self.is_followed = False
+        """Whether its thread went on with another batch of the queue."""
         self.is_passed_on = False
         """Whether that is a thread for requests without batches."""
         self.expected_s = 0.0
@@ -126,6 +129,18 @@ class BatchRun:
                     outcome.error = outcome.error or error
         self._unchecked.clear()
         self.has_failed = any(outcome.error is not None for outcome in taken)
+
+    def following(self) -> "BatchRun | None":
+        """See `Job`: the next batch of this queue, if one is cut already."""
+        if self.is_passed_on:
+            return None
+        try:
+            run = self.batch.queue.ahead.popleft()
+        except IndexError:
+            return None
+        run.taken_at = perf_counter()
+        self.is_followed = True
+        return run
 
     def _run(self, outcomes: list[Outcome], requests: list[Sequence[np.ndarray]]) -> None:
         """Run them as one; if that fails and there are several, apart."""

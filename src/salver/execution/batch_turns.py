@@ -178,17 +178,38 @@ class BatchTurns:
         idle = self._idle_for(queue)
         most = self._most_rows(queue, max(idle, 1))
         inline = self._is_cheap(queue, most)
-        if not inline and not idle:
+        if not inline and not idle and not self._may_cut_ahead(queue):
             return False
         run = BatchRun(self, queue.take(most), now)
         if inline:
             _compute_here(run)
+            return True
+        run.is_threaded = True
+        if idle:
+            self._begin(run)
         else:
-            self._idle -= 1
-            queue.running += 1
-            run.is_threaded = True
-            self._workers.submit(run)
+            queue.ahead.append(run)
         return True
+
+    def _begin(self, run: BatchRun) -> None:
+        self._idle -= 1
+        run.batch.queue.running += 1
+        self._workers.submit(run)
+
+    def _may_cut_ahead(self, queue: BatchQueue) -> bool:
+        """Whether the next batch is to be cut though no thread is idle.
+
+        A thread that is done with another one goes on with it at once; the loop, which has what it
+        has done to answer first, would leave it idle. Only a batch that is full, which nobody could
+        join, and only where no other queue has a turn before it.
+        """
+        search, control = queue.search, queue.control
+        if search is None or control is None or len(self._turns) > 1:
+            return False
+        if not 0 < queue.running <= search.policy.width or len(queue.ahead) >= queue.running:
+            return False
+        rows = queue.rows_alike() if queue.varies else queue.rows
+        return rows >= (search.policy.rows or control.best)
 
     def _pass_on(self, queue: BatchQueue, now: float) -> None:
         """There are no more batches: what waits for one goes where all that comes goes."""
@@ -229,15 +250,29 @@ class BatchTurns:
         queue = run.batch.queue
         if run.is_passed_on:
             self._runner.settle(run.expected_s)
+        if run.is_followed:
+            self._workers.went_on()
         elif run.is_threaded:
-            self._idle += 1
-        queue.running -= run.is_threaded
+            self._idle += not run.is_passed_on
+            queue.running -= 1
+        if queue.ahead:
+            self._begin_ahead(queue)
         if run.run_sizes:
             is_alone = self._idle == self._threads.count and not self._runner.in_flight
             self._learning.learn(run, is_undisturbed=is_alone)
             self._observer.batch_ran(run)
         if self._turns:
             self._turn_soon()
+
+    def _begin_ahead(self, queue: BatchQueue) -> None:
+        """Begin what was cut for a thread that was done before it could see it."""
+        while self._idle_for(queue):
+            try:
+                run = queue.ahead.popleft()
+            except IndexError:
+                return  # another thread was first
+            run.taken_at = perf_counter()
+            self._begin(run)
 
 
 def _compute_here(run: BatchRun) -> None:

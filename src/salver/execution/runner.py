@@ -165,6 +165,10 @@ class Run:
         self.elapsed_s = perf_counter() - self.started_at
         self.cpu_s = thread_time() - cpu_started
 
+    def following(self) -> Job | None:
+        """See `Job`: whatever has waited longest."""
+        return None
+
     def finish(self) -> None:
         """See `Job`."""
         # It is over: from here on there is nothing to abandon.

@@ -27,6 +27,9 @@ class Job(Protocol):
     def compute(self) -> None:
         """On a thread, once. Never raises."""
 
+    def following(self) -> "Job | None":
+        """What the same thread is to go on with, whatever else waits. There, after `compute`."""
+
     def finish(self) -> None:
         """On the loop, once, after `compute`."""
 
@@ -84,6 +87,10 @@ class Workers:
         self._nap.under_way += 1
         self._hand_over(job)
 
+    def went_on(self) -> None:
+        """A thread has begun a job without being handed it; see `Job.following`."""
+        self._nap.under_way += 1
+
     # No lock: a thread that has one and waits for the interpreter's would keep all others
     # waiting. Each step below is one of the interpreter's own. Both sides first show what they
     # have, a job or an idle thread, and then look for the other: one of the two finds it.
@@ -118,15 +125,21 @@ class Workers:
     def _work(self) -> None:
         inbox: _Inbox = SimpleQueue()
         while (job := self._next(inbox)) is not None:
-            job.compute()
-            self._finished.append(job)
-            # While the thread waits it must not keep inputs, outputs and servable alive.
-            del job
-            if not self._backlog:
-                self._nap.ring(self)
-            if not self._wake_is_due:
-                self._wake_is_due = True
-                self._wake()
+            while job is not None:
+                job = self._compute(job)
+
+    def _compute(self, job: Job) -> Job | None:
+        """Compute it and let the loop know; what follows it."""
+        # While the thread waits it must not keep inputs, outputs and servable alive.
+        job.compute()
+        following = job.following()
+        self._finished.append(job)
+        if following is None and not self._backlog:
+            self._nap.ring(self)
+        if not self._wake_is_due:
+            self._wake_is_due = True
+            self._wake()
+        return following
 
     def _wake(self) -> None:
         assert self._loop is not None
