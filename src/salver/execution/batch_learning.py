@@ -49,7 +49,7 @@ class BatchLearning:
             queue.varies = True
         elif not run.has_failed:
             is_slow_start = queue.control.observe(rows, run.elapsed_s, run.cpu_s)
-        queue.control.drained(rows, now, queue.rows > 0)
+        queue.control.drained(rows, now, queue.rows > 0 or bool(queue.ahead))
         if len(entries) == 1 and not (queue.rows or queue.running):
             queue.lone_batches += 1
         else:

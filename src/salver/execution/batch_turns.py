@@ -271,6 +271,11 @@ class BatchTurns:
                 run = queue.ahead.popleft()
             except IndexError:
                 return  # another thread was first
+            if self.is_stopping:
+                # The threads have ended. It finds that the end has come, and answers so.
+                run.is_threaded = False
+                _compute_here(run)
+                continue
             run.taken_at = perf_counter()
             self._begin(run)
 

@@ -9,6 +9,7 @@ many, and costs little for the same reason. Pure.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import inf, log, sqrt
+from statistics import median_low
 
 _MOST_TURNS = 20
 """So many turns are all that a policy is judged by: that it is worse than it was must show soon."""
@@ -17,7 +18,9 @@ _BELIEVED_FROM = 3
 _WARM_FROM = 256
 """So many requests without batches have to be answered before that counts, unless the first show
 it to be hopeless: what has not run alone yet is slow at first, for each shape of inputs."""
-_HOPELESS = log(3.0)
+_HOPELESS, _FAR_BEHIND = log(3.0), log(1.5)
+"""Behind the best: what is not tried again while it is cold; and what shows that others with as
+many batches at a time are, too."""
 _SCATTER, _NEW_IN_SCATTER, _MOST_IN_SCATTER = 0.15, 0.03, 3.0
 """By how much turns of one policy are expected to differ, in natural logarithms; how fast that is
 learned; and what is no more than an accident, in multiples of it."""
@@ -55,9 +58,11 @@ class BatchPolicy:
 class _Record:
     """What the turns of one policy came to."""
 
-    __slots__ = ("count", "is_cold", "requests", "score", "turns")
+    __slots__ = ("count", "first", "is_cold", "requests", "score", "turns")
 
     def __init__(self) -> None:
+        self.first: list[float] = []
+        """The logarithms, until there are enough."""
         self.count = 0
         """Turns."""
         self.requests = 0
@@ -67,7 +72,7 @@ class _Record:
         self.turns = 0
         """Those that count."""
         self.score = inf
-        """The mean of the logarithms."""
+        """The mean of the logarithms; at first the median, which one slow start does not shift."""
 
 
 class PolicyTrials:
@@ -113,10 +118,11 @@ class PolicyTrials:
         record.is_cold = not policy.batches and record.requests < _WARM_FROM
         record.requests += requests
         if record.is_cold or not record.turns:
-            record.turns, record.score = 1, log(score)
-        elif record.turns < _BELIEVED_FROM:
+            record.turns, record.first = 0, []
+        if record.turns < _BELIEVED_FROM:
             record.turns += 1
-            record.score = min(record.score, log(score))
+            record.first.append(log(score))
+            record.score = median_low(record.first)
         else:
             self._learn(record, log(score) - record.score)
         self._choose()
@@ -157,6 +163,8 @@ class PolicyTrials:
             return self.best
         for policy, record in self._records.items():
             if not record.turns:
+                if self._is_known_by_width(policy):
+                    continue
                 return policy
             is_hopeless = self._standing(policy) > self._standing(self.best) + _HOPELESS
             if record.is_cold and not is_hopeless:
@@ -164,6 +172,18 @@ class PolicyTrials:
         total = sum([record.turns for record in self._records.values()])
         room = _CONFIDENCE * self._variance * log(total + 1)
         return min(
-            self._records,
+            [policy for policy, record in self._records.items() if record.turns],
             key=lambda each: self._standing(each) - sqrt(room / self._records[each].turns),
         )
+
+    def _is_known_by_width(self, policy: BatchPolicy) -> bool:
+        """Whether others of as many batches at a time have shown that this one is far behind, too.
+
+        What a core that is idle costs does not depend on how many rows the others have.
+        """
+        known = [
+            self._standing(each)
+            for each, record in self._records.items()
+            if record.turns and each.width == policy.width and each.batches and policy.batches
+        ]
+        return min(known, default=-inf) > self._standing(self.best) + _FAR_BEHIND

@@ -25,6 +25,9 @@ class Job:
         self.started.set()
         assert self.may_end.wait(LIMIT_S)
 
+    def following(self) -> None:
+        return None
+
     def finish(self) -> None:
         self.finished.set()
 

@@ -140,3 +140,29 @@ def test_the_best_may_turn_out_to_be_another() -> None:
     trials.replace_best(NO_BATCHES)
     assert trials.best == NO_BATCHES
     assert run(trials, 100, lambda each: 1.0 if each == NO_BATCHES else 2.0)[FIRST] == 0
+
+
+def test_a_width_that_one_has_shown_to_be_far_behind_is_not_tried_by_others() -> None:
+    narrow = [BatchPolicy(1), BatchPolicy(1, 8), BatchPolicy(1, 8, gathers=True)]
+    wide = [BatchPolicy(2, 8), BatchPolicy(4), BatchPolicy(4, 8)]
+    seen = run(trials_of(*narrow, *wide), 100, lambda each: 2.0 if each.width == 1 else 1.0)
+    assert [seen[each] for each in narrow] == [1, 0, 0]
+    assert all(seen[each] for each in wide)
+
+
+def test_no_batches_are_tried_whatever_the_width_has_shown() -> None:
+    without = BatchPolicy(4, 1)
+    trials = trials_of(BatchPolicy(4), BatchPolicy(4, 8), without)
+    run(trials, 100, lambda each: 1.0 if each in (FIRST, without) else 2.0)
+    assert trials.best == without
+
+
+def test_one_lucky_turn_of_the_first_does_not_make_a_policy_the_best() -> None:
+    rival = BatchPolicy(2, 8)
+    for lucky in range(3):
+        trials = trials_of(rival)
+        run(trials, 20, lambda each: 1.0 if each == FIRST else 2.0)
+        trials.offer([rival], anew=True)
+        for turn in range(3):
+            trials.ended(rival, 0.5 if turn == lucky else 1.1, REQUESTS)
+        assert trials.best == FIRST

@@ -1,7 +1,7 @@
 import asyncio
 import random
 import threading
-from collections import Counter
+from collections import Counter, deque
 from typing import Any
 
 import pytest
@@ -59,11 +59,23 @@ class Tally:
 
 
 class TalliedJob:
-    def __init__(self, tally: Tally, number: int) -> None:
+    def __init__(self, tally: Tally, number: int, line: "deque[TalliedJob] | None" = None) -> None:
         self._tally, self._number = tally, number
+        self._line = line
+        self.is_followed = False
 
     def compute(self) -> None:
         self._tally.computed.append(threading.current_thread().name)
+
+    def following(self) -> "TalliedJob | None":
+        if not self._line:
+            return None
+        try:
+            job = self._line.popleft()
+        except IndexError:
+            return None
+        self.is_followed = True
+        return job
 
     def finish(self) -> None:
         self._tally.finish(self._number)
@@ -84,6 +96,24 @@ async def test_no_job_is_lost_or_done_twice_however_they_come() -> None:
     workers.stop()
     assert sorted(tally.finished) == list(range(sent))
     assert len(tally.computed) == sent
+
+
+async def test_a_job_that_follows_another_is_computed_by_the_same_thread_next() -> None:
+    nap = Nap()
+    workers, tally, line = Workers(1, "worker", nap), Tally(), deque[TalliedJob]()
+    workers.start()
+    jobs = [TalliedJob(tally, number, line) for number in range(4)]
+    line += jobs[1:3]
+    workers.submit(jobs[0])
+    workers.submit(jobs[3])
+    workers.went_on()
+    workers.went_on()
+    async with asyncio.timeout(LIMIT_S):
+        await tally.until_finished(4)
+    workers.stop()
+    assert tally.finished == [0, 1, 2, 3]
+    assert [job.is_followed for job in jobs] == [True, True, False, False]
+    assert nap.under_way == 0
 
 
 async def test_the_thread_that_ran_last_goes_on() -> None:
