@@ -130,6 +130,11 @@ class BatchRun:
         self._unchecked.clear()
         self.has_failed = any(outcome.error is not None for outcome in taken)
 
+    @property
+    def waited_s(self) -> float:
+        """See `Job`: of the request that came first."""
+        return self.taken_at - self.batch.opened_at
+
     def following(self) -> "BatchRun | None":
         """See `Job`: the next batch of this queue, if one is cut already."""
         if self.is_passed_on:

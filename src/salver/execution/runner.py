@@ -165,6 +165,11 @@ class Run:
         self.elapsed_s = perf_counter() - self.started_at
         self.cpu_s = thread_time() - cpu_started
 
+    @property
+    def waited_s(self) -> float:
+        """See `Job`."""
+        return self.started_at - self.queued_at if self.expected_wait_s else 0.0
+
     def following(self) -> Job | None:
         """See `Job`: whatever has waited longest."""
         return None

@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 class Job(Protocol):
     """Work for a thread, and what it means for those who wait for it."""
 
+    @property
+    def waited_s(self) -> float:
+        """How long it waited for a thread, as far as that is known. After `compute`."""
+
     def compute(self) -> None:
         """On a thread, once. Never raises."""
 
@@ -150,8 +154,8 @@ class Workers:
             return
 
     def _finish(self) -> None:
-        if len(self._backlog) >= self.count:
-            self._nap.await_more()
+        if len(self._backlog) >= self.count and self._finished:
+            self._nap.await_more(self._finished[0].waited_s)
         self._wake_is_due = False
         self._nap.idle.discard(self)
         while self._finished:

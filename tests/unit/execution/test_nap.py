@@ -17,6 +17,8 @@ LONG_S = 1000.0
 class Job:
     """Computes as long as the test says."""
 
+    waited_s = 0.0
+
     def __init__(self) -> None:
         self.started, self.may_end = threading.Event(), threading.Event()
         self.finished = asyncio.Event()
@@ -88,14 +90,16 @@ async def test_there_is_none_where_nothing_is_computed_or_a_thread_waits() -> No
 
 
 class CountedNap(Nap):
-    """Tells how often it was taken."""
+    """Tells how often it was taken, and for how long the last time."""
 
     def __init__(self) -> None:
         super().__init__()
         self.taken = 0
+        self.seconds = 0.0
 
     def take(self, seconds: float) -> None:
         self.taken += 1
+        self.seconds = seconds
 
 
 class LastJobSeen(Job):
@@ -137,15 +141,26 @@ async def test_what_is_computed_waits_for_more_while_every_thread_has_more_to_do
 async def test_a_run_on_the_loop_itself_is_not_kept_waiting() -> None:
     nap = CountedNap()
     nap.hold_off()
-    nap.await_more()
+    nap.await_more(0.0)
     assert nap.taken == 0
 
 
 async def test_threads_of_several_kinds_have_the_loop_rest_once_a_turn() -> None:
     nap = CountedNap()
-    nap.await_more()
-    nap.await_more()
+    nap.await_more(0.0)
+    nap.await_more(0.0)
     assert nap.taken == 1
     await asyncio.sleep(0)
-    nap.await_more()
+    nap.await_more(0.0)
     assert nap.taken == 2
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "seconds"), [(0.0, 2e-3), (0.01, 2e-3), (0.08, 5e-3), (1.0, 8e-3)]
+)
+async def test_the_rest_is_no_more_than_a_part_of_what_was_waited(
+    waited_s: float, seconds: float
+) -> None:
+    nap = CountedNap()
+    nap.await_more(waited_s)
+    assert nap.seconds == pytest.approx(seconds)

@@ -59,6 +59,8 @@ class Tally:
 
 
 class TalliedJob:
+    waited_s = 0.0
+
     def __init__(self, tally: Tally, number: int, line: "deque[TalliedJob] | None" = None) -> None:
         self._tally, self._number = tally, number
         self._line = line
