@@ -1,6 +1,6 @@
 """Whatever arrives, a session answers, ignores it or raises SessionError."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from salver._http2 import Session, SessionError
@@ -111,6 +111,7 @@ def survives(data: bytes, piece: int, streams: bool) -> None:
 
 
 @settings(max_examples=300, deadline=None)
+@example(changes=[(549, 1)], cuts=[], doubles=[], piece=1, streams=True)
 @given(
     changes=st.lists(st.tuples(POSITIONS, st.integers(0, 255)), max_size=8),
     cuts=st.lists(st.tuples(POSITIONS, st.integers(1, 60)), max_size=2),

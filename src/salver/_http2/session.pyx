@@ -361,6 +361,8 @@ cdef class Session:
             self.patience -= 1
         if self.patience < 0:
             self.terminate(c.NGHTTP2_ENHANCE_YOUR_CALM)
+        # nghttp2 knows it until this returns; but whoever hears of its end can no longer answer it.
+        stream.abandoned = True
         if stream.announced:
             self.on_close(stream.key, error_code)
         return 0

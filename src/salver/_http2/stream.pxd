@@ -15,7 +15,7 @@ cdef class Stream:
     cdef Py_ssize_t size, capacity, frames
     cdef int64_t content_length  # -1 if not announced
     cdef bint announced  # the handler knows of it
-    cdef bint abandoned  # the handler reset it
+    cdef bint abandoned  # the handler reset it, or it is closed
     cdef bint discarding
     cdef bint streaming  # its body is handed over as it comes
     cdef bint answered  # the handler has begun its answer
