@@ -170,6 +170,13 @@ class BatchQueue:
         """How many batches wait, the open one included."""
         return len(self._batches)
 
+    @property
+    def rows_before(self) -> int:
+        """Rows that no thread has begun yet, and that are run before whatever comes now."""
+        if not self.ahead:
+            return self.rows
+        return self.rows + sum([run.batch.rows for run in list(self.ahead)])
+
     def cut(self, rows: int) -> Iterator[tuple[int, int]]:
         """The pieces, from row to row, that a request of so many rows is run in.
 

@@ -306,7 +306,7 @@ class Batcher:
         if queue.control is None:
             return 0.0
         # Of idle threads, too: many may come in one turn of the loop, in which none takes them.
-        wait_s = queue.control.wait_s(queue.rows)
+        wait_s = queue.control.wait_s(queue.rows_before)
         refusal = self._overload(queue, queue.control, wait_s, deadline)
         if refusal is not None:
             try:
@@ -335,7 +335,7 @@ class Batcher:
         if queue.rows:
             # What does not fit the queue would go past it, to threads for the same cores.
             control = queue.control
-            return self._overload(queue, control, control.wait_s(queue.rows), deadline)
+            return self._overload(queue, control, control.wait_s(queue.rows_before), deadline)
         return None
 
     def refused(self, queue: BatchQueue) -> None:

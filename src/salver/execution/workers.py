@@ -128,22 +128,19 @@ class Workers:
 
     def _work(self) -> None:
         inbox: _Inbox = SimpleQueue()
-        while (job := self._next(inbox)) is not None:
-            while job is not None:
-                job = self._compute(job)
-
-    def _compute(self, job: Job) -> Job | None:
-        """Compute it and let the loop know; what follows it."""
-        # While the thread waits it must not keep inputs, outputs and servable alive.
-        job.compute()
-        following = job.following()
-        self._finished.append(job)
-        if following is None and not self._backlog:
-            self._nap.ring(self)
-        if not self._wake_is_due:
-            self._wake_is_due = True
-            self._wake()
-        return following
+        job = self._next(inbox)
+        while job is not None:
+            job.compute()
+            following = job.following()
+            self._finished.append(job)
+            # While the thread waits it must not keep inputs, outputs and servable alive.
+            del job
+            if following is None and not self._backlog:
+                self._nap.ring(self)
+            if not self._wake_is_due:
+                self._wake_is_due = True
+                self._wake()
+            job = following or self._next(inbox)
 
     def _wake(self) -> None:
         assert self._loop is not None

@@ -8,6 +8,7 @@ import pytest
 from salver.errors import ServingError
 from salver.execution.batch_policy import PolicySearch
 from salver.execution.batch_queue import BatchQueue
+from salver.execution.batch_request import Request
 from salver.execution.policy_trials import BatchPolicy
 from salver.execution.prepared import Executable, PreparedServable
 from tests.batching import AUTOMATIC, Echo, EchoServable, Opened, Site
@@ -174,3 +175,15 @@ async def test_what_is_cut_hears_of_the_end(opened: Opened) -> None:
     await site.all_answered()
     assert site.errors() == [None, *["UNAVAILABLE: The server is shutting down"] * 4]
     assert site.echo.sizes == [1]
+
+
+async def test_what_is_cut_counts_in_the_wait_of_those_behind_it(opened: Opened) -> None:
+    site, queue = await held(opened, 3)
+    assert [run.batch.rows for run in queue.ahead] == [2]
+    assert (queue.rows, queue.rows_before) == (1, 3)
+    assert queue.control is not None
+    queue.control.drained(1, 0.0, is_backlogged=True)
+    queue.control.drained(1, 1.0, is_backlogged=True)
+    request = site.send([9])
+    assert isinstance(request, Request)
+    assert request.expected_wait_s == 3.0
