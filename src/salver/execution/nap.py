@@ -12,8 +12,8 @@ from time import perf_counter
 
 _BETWEEN_RESULTS_S, _LONGEST_BETWEEN_RESULTS_S, _IN_WAITS = 2e-3, 8e-3, 1 / 16
 """So long what has been computed waits for more of it, at most: the first, or such a share of what
-it waited for a thread, up to the second. Runs of 4 ms leave nothing of the loop in the caches, and
-to answer one of them and take in the next request costs three times what it does for several."""
+it waited for a thread, up to the second. Long runs leave little of the loop in the caches: several
+that are answered together share what it costs to have it back."""
 _HELD_OFF_S = 1.0
 """After a run on the loop itself another one is expected so soon, for which a rest is long."""
 
